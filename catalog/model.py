@@ -1,0 +1,120 @@
+"""A model as people know it: words, licence, configuration, claims. The numbers that follow from it are in its trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from catalog.record import UNVERIFIED, Date, Many, Record, Slug, Sources, Text, Url
+
+ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+
+
+class Licence(Record):
+    """What may be done with the weights."""
+
+    id: Text
+    """SPDX identifier, or the hub's own."""
+    commercial_use: Literal["allowed", "not allowed", "restricted", "not known"]
+    conditions: Text
+    """What the licence asks for, in a sentence."""
+    source: Slug
+
+
+class Claim(Record):
+    """A figure that somebody published about the model."""
+
+    key: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """The name by which prose refers to it: `{claim.KEY}`."""
+    what: Text
+    value: float | int
+    unit: Text
+    where: Text
+    """The table, section or line in the source."""
+    source: Slug
+
+
+class UsedBy(Record):
+    """Somebody else's model that contains this one."""
+
+    name: Text
+    how: Text
+    source: Slug
+
+
+class Correction(Record):
+    """Something that another page says of this model, and what is so."""
+
+    said: Text
+    by: Text
+    so: Text
+    """What is so, with facts as placeholders."""
+    source: Slug
+
+
+class Model(Record):
+    """One model. Its id is the path of its file."""
+
+    name: Text
+    """How people call it."""
+    aliases: Many[Text] = ()
+    verdict: Text
+    """One sentence: who should take it, and who should not."""
+    tasks: Many[Text] = Field(min_length=1)
+    family: Text
+    """Models of one family are compared with each other first."""
+    license: Licence
+    released: Date | None = None
+    released_source: Slug | None = None
+    config: dict[str, Any]
+    """The Hugging Face configuration, as far as it differs from the defaults of its `model_type`."""
+    config_source: Slug
+    context_tokens: Annotated[int, Field(ge=1)] | None = None
+    """The longest text that it reads, where it reads text."""
+    overview: Text
+    strengths: Many[Text] = Field(min_length=1)
+    weaknesses: Many[Text] = Field(min_length=1)
+    claims: Many[Claim] = ()
+    used_by: Many[UsedBy] = ()
+    successor: ModelId | None = None
+    corrections: Many[Correction] = ()
+    links: dict[Text, Url] = {}
+    """Where to get it and read about it; the hub's page is known from the id."""
+    usage: Text | None = None
+    """How to run it, as code."""
+    reviewed: Date
+    reviewed_by: Text
+    sources: Sources
+
+    @model_validator(mode="after")
+    def _sources_known(self) -> Model:
+        named = {self.license.source, self.config_source, self.released_source}
+        for facts in (self.claims, self.used_by, self.corrections):
+            named |= {fact.source for fact in facts}
+        if unknown := sorted(key for key in named if key and key != UNVERIFIED and key not in self.sources):
+            raise ValueError(f"no source {', '.join(unknown)} under `sources:` (there are: {', '.join(self.sources)})")
+        if self.released and not self.released_source:
+            raise ValueError("released has no released_source")
+        if "model_type" not in self.config:
+            raise ValueError("config has no model_type")
+        return self
+
+    @property
+    def config_sha256(self) -> str:
+        """Identifies the configuration, so that a trace of an older one is noticed."""
+        text = json.dumps(self.config, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def unverified(self) -> tuple[str, ...]:
+        """The facts that nobody has read in a source."""
+        facts = [("license", self.license.source), ("config", self.config_source), ("released", self.released_source)]
+        facts += [(f"claims: {claim.what}", claim.source) for claim in self.claims]
+        facts += [(f"used_by: {user.name}", user.source) for user in self.used_by]
+        return tuple(name for name, source in facts if source == UNVERIFIED)
+
+    def facts(self) -> int:
+        """How many sourced facts there are."""
+        return 2 + bool(self.released_source) + len(self.claims) + len(self.used_by) + len(self.corrections)

@@ -1,0 +1,65 @@
+"""Finding a model, card or quantization by the name that a person types."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from catalog.errors import UnknownName, shorten
+from catalog.load import Catalog
+
+
+def find_model(catalog: Catalog, typed: str) -> str:
+    """The id of the model that `typed` means. Raises UnknownName when none or several do."""
+    return _find(
+        "model", typed, {key: [key, key.split("/")[-1], m.name, *m.aliases] for key, m in catalog.models.items()}
+    )
+
+
+def find_card(catalog: Catalog, typed: str) -> str:
+    """The id of the card that `typed` means. Raises UnknownName when none or several do."""
+    names: dict[str, list[str]] = {}
+    for key, card in catalog.cards.items():
+        memory = f"{card.spec.memory_gib:g}GB"
+        names[key] = [key, card.name, card.spec.name, *card.spec.aliases]
+        names[key] += [f"{name} {memory}" for name in (card.spec.name, *card.spec.aliases)]
+    for device in {run.machine.device for run in catalog.runs} - set(names):
+        names[device] = [device]
+    return _find("GPU", typed, names)
+
+
+def find_quantization(catalog: Catalog, typed: str) -> str:
+    """The label that `typed` means, whatever its case."""
+    return _find("quantization", typed, {label: [label] for label in catalog.quantizations})
+
+
+def _find(kind: str, typed: str, names: Mapping[str, Iterable[str]]) -> str:
+    """The one key whose names fit `typed`: an equal name first, then a name that has every word of it."""
+    wanted = _words(typed)
+    if wanted:
+        joined = "".join(wanted)
+        equal = [key for key, given in names.items() if any("".join(_words(name)) == joined for name in given)]
+        if len(equal) == 1:
+            return equal[0]
+        fitting = equal or [
+            key for key, given in names.items() if any(set(wanted) <= set(_words(name)) for name in given)
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise UnknownName(f"{shorten(typed)} fits several: {', '.join(sorted(fitting))}. Type more of the name.")
+    near = difflib.get_close_matches(typed.lower(), list(names), n=5, cutoff=0.4)
+    there = f"near it: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(list(names)[:5])}"
+    raise UnknownName(f"no {kind} is called {shorten(typed)} ({there}).")
+
+
+def _words(text: str) -> list[str]:
+    """Lower-case words and numbers: `RTX 3080 12GB` is rtx, 3080, 12gb; `RTX4090` is rtx, 4090."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    return [
+        part
+        for word in words
+        for part in (re.fullmatch(r"(rtx|gtx|rx|geforce)(\d.*)", word) or re.match(r"()(.*)", word)).groups()
+        if part
+    ]  # type: ignore[union-attr]

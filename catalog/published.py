@@ -1,0 +1,42 @@
+"""Measurements made by others, cited to the page or commit. They are shown as such and never mixed with our own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from catalog.record import Date, Many, Positive, Record, Slug, Sources, Text
+from catalog.trace import Component
+
+
+class PublishedSpeed(Record):
+    """A throughput that somebody measured and published."""
+
+    gpu: Slug
+    component: Component
+    quantization: Text
+    mode: Literal["eager", "compiled"]
+    batch: Annotated[int, Field(ge=1)]
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    text_tokens: Annotated[int, Field(ge=1)] | None = None
+    per_second: Positive
+    settings: Text
+    """What differs from how fitcard runs it: autocast, memory layout, library versions."""
+    where: Text
+    """The row in the source."""
+    source: Slug
+
+
+class PublishedFile(Record):
+    """All that others published about one model."""
+
+    reviewed: Date
+    sources: Sources
+    speeds: Many[PublishedSpeed] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sources_known(self) -> PublishedFile:
+        if unknown := sorted({speed.source for speed in self.speeds} - set(self.sources)):
+            raise ValueError(f"no source {', '.join(unknown)} under `sources:` (there are: {', '.join(self.sources)})")
+        return self

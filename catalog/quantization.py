@@ -1,0 +1,198 @@
+"""What a quantization's label means: which tensor becomes which type, and how many bytes that makes.
+
+`tensor_type` is the one function that decides. The advisor uses it to say how large a variant is; the profiler uses
+it to make the variant, and then counts what it really made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from catalog.record import Count, Many, Record, Slug, Sources, Text
+from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
+from catalog.trace import Role, Tensor
+
+Runtime = Literal["torch", "gguf", "torchao", "bitsandbytes", "onnxruntime"]
+Format = Literal["safetensors", "gguf", "onnx"]
+Layers = Literal["all", "more_bits", "first_two", "first_sixteenth"]
+TensorTypeName = Annotated[str, Field(pattern=f"^({'|'.join(TENSOR_TYPES)})$")]
+
+
+class Rule(Record):
+    """Tensors that get a type of their own. The first rule of a label that fits a tensor decides."""
+
+    roles: Many[Role]
+    layers: Layers = "all"
+    """`more_bits`: the first and last eighth of the layers and every third between, as llama.cpp's `use_more_bits`."""
+    type: TensorTypeName
+    unless_row_fits: TensorTypeName | None = None
+    """The type to take instead when the row is no multiple of the label's own block."""
+
+
+class Requirements(Record):
+    """What hardware must have for the runtime to serve this label. Empty means any."""
+
+    nvidia_compute_capability: Annotated[float, Field(ge=1)] | None = None
+    """The lowest that works."""
+    vendors: Many[Text] = ()
+    """The only vendors whose devices the runtime serves here."""
+    why: Text | None = None
+    source: Slug | None = None
+
+
+class Quantization(Record):
+    """One label."""
+
+    name: Text
+    runtime: Runtime
+    format: Format
+    summary: Text
+    """What a person should know before picking it."""
+    weight_type: TensorTypeName | None = None
+    """The type of every weight matrix that no rule names; null while no type in this catalog describes it."""
+    rules: Many[Rule] = ()
+    other_type: TensorTypeName | None = None
+    """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention weights)."""
+    vector_type: TensorTypeName | None = None
+    """The type of one-dimensional tensors (norms, biases) and position embeddings."""
+    fallbacks: dict[TensorTypeName, TensorTypeName] = {}
+    """What a type becomes for rows that it cannot hold."""
+    last_resort: TensorTypeName | None = None
+    """What a tensor becomes whose rows the fallback cannot hold either."""
+    held_bits: Literal[16, 32] = 16
+    """How wide a number of a tensor that is not packed is in memory while it runs, and every activation."""
+    requires: Requirements = Requirements()
+    sources: Many[Slug] = ()
+
+    @property
+    def defined(self) -> bool:
+        """Whether the catalog knows the exact bytes that this label makes."""
+        return self.weight_type is not None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Quantization:
+        if self.weight_type is not None and (self.other_type is None or self.vector_type is None):
+            raise ValueError("a label with a weight_type also needs other_type and vector_type")
+        return self
+
+
+class Quantizations(Record):
+    """The file `quantizations.yaml`, best fidelity first."""
+
+    reviewed: Text
+    sources: Sources
+    quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Quantization]
+
+    @model_validator(mode="after")
+    def _sources_known(self) -> Quantizations:
+        for label, quantization in self.quantizations.items():
+            named = set(quantization.sources) | ({quantization.requires.source} - {None})
+            if unknown := sorted(str(key) for key in named - set(self.sources)):
+                raise ValueError(f"{label}: no source {', '.join(unknown)} in this file")
+        return self
+
+
+def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -> str:
+    """The type that `tensor` gets in `quantization`; `layer` is its number in its stack, if it has one.
+
+    Raises ValueError for a label whose types the catalog does not describe.
+    """
+    if quantization.weight_type is None or quantization.other_type is None or quantization.vector_type is None:
+        raise ValueError(f"the tensor types of {quantization.name} are not described")
+    if len(tensor.shape) < 2 or tensor.role == "position_embedding":
+        return quantization.vector_type
+    if tensor.kind not in ("linear", "embedding"):
+        return quantization.other_type
+    row = tensor.shape[-1]
+    wanted = quantization.weight_type
+    for rule in quantization.rules:
+        if tensor.role in rule.roles and _in_layers(rule.layers, layer, tensor.layers):
+            label_fits = TENSOR_TYPES[quantization.weight_type].holds(row)
+            wanted = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
+            break
+    if TENSOR_TYPES[wanted].holds(row):
+        return wanted
+    fallback = quantization.fallbacks.get(wanted)
+    if fallback and TENSOR_TYPES[fallback].holds(row):
+        return fallback
+    if quantization.last_resort is None:
+        raise ValueError(f"{quantization.name} has no type for rows of {row}")
+    return quantization.last_resort
+
+
+def _in_layers(layers: Layers, layer: int | None, count: int | None) -> bool:
+    if layers == "all":
+        return True
+    if layer is None or count is None:
+        return False
+    if layers == "first_two":
+        return layer < 2
+    if layers == "first_sixteenth":
+        return layer < count // 16
+    eighth = count // 8
+    return layer < eighth or layer >= 7 * count // 8 or (layer - eighth) % 3 == 2
+
+
+class CensusRow(Record):
+    """How many tensors became one type, and what they hold."""
+
+    tensors: Count
+    elements: Count
+    bytes: Count
+
+
+Census = dict[str, CensusRow]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a variant, as its file holds it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    tensor: Tensor
+
+    @property
+    def bytes(self) -> int:
+        return tensor_bytes(self.type, self.shape)
+
+
+def stored_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[StoredTensor]:
+    """Every single tensor of a variant with the type that it gets."""
+    for tensor in tensors:
+        for name, layer in tensor.each():
+            yield StoredTensor(name, tensor.shape, tensor_type(quantization, tensor, layer), tensor)
+
+
+def census(stored: Iterable[tuple[str, int, int]]) -> Census:
+    """Count (type, elements, bytes) of tensors by type, the largest share of the bytes first."""
+    rows: dict[str, tuple[int, int, int]] = {}
+    for type_name, elements, size in stored:
+        count, total, held = rows.get(type_name, (0, 0, 0))
+        rows[type_name] = (count + 1, total + elements, held + size)
+    ordered = sorted(rows.items(), key=lambda item: (-item[1][2], item[0]))
+    return {name: CensusRow(tensors=row[0], elements=row[1], bytes=row[2]) for name, row in ordered}
+
+
+def predicted_census(quantization: Quantization, tensors: Iterable[Tensor]) -> Census:
+    """The census that the label's rule predicts for `tensors`."""
+    return census((s.type, s.tensor.elements, s.bytes) for s in stored_tensors(quantization, tensors))
+
+
+def bits_per_weight(counted: Census) -> float:
+    """Bits of storage for each parameter, norms and biases included."""
+    return sum(row.bytes for row in counted.values()) * 8 / sum(row.elements for row in counted.values())
+
+
+def held_bytes(quantization: Quantization, tensors: Iterable[Tensor]) -> int:
+    """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `held_bits`."""
+    width = quantization.held_bits // 8
+    return sum(
+        s.bytes if TENSOR_TYPES[s.type].packed else s.tensor.elements * width
+        for s in stored_tensors(quantization, tensors)
+    )

@@ -1,0 +1,150 @@
+"""The base of every record in the catalog, and the one place where records are validated with line numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from catalog.errors import CatalogError, Problem, shorten
+from catalog.yaml_file import Lines, hint, line_of, read_yaml
+
+
+class Record(BaseModel):
+    """A frozen record: unknown keys are errors, numbers are numbers, text is text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def _to_tuple(value: object) -> object:
+    """YAML and JSON have lists only; records are frozen, so they keep tuples."""
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], BeforeValidator(_to_tuple)]
+"""A list in the file, a tuple in memory."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+Count = Annotated[int, Field(ge=0)]
+
+UNVERIFIED = "unverified"
+"""The source key of a figure that somebody remembers and nobody has read; `fitcard check` counts these."""
+
+
+class Source(Record):
+    """Where a figure was read."""
+
+    title: Text
+    """The document's own title."""
+    publisher: Text
+    """Who published it."""
+    url: Url
+    """Where it is; for a file in a repository, the address with the commit in it."""
+    read: Date
+    """The day on which it was read."""
+    note: Text | None = None
+    """How it was read, when not at that address itself, and anything a checker should know."""
+
+
+Sources = dict[Slug, Source]
+"""The sources of one file, under the short keys by which its facts name them."""
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def validate(kind: type[R], data: object, path: Path, lines: Lines, prefix: tuple[str | int, ...] = ()) -> R:
+    """`data` as a record of `kind`. Raises CatalogError with one line for each fault.
+
+    `prefix` is where in the file `data` stands, for the line numbers.
+    """
+    if not isinstance(data, Mapping):
+        message = f"must be a list of `key: value` lines (got {shorten(data)})"
+        raise CatalogError([Problem(path, line_of(lines, prefix), ".".join(map(str, prefix)), message)])
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(fault, path, lines, prefix) for fault in error.errors(include_url=False)]
+        raise CatalogError(problems) from None
+
+
+def read_record(kind: type[R], path: Path) -> R:
+    """The one record that the YAML file at `path` holds."""
+    data, lines = read_yaml(path)
+    return validate(kind, data, path, lines)
+
+
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a known key",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a list of `key: value` lines",
+    "model_type": "must be a list of `key: value` lines",
+}
+
+
+def _problem(fault: Mapping[str, Any], path: Path, lines: Lines, prefix: tuple[str | int, ...]) -> Problem:
+    kind, location = str(fault["type"]), tuple(fault["loc"])
+    # Pydantic names the branch of a union, or the key of a mapping, as parts of the location; only what stands in the file helps.
+    at = prefix + tuple(part for part in location if part != "[key]" and not str(part).startswith("function-"))
+    got = fault.get("input")
+    message = _MESSAGES.get(kind, str(fault["msg"]).removeprefix("Value error, "))
+    if kind == "missing":
+        shown = ""
+    elif kind == "extra_forbidden":
+        known = sorted(fault.get("ctx", {}).get("known", ()))
+        shown = f" (allowed: {', '.join(known)})" if known else ""
+    elif kind == "string_pattern_mismatch":
+        message, shown = f"has the wrong form, expected {fault['ctx']['pattern']}", f" (got {shorten(got)})"
+    else:
+        shown = f" (got {shorten(got)})"
+    advice = hint(got) if kind in {"string_type", "int_type", "float_type", "float_parsing"} else ""
+    return Problem(path, line_of(lines, at), ".".join(map(str, at)), message + shown + advice)
+
+
+def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], known: set[str]) -> None:
+    """Raise ValueError unless every figure stands under a source, and every source and figure named is there.
+
+    The sources of a record say which figures each one states: `{data-sheet: [memory_gib, units], unverified: [bus]}`.
+    """
+    for key in listed:
+        if key != UNVERIFIED and key not in known:
+            raise ValueError(
+                f"source {key!r} is not under `sources:` of this file (there are: {', '.join(sorted(known)) or 'none'})"
+            )
+    named = {figure for names in listed.values() for figure in names}
+    if missing := sorted(figures - named):
+        raise ValueError(f"no source for {', '.join(missing)}: name one, or list them under `{UNVERIFIED}`")
+    if unknown := sorted(named - figures):
+        raise ValueError(f"a source is given for {', '.join(unknown)}, which this record does not state")
+
+
+__all__ = [
+    "UNVERIFIED",
+    "Count",
+    "Date",
+    "Many",
+    "Positive",
+    "Record",
+    "Slug",
+    "Source",
+    "Sources",
+    "Text",
+    "Url",
+    "check_sources",
+    "read_record",
+    "validate",
+]

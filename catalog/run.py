@@ -1,0 +1,198 @@
+"""A run: one variant really run on one device, as `fitcard profile` writes it.
+
+A run file is JSON with a comment on top, which is also YAML: quick to read for programs, and still readable.
+Runs are only ever added. A run's key is the hash of its own content, so that a changed record is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from catalog.model import ModelId
+from catalog.quantization import Census
+from catalog.record import Count, Date, Many, Positive, Record, Slug, Text
+from catalog.trace import Component
+
+Status = Literal["ok", "out_of_memory", "unsupported", "crashed", "timed_out"]
+Mode = Literal["eager", "compiled"]
+
+RUN_SCHEMA = 1
+METRICS_VERSION = 1
+"""1: wall clock around one forward pass; resident set on CPU, the allocator's own counters on CUDA; batches of equal images."""
+
+
+class Machine(Record):
+    """What it ran on. Runs whose machine differs in any of these are never pooled."""
+
+    device: Slug
+    """The card's id in the catalog, or `cpu-...` for a processor."""
+    device_name: Text
+    cpu: Text
+    cpu_cores: Annotated[int, Field(ge=1)]
+    """Cores that the run could use."""
+    cpu_features: Many[Text]
+    """Instruction sets that matter for matrix arithmetic."""
+    memory_bytes: Count
+    """Main memory; a card's own memory is in the catalog."""
+    device_memory_bytes: Count | None = None
+    driver: Text | None = None
+    power_limit_w: Positive | None = None
+    system: Text
+    libraries: dict[str, str]
+
+
+class Weights(Record):
+    """Where the numbers in the tensors came from. Memory and speed do not depend on them; fidelity does."""
+
+    kind: Literal["random", "hub", "local"]
+    seed: int | None = None
+    revision: Text | None = None
+
+
+class Workload(Record):
+    """What went in, but for the batch."""
+
+    image_size: Count | None = None
+    text_tokens: Count | None = None
+
+
+class Memory(Record):
+    """Bytes at one batch, from a process of its own kind of pass.
+
+    On a CPU these are resident-set sizes: `runtime` with the libraries loaded and the model not, `loaded` with the weights,
+    `peak` the highest during forward passes. On CUDA `loaded` and `peak` are the allocator's, and `reserved` what it took.
+    """
+
+    batch: Annotated[int, Field(ge=1)]
+    runtime_bytes: Count
+    loaded_bytes: Count
+    peak_bytes: Count
+    reserved_bytes: Count | None = None
+
+
+class Speed(Record):
+    """Wall-clock seconds of single forward passes at one batch: every sample, one list a process."""
+
+    batch: Annotated[int, Field(ge=1)]
+    samples_s: Many[Many[Positive]]
+    settled: Many[bool]
+    """For each process, whether the samples settled before the time for them was up."""
+
+    def medians_s(self) -> tuple[float, ...]:
+        """The median of each process."""
+        return tuple(quantile(samples, 0.5) for samples in self.samples_s)
+
+    @property
+    def median_s(self) -> float:
+        """The median of the processes' medians."""
+        return quantile(self.medians_s(), 0.5)
+
+    @property
+    def iqr_s(self) -> float:
+        """Interquartile range over all samples."""
+        samples = [sample for process in self.samples_s for sample in process]
+        return quantile(samples, 0.75) - quantile(samples, 0.25)
+
+    @property
+    def spread(self) -> float:
+        """(slowest - fastest) / median of the processes' medians."""
+        medians = self.medians_s()
+        return (max(medians) - min(medians)) / self.median_s
+
+    @property
+    def per_second(self) -> float:
+        """Items (images, texts or pairs) a second."""
+        return self.batch / self.median_s
+
+
+def quantile(values: Any, q: float) -> float:
+    """The q-quantile with linear interpolation between order statistics."""
+    ordered = sorted(values)
+    at = (len(ordered) - 1) * q
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return float(ordered[low] + (ordered[high] - ordered[low]) * (at - low))
+
+
+class Fidelity(Record):
+    """How near the embeddings are to those of the same weights in FP32, on the same seeded inputs."""
+
+    inputs: Count
+    cosine_mean: float
+    cosine_min: float
+    floor: float
+    """The same mean for FP32 against itself in another batch order: what counts as no difference."""
+
+
+class Run(Record):
+    """One variant, run on one machine."""
+
+    schema_version: Literal[1] = RUN_SCHEMA
+    metrics_version: Literal[1] = METRICS_VERSION
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    measured_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    model: ModelId
+    config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    component: Component
+    quantization: Text
+    mode: Mode
+    status: Status
+    reason: Text | None = None
+    """Why there is no measurement; null when there is one."""
+    weights: Weights
+    workload: Workload
+    machine: Machine
+    activation_type: Literal["float32", "float16", "bfloat16"] | None = None
+    threads: Count | None = None
+    memory_limit_bytes: Count | None = None
+    """The cap under which it had to stay, when there was one."""
+    census: Census = {}
+    bits_per_weight: Positive | None = None
+    file_bytes: Count | None = None
+    weights_bytes: Count | None = None
+    """Bytes of the tensors in memory, counted tensor by tensor."""
+    load_s: Positive | None = None
+    first_run_s: Positive | None = None
+    memory: Many[Memory] = ()
+    speed: Many[Speed] = ()
+    fidelity: Fidelity | None = None
+    fitcard_commit: Text | None = None
+    fitcard_dirty: bool | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Run:
+        if self.status == "ok" and not (self.memory and self.speed and self.census):
+            raise ValueError("status is ok, but memory, speed or census is missing")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"status is {self.status}, but no reason is given")
+        if self.key != run_key(self.model_dump(mode="json")):
+            raise ValueError("key is not the hash of the record: it was edited or damaged; restore it or run again")
+        return self
+
+    @property
+    def day(self) -> str:
+        return self.measured_at[:10]
+
+    def batch_memory(self, batch: int) -> Memory | None:
+        return next((m for m in self.memory if m.batch == batch), None)
+
+    def batch_speed(self, batch: int) -> Speed | None:
+        return next((s for s in self.speed if s.batch == batch), None)
+
+    @property
+    def best_speed(self) -> Speed | None:
+        """The batch with the highest throughput."""
+        return max(self.speed, key=lambda s: s.per_second, default=None)
+
+
+def run_key(content: dict[str, Any]) -> str:
+    """Sixteen hex digits that name a record: the hash of all of it but the key."""
+    text = json.dumps({k: v for k, v in content.items() if k != "key"}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+__all__ = ["METRICS_VERSION", "RUN_SCHEMA", "Date", "Machine", "Memory", "Mode", "Run", "Speed", "Status", "run_key"]

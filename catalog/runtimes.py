@@ -1,0 +1,54 @@
+"""What a runtime needs besides the model, and what a card keeps for itself: the terms of the memory sum that no trace shows."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from catalog.gpu import Segment
+from catalog.record import UNVERIFIED, Count, Date, Record, Slug, Sources, Text
+
+
+class Amount(Record):
+    """Bytes with the reason for them."""
+
+    bytes: Count
+    why: Text
+    source: Slug
+
+
+class Share(Record):
+    """A share of the memory with the reason for it."""
+
+    share: float
+    why: Text
+    source: Slug
+
+
+class Runtimes(Record):
+    """The file `runtimes.yaml`."""
+
+    reviewed: Date
+    sources: Sources
+    context: dict[Text, Amount]
+    """Bytes that the runtime itself takes, by vendor; `CPU` for main memory."""
+    reserve: dict[Segment, Amount]
+    """Bytes of a card that display and system keep, by kind of card."""
+    unified_share: Share
+    """The share of a unified memory that the graphics side may use."""
+    dequantize_chunk_elements: dict[Text, Count]
+    """How many elements are unpacked at a time, by vendor; sets the temporary buffers of packed weights."""
+
+    @model_validator(mode="after")
+    def _sources_known(self) -> Runtimes:
+        amounts = [*self.context.values(), *self.reserve.values(), self.unified_share]
+        for amount in amounts:
+            if amount.source != UNVERIFIED and amount.source not in self.sources:
+                raise ValueError(f"no source {amount.source} under `sources:`")
+        return self
+
+    def unverified(self) -> tuple[str, ...]:
+        """The amounts that rest on nobody's document or measurement."""
+        named = {f"context.{k}": v.source for k, v in self.context.items()}
+        named |= {f"reserve.{k}": v.source for k, v in self.reserve.items()}
+        named["unified_share"] = self.unified_share.source
+        return tuple(name for name, source in named.items() if source == UNVERIFIED)

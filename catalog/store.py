@@ -1,0 +1,88 @@
+"""Writing machine-made records: atomic, append-only, safe with two writers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from catalog.load import read_runs
+from catalog.run import Run
+from catalog.trace import Trace
+
+_RUN_HEADER = "# Written by `fitcard profile`; runs are added, never edited. JSON, which is also YAML.\n"
+_WIDTH = 180
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace the file in one step: a reader, or a crash at any moment, sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def add_run(folder: Path, run: Run) -> Path:
+    """Add `run` to its file under `folder` (the catalog's `runs/`) and return that file.
+
+    A run that is there already, by its key, is not added twice. Raises CatalogError, and writes nothing, when the
+    file is damaged.
+    """
+    path = folder / run.machine.device / f"{run.model}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        runs = read_runs(path) if path.exists() else ()
+        if all(run.key != other.key for other in runs):
+            write_atomically(path, run_file_text([*runs, run]).encode())
+    return path
+
+
+def run_file_text(runs: Sequence[Run]) -> str:
+    """A run file: one mapping of lists, numbers of one kind on one line."""
+    return _RUN_HEADER + json_text({"runs": [run.model_dump(mode="json", exclude_none=True) for run in runs]}) + "\n"
+
+
+def write_trace(path: Path, trace: Trace) -> None:
+    """Write a trace file."""
+    write_atomically(path, (json_text(trace.model_dump(mode="json", exclude_none=True)) + "\n").encode())
+
+
+def json_text(value: Any, indent: str = "") -> str:
+    """JSON with a line for each entry that holds others, and short or flat ones kept on one line."""
+    flat = json.dumps(value, ensure_ascii=False)
+    nested = isinstance(value, dict | list) and any(
+        isinstance(v, dict | list)
+        for v in (value.values() if isinstance(value, dict) else value)  # pyright: ignore
+    )
+    if len(flat) + len(indent) <= _WIDTH or (isinstance(value, list) and not nested):
+        return flat
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        rows = [f"{deeper}{json.dumps(k, ensure_ascii=False)}: {json_text(v, deeper)}" for k, v in value.items()]  # pyright: ignore
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    rows = [deeper + json_text(v, deeper) for v in value]
+    return "[\n" + ",\n".join(rows) + f"\n{indent}]"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the only lock on `path`'s folder, so that two writers take turns. The kernel drops it when a process dies."""
+    with (path.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

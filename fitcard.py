@@ -1,0 +1,86 @@
+"""The command line: one thin group. Each folder owns its own commands, and they are imported only when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from catalog.errors import FitcardError
+
+COMMANDS = {
+    "gpus": "advisor.cli",
+    "fit": "advisor.cli",
+    "models": "advisor.cli",
+    "accuracy": "advisor.cli",
+    "profile": "profiler.cli",
+    "trace": "profiler.cli",
+    "build": "generator.cli",
+    "serve": "generator.cli",
+    "check": "catalog.cli",
+}
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(importlib.import_module(module), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _SUMMARIES[name]) for name in COMMANDS])
+
+
+_SUMMARIES = {
+    "gpus": "Which GPUs run which quantization of a model.",
+    "fit": "Whether a model fits one GPU, and the sum in bytes.",
+    "models": "What runs on a GPU, or in so much memory.",
+    "accuracy": "Predictions against every measurement there is.",
+    "profile": "Really run a model on this machine and record it.",
+    "trace": "Trace a model without its weights.",
+    "build": "Build the website.",
+    "serve": "Serve the website and rebuild it on changes.",
+    "check": "Check the catalog and list what is unverified.",
+}
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="fitcard")
+@click.option(
+    "--catalog", "root", type=click.Path(file_okay=False, path_type=Path), envvar="FITCARD_CATALOG",
+    help="Folder of another catalog.  [env: FITCARD_CATALOG]",
+)  # fmt: skip
+@click.pass_context
+def cli(ctx: click.Context, root: Path | None) -> None:
+    """Will this model, in this quantization, run on this card, and how fast?
+
+    Every number is measured, published or predicted, and says which.
+    """
+    ctx.obj = root
+
+
+def main() -> None:
+    """Run the command line; an error that a user can mend is one line each, never a traceback."""
+    try:
+        cli(prog_name="fitcard")
+    except FitcardError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in {"torch", "transformers", "numpy", "gguf", "psutil", "safetensors"}:
+            raise
+        click.echo(f"this command needs {error.name}: pip install 'fitcard[profile]'", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

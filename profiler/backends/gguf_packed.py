@@ -1,0 +1,104 @@
+"""GGUF: encoded by ggml, kept packed in memory, unpacked in each layer as it runs.
+
+That is how image-generation users run GGUF in torch (ComfyUI-GGUF, diffusers). llama.cpp itself runs no encoder of this
+kind whole: it keeps the image tower of a vision-language model and drops the pooling head and the text tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from catalog.file_format import GGUF_ALIGNMENT, gguf_metadata
+from catalog.quantization import Quantization, StoredTensor
+from catalog.tensor_types import TENSOR_TYPES
+from profiler import ggml
+from profiler.devices import Device
+from profiler.modules import owner, put
+from profiler.packed import PackedEmbedding, PackedLinear
+from profiler.weights import Values
+
+
+def unsupported(quantization: Quantization, device: Device) -> str | None:
+    """Why the device cannot serve it, or None."""
+    return None
+
+
+def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor], values: Values) -> None:
+    """Write the variant's file, one tensor at a time."""
+    import gguf
+
+    metadata = gguf_metadata(model_id, label)
+    writer = gguf.GGUFWriter(path, str(metadata["general.architecture"]))
+    for key, value in metadata.items():
+        if key == "general.architecture":
+            continue
+        if isinstance(value, str):
+            writer.add_string(key, value)
+        else:
+            writer.add_uint32(key, value)
+    for tensor in stored:
+        raw = gguf.GGMLQuantizationType[tensor.type]
+        packed = TENSOR_TYPES[tensor.type].packed
+        # The writer takes the shape of packed tensors in bytes, and works the elements out itself.
+        shape = (
+            (*tensor.shape[:-1], tensor.bytes // (tensor.tensor.elements // tensor.shape[-1]))
+            if packed
+            else tensor.shape
+        )
+        dtype = np.dtype(np.uint8) if packed else np.dtype(np.float32 if tensor.type == "F32" else np.float16)
+        writer.add_tensor_info(tensor.name, shape, dtype, tensor.bytes, raw_dtype=raw)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for tensor in stored:
+        numbers = values(tensor).numpy()
+        if TENSOR_TYPES[tensor.type].packed:
+            encoded = ggml.quantize(tensor.type, numbers.reshape(-1, tensor.shape[-1]))
+        else:
+            encoded = numbers.astype(np.float32 if tensor.type == "F32" else np.float16)
+        writer.write_tensor_data(encoded)
+    writer.close()
+
+
+def read_census(path: Path) -> list[tuple[str, int, int]]:
+    """Type, elements and bytes of every tensor in the file, as the file says."""
+    import gguf
+
+    return [(t.tensor_type.name, int(t.n_elements), int(t.n_bytes)) for t in gguf.GGUFReader(path).tensors]
+
+
+def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
+    """The type of activations while it runs: BF16 where the device multiplies it natively, else what it does best."""
+    return device.fast_type
+
+
+def load(path: Path, model: nn.Module, quantization: Quantization, device: Device, chunk_elements: int) -> None:
+    """Put the file's tensors into the model on the device, replacing the layers whose weights stay packed."""
+    import gguf
+
+    assert gguf.GGUF_DEFAULT_ALIGNMENT == GGUF_ALIGNMENT
+    dtype = activation_type(quantization, device)
+    reader = gguf.GGUFReader(path)
+    tensors = [
+        (t.name, t.tensor_type.name, int(t.data_offset), int(t.n_bytes), tuple(int(n) for n in t.shape[::-1]))
+        for t in reader.tensors
+    ]
+    del reader  # it maps the whole file; only the directory is wanted
+    for name, type_name, offset, size, shape in tensors:
+        raw = np.fromfile(path, dtype=np.uint8, count=size, offset=offset)
+        if not TENSOR_TYPES[type_name].packed:
+            numbers = torch.from_numpy(raw.view(np.float32 if type_name == "F32" else np.float16).reshape(shape))
+            put(model, name, numbers.to(device=device.torch_device, dtype=dtype, copy=True))
+            continue
+        packed = torch.from_numpy(raw.reshape(shape[0], -1)).to(device.torch_device)
+        parent, attribute, module = owner(model, name)
+        if isinstance(module, nn.Embedding):
+            setattr(parent, attribute, PackedEmbedding(type_name, packed, dtype, chunk_elements))
+        else:
+            assert isinstance(module, nn.Linear)
+            setattr(parent, attribute, PackedLinear(type_name, packed, module.bias, chunk_elements))

@@ -1,0 +1,162 @@
+"""The device at hand: what it is, what it does best, and how much memory a process uses on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from catalog.errors import FitcardError
+from catalog.run import Machine
+
+LIBRARIES = ("torch", "transformers", "safetensors", "gguf", "xllamacpp")
+_FEATURES = (
+    "avx2",
+    "f16c",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+    "i8mm",
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that can run a variant."""
+
+    kind: str
+    """cpu, cuda or mps, as torch calls them."""
+    vendor: str
+    """CPU, NVIDIA, AMD or Apple: the key of the catalog's runtimes."""
+
+    @property
+    def torch_device(self) -> str:
+        return self.kind
+
+    @property
+    def fast_type(self) -> torch.dtype:
+        """The 16-bit type that the device multiplies natively, else float32."""
+        if self.kind == "cuda":
+            return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+        if self.kind == "mps":
+            return torch.float16
+        return torch.bfloat16 if {"avx512_bf16", "amx_bf16", "bf16"} & set(cpu_features()) else torch.float32
+
+    def synchronize(self) -> None:
+        """Wait until all work that was given to the device is done."""
+        if self.kind != "cpu":
+            torch.accelerator.synchronize()
+
+    def reset_peak(self) -> None:
+        """Forget the highest memory seen so far."""
+        if self.kind == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        elif self.kind == "cpu" and Path("/proc/self/clear_refs").exists():
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def memory(self) -> dict[str, int]:
+        """Bytes in use now, the highest since the last reset, and what the allocator took from the device."""
+        if self.kind == "cuda":
+            return {
+                "now": torch.cuda.memory_allocated(), "peak": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved(),
+            }  # fmt: skip
+        if self.kind == "mps":
+            return {"now": torch.mps.current_allocated_memory(), "peak": torch.mps.driver_allocated_memory()}
+        status = Path("/proc/self/status")
+        if not status.exists():  # not Linux: no peak that can be reset, so the current size stands for both
+            now = psutil.Process().memory_info().rss
+            return {"now": now, "peak": now}
+        found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status.read_text(), re.M))
+        return {"now": int(found["VmRSS"]) * 1024, "peak": int(found["VmHWM"]) * 1024}
+
+    def context_bytes(self) -> int:
+        """What the runtime takes before any model is there: the process on a CPU, the device's context on CUDA."""
+        if self.kind == "cuda":
+            torch.zeros(1, device="cuda")
+            free, total = torch.cuda.mem_get_info()
+            return total - free - torch.cuda.memory_reserved()
+        return self.memory()["now"]
+
+
+def find_device(kind: str | None) -> Device:
+    """The device of that kind, or the best that is there. Raises FitcardError when there is none of that kind."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind is None:
+        kind = next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there.get(kind, False):
+        usable = ", ".join(name for name, found in there.items() if found)
+        raise FitcardError(f"no {kind} device here that torch {torch.__version__} can use (there is: {usable})")
+    vendor = {"cpu": "CPU", "mps": "Apple"}.get(kind) or ("AMD" if torch.version.hip else "NVIDIA")
+    return Device(kind, vendor)
+
+
+def device_name(device: Device) -> str:
+    """The name by which the maker sells it."""
+    if device.kind == "cuda":
+        return torch.cuda.get_device_name()
+    if device.kind == "mps":
+        return platform.processor() or "Apple"
+    return f"{cpu_name()}, {cpu_cores()} cores"
+
+
+def slug(name: str) -> str:
+    """A name as an id: lower case, words joined by hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def machine(device: Device, device_id: str) -> Machine:
+    """Everything about this machine that a measurement depends on."""
+    cuda: dict[str, Any] = {}
+    if device.kind == "cuda":
+        cuda = {"device_memory_bytes": torch.cuda.get_device_properties(0).total_memory}
+    libraries = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            libraries[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return Machine(
+        device=device_id, device_name=device_name(device), cpu=cpu_name(), cpu_cores=cpu_cores(), cpu_features=cpu_features(),
+        memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}", libraries=libraries, **cuda,
+    )  # fmt: skip
+
+
+def cpu_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor's name, with family and model where a hypervisor hides the rest of it."""
+    info = _cpuinfo()
+    name = info.get("model name") or platform.processor() or platform.machine()
+    if not re.search(r"\d{3}", name) and "cpu family" in info:
+        name += f" (family {info['cpu family']}, model {info.get('model', '?')})"
+    return name
+
+
+def cpu_features() -> tuple[str, ...]:
+    """The instruction sets among those that matter for matrix arithmetic."""
+    flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
+    return tuple(name for name in _FEATURES if name in flags)
+
+
+def _cpuinfo() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {}
+    rows = (line.partition(":") for line in path.read_text().split("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in rows}

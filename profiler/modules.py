@@ -1,0 +1,26 @@
+"""Reaching into a model by the names of its tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def owner(model: nn.Module, tensor_name: str) -> tuple[nn.Module, str, nn.Module]:
+    """The module that owns a tensor, with its parent and the attribute by which the parent holds it."""
+    module_name = tensor_name.rpartition(".")[0]
+    parent_name, _, attribute = module_name.rpartition(".")
+    parent = model.get_submodule(parent_name)
+    return parent, attribute, model.get_submodule(module_name)
+
+
+def put(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Set a parameter of the model by its full name."""
+    module = model.get_submodule(name.rpartition(".")[0])
+    module._parameters[name.rpartition(".")[2]] = nn.Parameter(tensor, requires_grad=False)
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """Bytes of all parameters and packed weights that the model holds, counted tensor by tensor."""
+    packed = [b for name, b in model.named_buffers() if name.endswith("packed")]
+    return sum(t.numel() * t.element_size() for t in [*model.parameters(), *packed])

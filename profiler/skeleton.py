@@ -1,0 +1,118 @@
+"""A model without its weights, the ways to run it, and inputs for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from catalog.errors import FitcardError
+from catalog.trace import Component
+
+
+@dataclass(frozen=True)
+class Path:
+    """One way of running a model: what goes in, and the call."""
+
+    component: Component
+    image_size: int | None
+    text_tokens: int | None
+    call: Callable[[nn.Module, dict[str, torch.Tensor]], torch.Tensor]
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    """The model of a Hugging Face configuration, in evaluation mode, with parameters on the meta device and buffers real.
+
+    Raises FitcardError for a configuration that the installed transformers cannot build.
+    """
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    options = dict(config)
+    kind = options.pop("model_type")
+    try:
+        resolved = transformers.AutoConfig.for_model(kind, **options)
+        with _parameters_on_meta():
+            model: nn.Module = transformers.AutoModel.from_config(resolved)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise FitcardError(
+            f"transformers {transformers.__version__} cannot build model_type {kind!r}: {first}"
+        ) from None
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _parameters_on_meta() -> Iterator[None]:
+    """Let modules register parameters without memory. Buffers stay real: they hold tables that a run needs."""
+    register = nn.Module.register_parameter
+
+    def on_meta(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        register(module, name, param)
+        if param is not None:
+            module._parameters[name] = nn.Parameter(param.to("meta"), requires_grad=False)
+
+    nn.Module.register_parameter = on_meta  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def paths(model: nn.Module) -> tuple[Path, ...]:
+    """The ways to run a model: each tower of a two-tower model and both together, or the one encoder that there is."""
+    config: Any = model.config
+    if hasattr(model, "get_image_features") and hasattr(model, "get_text_features"):
+        image, text = config.vision_config.image_size, config.text_config.max_position_embeddings
+        return (
+            Path("vision", image, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
+            Path("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
+            Path("all", image, text, lambda m, x: m(**x).image_embeds),
+        )
+    if hasattr(config, "image_size"):
+        return (Path("vision", config.image_size, None, lambda m, x: _embedding(m(**x))),)
+    if hasattr(config, "vocab_size") and hasattr(config, "max_position_embeddings"):
+        return (Path("text", None, config.max_position_embeddings, lambda m, x: _embedding(m(**x))),)
+    raise FitcardError(f"{type(model).__name__} is neither a two-tower model nor a vision or text encoder")
+
+
+def _embedding(output: Any) -> torch.Tensor:
+    """The embedding in whatever the model returns: a tensor, or an output with a pooled or a last hidden state."""
+    if isinstance(output, torch.Tensor):
+        return output
+    pooled = getattr(output, "pooler_output", None)
+    return pooled if pooled is not None else output.last_hidden_state
+
+
+def inputs(
+    model: nn.Module, path: Path, batch: int, dtype: torch.dtype, device: str, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Seeded inputs of the sizes that `path` takes: pixels as a processor would normalise them, and token ids."""
+    config: Any = model.config
+    shared = torch.Generator().manual_seed(seed)
+    made: dict[str, torch.Tensor] = {}
+    if path.text_tokens is not None:
+        vocabulary = getattr(config, "text_config", config).vocab_size
+        ids = torch.randint(0, vocabulary, (batch, path.text_tokens), generator=shared)
+        made["input_ids"] = ids.to(device) if device != "meta" else torch.empty_like(ids, device="meta")
+    if path.image_size is not None:
+        channels = getattr(getattr(config, "vision_config", config), "num_channels", 3)
+        shape = (batch, channels, path.image_size, path.image_size)
+        pixels = torch.empty(shape, device="meta") if device == "meta" else torch.rand(shape, generator=shared) * 2 - 1
+        made["pixel_values"] = pixels.to(device=device, dtype=dtype)
+    return made
+
+
+def kept_modules(model: nn.Module, names: set[str]) -> None:
+    """Drop every module that holds none of the parameters `names`, so that one tower can run without the other."""
+    for name, child in list(model.named_children()):
+        held = {f"{name}.{parameter}" for parameter, _ in child.named_parameters()}
+        if held and not held & names:
+            delattr(model, name)
+    for name in list(model._parameters):
+        if name not in names:
+            model._parameters[name] = None

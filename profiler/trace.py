@@ -1,0 +1,330 @@
+"""`fitcard trace`: run a model without weights on the meta device and write down what it does.
+
+Nothing is computed there, so any model can be traced on any machine in seconds. Three things come out: every
+parameter tensor, every operation with its sizes, and the most bytes of activations that live at one time.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from catalog.model import Model
+from catalog.trace import Activations, Kind, Operation, Phase, StridedLinear, Tensor, Trace, layer_pattern, tensor_role
+from profiler.skeleton import Path, build, inputs, paths
+
+BATCHES = (1, 2, 4, 16, 64)
+"""Where activation peaks are traced; between and beyond them they are interpolated."""
+
+_VIEWS = {
+    "view", "_unsafe_view", "transpose", "t", "permute", "expand", "unsqueeze", "squeeze", "select", "slice", "split",
+    "split_with_sizes", "detach", "alias", "unbind", "as_strided", "reshape", "empty", "empty_like", "new_empty", "lift_fresh",
+}  # fmt: skip
+_NORMS = {"native_layer_norm", "native_group_norm", "_fused_rms_norm", "native_batch_norm"}
+_COPIES = {"clone", "_to_copy", "copy_", "cat", "repeat", "contiguous", "stack", "index"}
+
+
+class _Live(TorchDispatchMode):
+    """Counts the bytes of storages that are alive, and remembers the peak.
+
+    A storage is born with the first tensor on it and dies when Python drops the last, as memory does in a real run.
+    """
+
+    def __init__(self, known: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        self.live = 0
+        self.peak = 0
+        self._alive: set[int] = {tensor.untyped_storage()._cdata for tensor in known}
+        for tensor in given:
+            self._born(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in _tensors(out):
+            self._born(tensor)
+        return out
+
+    def _born(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._alive:
+            return
+        self._alive.add(key)
+        size = storage.nbytes()
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._died, key, size)
+
+    def _died(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.live -= size
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes down every operation that moves or computes data."""
+
+    def __init__(self, weights: dict[int, str]) -> None:
+        super().__init__()
+        self.weights = weights
+        self.rows: list[dict[str, Any]] = []
+        self.used: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        read = list(_tensors((args, kwargs)))
+        weights = [(tensor.numel(), self.weights.get(tensor.untyped_storage()._cdata)) for tensor in read]
+        named = sorted((size, weight) for size, weight in weights if weight)
+        self.used.update(weight for _, weight in named)
+        if name not in _VIEWS:
+            self.note(name, read, list(_tensors(out)), named[-1][1] if named else None)  # the weight, not its bias
+        return out
+
+    def note(self, name: str, read: list[torch.Tensor], written: list[torch.Tensor], weight: str | None) -> None:
+        activations = [t for t in read if t.untyped_storage()._cdata not in self.weights]
+        row: dict[str, Any] = {
+            "name": name, "weight": weight, "read": sum(t.numel() for t in activations), "written": sum(t.numel() for t in written),
+        }  # fmt: skip
+        row |= _arithmetic(name, read, written)
+        self.rows.append(row)
+
+
+def _arithmetic(name: str, read: list[torch.Tensor], written: list[torch.Tensor]) -> dict[str, Any]:
+    """Kind, sizes and floating-point operations of one operator, a multiply-add counted as 2."""
+    out = written[0].numel() if written else 0
+    if name in ("addmm", "mm"):
+        a, b = read[-2:]
+        m, k, n = a.shape[0], a.shape[1], b.shape[1]
+        return {"kind": "matmul", "shape": {"m": m, "n": n, "k": k, "groups": 1}, "flops": 2 * m * n * k}
+    if name in ("bmm", "baddbmm"):
+        a, b = read[-2:]
+        g, m, k, n = a.shape[0], a.shape[1], a.shape[2], b.shape[2]
+        return {"kind": "matmul", "shape": {"m": m, "n": n, "k": k, "groups": g}, "flops": 2 * g * m * n * k}
+    if name == "convolution":
+        kernel = read[1]
+        per_output = kernel.numel() // kernel.shape[0]
+        return {
+            "kind": "convolution",
+            "shape": {"elements": out, "per_output": per_output},
+            "flops": 2 * out * per_output,
+        }
+    if name in _NORMS:
+        return {"kind": "norm", "shape": {"elements": out}, "flops": 8 * out}
+    if name == "embedding":
+        return {"kind": "embedding", "shape": {"elements": out}, "flops": 0}
+    if name in _COPIES:
+        return {"kind": "copy", "shape": {"elements": out}, "flops": 0}
+    return {"kind": "elementwise", "shape": {"elements": out}, "flops": out}
+
+
+class _Strided(TorchDispatchMode):
+    """Notes linear layers whose three-dimensional input is not contiguous. Seen in inference mode, where they arrive whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[int, int, int]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.linear.default and args[0].dim() == 3 and not args[0].is_contiguous():
+            self.found.append((args[0].shape[0], *args[1].shape))
+        return func(*args, **(kwargs or {}))
+
+
+class _Attention(TorchFunctionMode):
+    """Replaces attention by its output alone, as the fused kernels of all back ends behave: they keep no score matrix."""
+
+    def __init__(self, recorder: _Recorder | None = None) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        query, key, value = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))[:3]
+        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        if self.recorder:
+            batch, heads, queries, width = query.shape
+            keys = key.shape[-2]
+            flops = 2 * batch * heads * queries * keys * (width + value.shape[-1])
+            shape = {"batch": batch, "heads": heads, "queries": queries, "keys": keys, "head_dim": width}
+            row = {"read": query.numel() + key.numel() + value.numel(), "written": out.numel(), "weight": None}
+            self.recorder.rows.append({"name": "attention", "kind": "attention", "shape": shape, "flops": flops, **row})
+        return out
+
+
+def trace(model: Model, progress: Callable[[str], None] = lambda _: None) -> Trace:
+    """Trace a model of the catalog in every way that it can be run.
+
+    Raises FitcardError when transformers cannot build or run its configuration.
+    """
+    import transformers
+
+    skeleton = build(model.config)
+    ways = paths(skeleton)
+    phases: list[Phase] = []
+    used: dict[str, set[str]] = {}
+    twins = {dtype: copy.deepcopy(skeleton).to(device="meta", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
+    for way in ways:
+        progress(f"tracing {way.component}")
+        phase, used[way.component] = _phase(twins, way)
+        phases.append(phase)
+    return Trace(
+        config_sha256=model.config_sha256,
+        made_with={"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
+        tensors=tuple(_parameters(skeleton, used)),
+        phases=tuple(phases),
+    )
+
+
+def _phase(twins: dict[torch.dtype, nn.Module], way: Path) -> tuple[Phase, set[str]]:
+    model = twins[torch.float32]
+    # Not batch 1: reshaping a single item sometimes needs no copy where every larger batch needs one.
+    two, used, width = _operations(model, way, 2)
+    four, _, _ = _operations(model, way, 4)
+    if [row["name"] for row in two] != [row["name"] for row in four]:
+        raise AssertionError(f"{way.component}: the operations depend on the batch, which no trace can say")
+    grouped = Counter(_operation(a, b) for a, b in zip(two, four, strict=True))
+    rows = tuple(Operation.model_validate({**_thawed(key), "count": count}) for key, count in grouped.items())
+    peaks = {dtype: {batch: _peak(twin, way, batch, dtype) for batch in BATCHES} for dtype, twin in twins.items()}
+    return Phase(
+        component=way.component,
+        image_size=way.image_size,
+        image_tokens=_image_tokens(model, way),
+        text_tokens=way.text_tokens,
+        output_width=width,
+        activations=tuple(
+            Activations(batch=batch, bytes_32=peaks[torch.float32][batch], bytes_16=peaks[torch.bfloat16][batch])
+            for batch in BATCHES
+        ),
+        operations=rows,
+        strided_linears=_strided(model, way),
+    ), used
+
+
+def _operations(model: nn.Module, way: Path, batch: int) -> tuple[list[dict[str, Any]], set[str], int]:
+    weights = {p.untyped_storage()._cdata: layer_pattern(name)[0] for name, p in model.named_parameters()}
+    recorder = _Recorder(weights)
+    given = inputs(model, way, batch, torch.float32, "meta")
+    with torch.no_grad(), recorder, _Attention(recorder):
+        out = way.call(model, given)
+    return recorder.rows, recorder.used, out.shape[-1]
+
+
+def _strided(model: nn.Module, way: Path) -> tuple[StridedLinear, ...]:
+    seen: list[Counter[tuple[int, int, int]]] = []
+    for batch in (2, 4):
+        mode = _Strided()
+        with torch.inference_mode(), mode, _Attention():
+            way.call(model, inputs(model, way, batch, torch.float32, "meta"))
+        seen.append(Counter(mode.found))
+    if seen[0] != seen[1]:
+        raise AssertionError(
+            f"{way.component}: the outermost dimension of a strided input grows with the batch: {seen}"
+        )
+    return tuple(
+        StridedLinear(count=count, outer=outer, rows=rows, columns=columns)
+        for (outer, rows, columns), count in seen[0].items()
+    )
+
+
+def _peak(model: nn.Module, way: Path, batch: int, dtype: torch.dtype) -> int:
+    given = inputs(model, way, batch, dtype, "meta")
+    live = _Live([*model.parameters(), *model.buffers()], list(given.values()))
+    with torch.no_grad(), live, _Attention():
+        way.call(model, given)
+    return live.peak
+
+
+def _image_tokens(model: nn.Module, way: Path) -> int | None:
+    if way.image_size is None:
+        return None
+    config: Any = model.config
+    patch = getattr(config, "vision_config", config).patch_size
+    return int((way.image_size // patch) ** 2)
+
+
+_Frozen = tuple[tuple[str, Any], ...]
+
+
+def _operation(two: dict[str, Any], four: dict[str, Any]) -> _Frozen:
+    """One operation with sizes as `[constant, per_item]`, from the same operation at batches 2 and 4; hashable."""
+
+    def linear(a: int, b: int) -> tuple[int, int]:
+        per_item, rest = divmod(b - a, 2)
+        if rest:
+            raise AssertionError(f"{two['name']}: {a} at batch 2 and {b} at batch 4 is not linear")
+        return (a - 2 * per_item, per_item)
+
+    shape = []
+    for key, size in two["shape"].items():
+        constant, per_item = linear(size, four["shape"][key])
+        shape.append((key, (constant, per_item) if per_item else constant))
+    sizes = [(key, linear(two[key], four[key])) for key in ("flops", "read", "written")]
+    words = [(key, two[key]) for key in ("kind", "name", "weight")]
+    return tuple([*words, ("shape", tuple(shape)), *sizes])
+
+
+def _thawed(frozen: _Frozen) -> dict[str, Any]:
+    fields = dict(frozen)
+    return {**fields, "shape": dict(fields["shape"])}
+
+
+def _parameters(model: nn.Module, used: dict[str, set[str]]) -> Iterator[Tensor]:
+    """The model's parameters, those of a numbered stack as one entry, in the model's order."""
+    kinds = _kinds(model)
+    groups: dict[tuple[str, tuple[int, ...]], list[int | None]] = {}
+    first: dict[str, str] = {}
+    for name, parameter in model.named_parameters():
+        pattern, layer = layer_pattern(name)
+        groups.setdefault((pattern, tuple(parameter.shape)), []).append(layer)
+        first.setdefault(pattern, name)
+    for (pattern, shape), layers in groups.items():
+        if layers[0] is not None and layers != list(range(len(layers))):
+            raise AssertionError(f"{pattern}: layers of one shape are not numbered from 0: {layers}")
+        yield Tensor(
+            name=pattern,
+            shape=shape,
+            layers=None if layers[0] is None else len(layers),
+            component=_component(pattern, used),
+            kind=kinds.get(first[pattern], "other"),
+            role=tensor_role(pattern),
+        )
+
+
+def _component(pattern: str, used: dict[str, set[str]]) -> Any:
+    readers = [component for component in ("vision", "text") if pattern in used.get(component, set())]
+    if len(readers) == 1:
+        return readers[0]
+    return "shared" if readers or any(pattern in names for names in used.values()) else "unused"
+
+
+def _kinds(model: nn.Module) -> dict[str, Kind]:
+    """The kind of each weight. Only a module that is exactly a linear or embedding layer counts as one: what
+    `nn.MultiheadAttention` holds is read by one fused function, which knows nothing of quantized weights."""
+    kinds: dict[str, Kind] = {}
+    exact: dict[type, Kind] = {nn.Linear: "linear", nn.Embedding: "embedding", nn.Conv2d: "convolution"}
+    for prefix, module in model.named_modules():
+        if kind := exact.get(type(module)):
+            kinds[f"{prefix}.weight"] = kind
+    return kinds
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
