@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from catalog.record import UNVERIFIED, Count, Date, Many, Positive, Record, Slug, Sources, Text, check_sources
 
 NumberType = Literal["fp32", "tf32", "fp16", "fp16_fp16_accumulate", "bf16", "fp8", "int8"]
+NUMBER_TYPES: tuple[NumberType, ...] = get_args(NumberType)
 Segment = Literal["desktop", "laptop", "workstation", "datacenter", "integrated", "cpu"]
 Figures = dict[str, Many[Text]]
 
@@ -34,7 +35,7 @@ class UnitRates(Record):
 
     @model_validator(mode="after")
     def _supported(self) -> UnitRates:
-        for name in NumberType.__args__:
+        for name in NUMBER_TYPES:
             if name != "fp16_fp16_accumulate" and getattr(self, name) is not None and name not in self.supports:
                 raise ValueError(f"has a rate for {name}, which `supports` does not list")
         return self
@@ -113,7 +114,7 @@ class GpuFile(Record):
     def _sourced(self) -> GpuFile:
         known = set(self.sources)
         for key, rates in self.unit_rates.items():
-            stated = {"supports"} | {name for name in NumberType.__args__ if getattr(rates, name) is not None}
+            stated = {"supports"} | {name for name in NUMBER_TYPES if getattr(rates, name) is not None}
             _within(f"unit_rates.{key}", stated, rates.sources, known)
         for key, gpu in self.gpus.items():
             _within(f"gpus.{key}", set(gpu.figures), gpu.sources, known)
@@ -141,7 +142,7 @@ def _plausible(key: str, gpu: Gpu, rates: UnitRates | None) -> None:
                 f"gpus.{key}: bandwidth_gb_per_s is {gpu.bandwidth_gb_per_s:g}, "
                 f"but {gpu.memory_bus_bits} bit x {gpu.memory_gbps_per_pin:g} Gbit/s makes {product:g}"
             )
-    for name in NumberType.__args__:
+    for name in NUMBER_TYPES:
         stated = getattr(gpu.published_tflops, name)
         derived = _peak(gpu, rates, name)
         if stated and derived and abs(derived / (stated * 1e12) - 1) > 0.03:
@@ -162,7 +163,7 @@ class Card(Record):
 
     id: Slug
     vendor: Text
-    generation: Text
+    generation: str
     spec: Gpu
     rates: UnitRates | None
     sources: Sources

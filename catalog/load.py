@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,11 +24,15 @@ HERE = Path(__file__).parent
 """The catalog that comes with the package."""
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Record)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Catalog:
-    """Everything that is known, checked. Mappings are in the order of their ids, quantizations in that of their file."""
+    """Everything that is known, checked. Mappings are in the order of their ids, quantizations in that of their file.
+
+    A catalog never changes and is equal only to itself, so what follows from one can be cached by it.
+    """
 
     root: Path
     models: Mapping[str, Model]
@@ -74,19 +78,19 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
             faults.extend(error.problems)
             return None
 
-    quantizations = tried(lambda: read_record(Quantizations, root / "quantizations.yaml"))
-    runtimes = tried(lambda: read_record(Runtimes, root / "runtimes.yaml"))
+    quantizations = tried(partial(read_record, Quantizations, root / "quantizations.yaml"))
+    runtimes = tried(partial(read_record, Runtimes, root / "runtimes.yaml"))
     models = _by_id(root / "models", Model, tried)
     published = _by_id(root / "published", PublishedFile, tried)
     traces: dict[str, Trace] = {}
     for path in sorted((root / "traces").rglob("*.json")):
-        trace = tried(lambda path=path: _read_json(Trace, path))
+        trace = tried(partial(_read_trace, path))
         if trace:
             traces[_id(root / "traces", path)] = trace
     cards: dict[str, Card] = {}
     where: dict[str, Path] = {}
     for path in sorted((root / "gpus").glob("*.yaml")):
-        file = tried(lambda path=path: read_record(GpuFile, path))
+        file = tried(partial(read_record, GpuFile, path))
         for key, gpu in file.gpus.items() if file else ():
             if key in cards:
                 faults.append(
@@ -102,16 +106,16 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
             )  # fmt: skip
     runs: list[Run] = []
     for path in sorted((root / "runs").glob("*/*/*.yaml")):
-        found = tried(lambda path=path: read_runs(path))
+        found = tried(partial(read_runs, path))
         for index, run in enumerate(found or ()):
             expected = root / "runs" / run.machine.device / f"{run.model}.yaml"
             if path != expected:
                 message = f"is a run of {run.model} on {run.machine.device}: move it to {expected.relative_to(root)}"
                 faults.append(Problem(path, 1, f"runs.{index}", message))
             runs.append(run)
-    faults += _references(root, models, traces, published, cards, runs, quantizations)
-    if traces_needed:
-        faults += _untraced(root, models, traces)
+    if not faults:  # else names that a faulty file would have given seem to be missing
+        faults += _references(root, models, traces, published, cards, runs, quantizations)
+        faults += _untraced(root, models, traces) if traces_needed else []
     if faults or quantizations is None or runtimes is None:
         raise CatalogError(faults)
     return Catalog(
@@ -143,10 +147,10 @@ class RunFile(Record):
     runs: Many[Run]
 
 
-def _by_id(folder: Path, kind: type[T], tried: Callable[[Callable[[], T]], T | None]) -> dict[str, T]:
-    found: dict[str, T] = {}
+def _by_id(folder: Path, kind: type[K], tried: Callable[[Callable[[], K]], K | None]) -> dict[str, K]:
+    found: dict[str, K] = {}
     for path in sorted(folder.glob("*/*.yaml")):
-        record = tried(lambda path=path: read_record(kind, path))  # type: ignore[type-var]
+        record = tried(partial(read_record, kind, path))
         if record is not None:
             found[_id(folder, path)] = record
     return found
@@ -160,7 +164,7 @@ def _id(folder: Path, path: Path) -> str:
     )
 
 
-def _read_json(kind: type[Trace], path: Path) -> Trace:
+def _read_trace(path: Path) -> Trace:
     text = read_text(path)
     try:
         data = json.loads(text)
@@ -168,7 +172,7 @@ def _read_json(kind: type[Trace], path: Path) -> Trace:
         raise CatalogError(
             [Problem(path, error.lineno, "", f"is damaged: {error.msg}; make it again with `fitcard trace`")]
         ) from None
-    return validate(kind, data, path, {})
+    return validate(Trace, data, path, {})
 
 
 def _references(

@@ -49,17 +49,16 @@ def _find(kind: str, typed: str, names: Mapping[str, Iterable[str]]) -> str:
             return fitting[0]
         if fitting:
             raise UnknownName(f"{shorten(typed)} fits several: {', '.join(sorted(fitting))}. Type more of the name.")
-    near = difflib.get_close_matches(typed.lower(), list(names), n=5, cutoff=0.4)
+    spelled = {
+        name.lower(): key
+        for key, given in names.items()
+        for name in (*given, *(word for name in given for word in _words(name)))
+    }
+    near = sorted({spelled[name] for name in difflib.get_close_matches(typed.lower(), list(spelled), n=5, cutoff=0.7)})
     there = f"near it: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(list(names)[:5])}"
     raise UnknownName(f"no {kind} is called {shorten(typed)} ({there}).")
 
 
 def _words(text: str) -> list[str]:
     """Lower-case words and numbers: `RTX 3080 12GB` is rtx, 3080, 12gb; `RTX4090` is rtx, 4090."""
-    words = re.findall(r"[^\W_]+", text.lower())
-    return [
-        part
-        for word in words
-        for part in (re.fullmatch(r"(rtx|gtx|rx|geforce)(\d.*)", word) or re.match(r"()(.*)", word)).groups()
-        if part
-    ]  # type: ignore[union-attr]
+    return re.findall(r"(?:rtx|gtx|rx|geforce)(?=\d)|[^\W_]+", text.lower())

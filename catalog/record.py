@@ -31,7 +31,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
 UNVERIFIED = "unverified"
@@ -102,7 +102,14 @@ def _problem(fault: Mapping[str, Any], path: Path, lines: Lines, prefix: tuple[s
     at = prefix + tuple(part for part in location if part != "[key]" and not str(part).startswith("function-"))
     got = fault.get("input")
     message = _MESSAGES.get(kind, str(fault["msg"]).removeprefix("Value error, "))
-    if kind == "missing":
+    if kind == "value_error":
+        # A check of a whole file says itself where: `gpus.rtx-4090: bandwidth ...`.
+        where, colon, rest = message.partition(": ")
+        inside = tuple(where.split("."))
+        if colon and " " not in where and prefix + at + inside in lines:
+            at, message = at + inside, rest
+        shown = ""
+    elif kind == "missing":
         shown = ""
     elif kind == "extra_forbidden":
         known = sorted(fault.get("ctx", {}).get("known", ()))

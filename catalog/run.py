@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from catalog.model import ModelId
 from catalog.quantization import Census
-from catalog.record import Count, Date, Many, Positive, Record, Slug, Text
+from catalog.record import Count, Many, Positive, Record, Slug, Text
 from catalog.trace import Component
 
 Status = Literal["ok", "out_of_memory", "unsupported", "crashed", "timed_out"]
 Mode = Literal["eager", "compiled"]
-
-RUN_SCHEMA = 1
-METRICS_VERSION = 1
-"""1: wall clock around one forward pass; resident set on CPU, the allocator's own counters on CUDA; batches of equal images."""
 
 
 class Machine(Record):
@@ -128,12 +124,12 @@ class Fidelity(Record):
     """The same mean for FP32 against itself in another batch order: what counts as no difference."""
 
 
-class Run(Record):
-    """One variant, run on one machine."""
+class Content(Record):
+    """All of a run but its key."""
 
-    schema_version: Literal[1] = RUN_SCHEMA
-    metrics_version: Literal[1] = METRICS_VERSION
-    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    schema_version: Literal[1] = 1
+    metrics_version: Literal[1] = 1
+    """1: wall clock around one forward pass; resident set on CPU, the allocator's own counters on CUDA; batches of equal inputs."""
     measured_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     model: ModelId
     config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -164,12 +160,23 @@ class Run(Record):
     fitcard_dirty: bool | None = None
 
     @model_validator(mode="after")
-    def _whole(self) -> Run:
+    def _whole(self) -> Self:
         if self.status == "ok" and not (self.memory and self.speed and self.census):
             raise ValueError("status is ok, but memory, speed or census is missing")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"status is {self.status}, but no reason is given")
-        if self.key != run_key(self.model_dump(mode="json")):
+        return self
+
+
+class Run(Content):
+    """One variant, run on one machine."""
+
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    """The hash of the rest."""
+
+    @model_validator(mode="after")
+    def _untouched(self) -> Self:
+        if self.key != run_key(self):
             raise ValueError("key is not the hash of the record: it was edited or damaged; restore it or run again")
         return self
 
@@ -189,10 +196,12 @@ class Run(Record):
         return max(self.speed, key=lambda s: s.per_second, default=None)
 
 
-def run_key(content: dict[str, Any]) -> str:
+def run_key(content: Content) -> str:
     """Sixteen hex digits that name a record: the hash of all of it but the key."""
-    text = json.dumps({k: v for k, v in content.items() if k != "key"}, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(content.model_dump(mode="json", exclude={"key"}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-__all__ = ["METRICS_VERSION", "RUN_SCHEMA", "Date", "Machine", "Memory", "Mode", "Run", "Speed", "Status", "run_key"]
+def sealed(fields: dict[str, Any]) -> Run:
+    """A run with its key. Raises pydantic's ValidationError for fields that make no whole record."""
+    return Run.model_validate({**fields, "key": run_key(Content.model_validate(fields))})

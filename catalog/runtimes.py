@@ -7,6 +7,9 @@ from pydantic import model_validator
 from catalog.gpu import Segment
 from catalog.record import UNVERIFIED, Count, Date, Record, Slug, Sources, Text
 
+MEASURED = "measured"
+"""The source key of an amount that our own runs show."""
+
 
 class Amount(Record):
     """Bytes with the reason for them."""
@@ -33,6 +36,8 @@ class Runtimes(Record):
     """Bytes that the runtime itself takes, by vendor; `CPU` for main memory."""
     reserve: dict[Segment, Amount]
     """Bytes of a card that display and system keep, by kind of card."""
+    allocator_slack: dict[Text, Share]
+    """What the allocator holds beyond what is alive, as a share of activations and unpacked weights, by vendor."""
     unified_share: Share
     """The share of a unified memory that the graphics side may use."""
     dequantize_chunk_elements: dict[Text, Count]
@@ -40,9 +45,14 @@ class Runtimes(Record):
 
     @model_validator(mode="after")
     def _sources_known(self) -> Runtimes:
-        amounts = [*self.context.values(), *self.reserve.values(), self.unified_share]
+        amounts: list[Amount | Share] = [
+            *self.context.values(),
+            *self.reserve.values(),
+            *self.allocator_slack.values(),
+            self.unified_share,
+        ]
         for amount in amounts:
-            if amount.source != UNVERIFIED and amount.source not in self.sources:
+            if amount.source not in (UNVERIFIED, MEASURED) and amount.source not in self.sources:
                 raise ValueError(f"no source {amount.source} under `sources:`")
         return self
 
@@ -50,5 +60,6 @@ class Runtimes(Record):
         """The amounts that rest on nobody's document or measurement."""
         named = {f"context.{k}": v.source for k, v in self.context.items()}
         named |= {f"reserve.{k}": v.source for k, v in self.reserve.items()}
+        named |= {f"allocator_slack.{k}": v.source for k, v in self.allocator_slack.items()}
         named["unified_share"] = self.unified_share.source
         return tuple(name for name, source in named.items() if source == UNVERIFIED)

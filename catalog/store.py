@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,22 +66,21 @@ def write_trace(path: Path, trace: Trace) -> None:
 def json_text(value: Any, indent: str = "") -> str:
     """JSON with a line for each entry that holds others, and short or flat ones kept on one line."""
     flat = json.dumps(value, ensure_ascii=False)
-    nested = isinstance(value, dict | list) and any(
-        isinstance(v, dict | list)
-        for v in (value.values() if isinstance(value, dict) else value)  # pyright: ignore
-    )
-    if len(flat) + len(indent) <= _WIDTH or (isinstance(value, list) and not nested):
+    if not isinstance(value, dict | list) or len(flat) + len(indent) <= _WIDTH:
+        return flat
+    items: list[Any] = list(value.values()) if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in items):
         return flat
     deeper = indent + "  "
     if isinstance(value, dict):
-        rows = [f"{deeper}{json.dumps(k, ensure_ascii=False)}: {json_text(v, deeper)}" for k, v in value.items()]  # pyright: ignore
+        names = [json.dumps(name, ensure_ascii=False) for name in value]  # pyright: ignore[reportUnknownVariableType]
+        rows = [f"{deeper}{name}: {json_text(item, deeper)}" for name, item in zip(names, items, strict=True)]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
-    rows = [deeper + json_text(v, deeper) for v in value]
-    return "[\n" + ",\n".join(rows) + f"\n{indent}]"
+    return "[\n" + ",\n".join(deeper + json_text(item, deeper) for item in items) + f"\n{indent}]"
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Generator[None]:
     """Hold the only lock on `path`'s folder, so that two writers take turns. The kernel drops it when a process dies."""
     with (path.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -22,8 +22,6 @@ Role = Literal[
 Linear = Annotated[Many[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
 
-TRACE_SCHEMA = 1
-
 
 class Tensor(Record):
     """A parameter, or the same parameter of every layer of a stack: its name then holds `{layer}`."""
@@ -134,7 +132,7 @@ class Phase(Record):
 class Trace(Record):
     """Everything about a model's arithmetic that can be known without its weights."""
 
-    schema_version: Literal[1] = TRACE_SCHEMA
+    schema_version: Literal[1] = 1
     config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the model's configuration as the catalog states it; another configuration needs another trace."""
     made_with: dict[str, str]

@@ -55,7 +55,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = mark.line + 1 if mark else 1
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        if "'\\t'" in what:
+        if "\t" in "".join(text.splitlines()[line - 1 : line]):
             what = "a tab character: YAML is indented with spaces"
         raise _problem(path, line, f"is not well-formed YAML: {what}") from None
     if node is None:

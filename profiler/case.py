@@ -79,6 +79,7 @@ def measure_memory(task: dict[str, Any]) -> dict[str, Any]:
     case = _Case(task)
     runtime = case.context_bytes
     case.load()
+    case.device.release()
     loaded = case.device.memory()["now"]
     rows: list[dict[str, Any]] = []
     for batch in task["batches"]:

@@ -106,14 +106,14 @@ def profile(
             bar.update(task, description=what, advance=1)
 
         for run in run_all(catalog, model_id, settings, step):
-            path = add_run(folder, run)
+            add_run(folder, run)
             runs.append(run)
             bar.console.print(_line(run))
     if as_json:
         click.echo(json.dumps({"runs": [run.model_dump(mode="json") for run in runs]}))
         return
     Console().print(_table(runs))
-    click.echo(f"{len(runs)} records added under {path.parents[1]}")
+    click.echo(f"{len(runs)} records added under {folder}")
 
 
 @click.command(epilog="Example: fitcard trace google/siglip-so400m-patch14-384")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
 import re
@@ -66,6 +68,14 @@ class Device:
             torch.cuda.reset_peak_memory_stats()
         elif self.kind == "cpu" and Path("/proc/self/clear_refs").exists():
             Path("/proc/self/clear_refs").write_text("5")
+
+    def release(self) -> None:
+        """Give back what was freed but is still held, so that leftovers of loading do not count as weights."""
+        gc.collect()
+        if self.kind == "cuda":
+            torch.cuda.empty_cache()
+        elif platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)
 
     def memory(self) -> dict[str, int]:
         """Bytes in use now, the highest since the last reset, and what the allocator took from the device."""

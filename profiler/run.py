@@ -20,7 +20,7 @@ from catalog import Catalog
 from catalog.errors import FitcardError
 from catalog.names import find_card
 from catalog.quantization import Quantization, bits_per_weight, census, stored_tensors
-from catalog.run import Fidelity, Memory, Mode, Run, Speed, Weights, Workload, run_key
+from catalog.run import Fidelity, Memory, Mode, Run, Speed, Weights, Workload, sealed
 from catalog.trace import Component
 from profiler.case import BACKENDS, FIDELITY_INPUTS, backend
 from profiler.devices import Device, device_name, machine, slug
@@ -178,8 +178,7 @@ class _Case:
             "weights": Weights(kind="local") if local else Weights(kind="random", seed=self.settings.seed),
             "workload": workload, "machine": self.machine, "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
         }  # fmt: skip
-        draft = Run.model_construct(key="0" * 16, **fields)
-        return Run(key=run_key(draft.model_dump(mode="json")), **fields)
+        return sealed(fields)
 
     def process(self, task: str, progress: Progress, number: int | None = None) -> dict[str, Any]:
         """Do one task in a fresh process and give its result. Raises _Failed when there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +47,7 @@ def build(config: dict[str, Any]) -> nn.Module:
 
 
 @contextmanager
-def _parameters_on_meta() -> Iterator[None]:
+def _parameters_on_meta() -> Generator[None]:
     """Let modules register parameters without memory. Buffers stay real: they hold tables that a run needs."""
     register = nn.Module.register_parameter
 
@@ -56,7 +56,7 @@ def _parameters_on_meta() -> Iterator[None]:
         if param is not None:
             module._parameters[name] = nn.Parameter(param.to("meta"), requires_grad=False)
 
-    nn.Module.register_parameter = on_meta  # type: ignore[method-assign]
+    nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -84,8 +84,9 @@ def _embedding(output: Any) -> torch.Tensor:
     """The embedding in whatever the model returns: a tensor, or an output with a pooled or a last hidden state."""
     if isinstance(output, torch.Tensor):
         return output
-    pooled = getattr(output, "pooler_output", None)
-    return pooled if pooled is not None else output.last_hidden_state
+    pooled: torch.Tensor | None = getattr(output, "pooler_output", None)
+    last: torch.Tensor = output.last_hidden_state
+    return last if pooled is None else pooled
 
 
 def inputs(

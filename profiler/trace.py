@@ -33,14 +33,14 @@ _NORMS = {"native_layer_norm", "native_group_norm", "_fused_rms_norm", "native_b
 _COPIES = {"clone", "_to_copy", "copy_", "cat", "repeat", "contiguous", "stack", "index"}
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that are alive, and remembers the peak.
 
     A storage is born with the first tensor on it and dies when Python drops the last, as memory does in a real run.
     """
 
     def __init__(self, known: Sequence[torch.Tensor], given: Sequence[torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
         self._alive: set[int] = {tensor.untyped_storage()._cdata for tensor in known}
@@ -69,11 +69,11 @@ class _Live(TorchDispatchMode):
         self.live -= size
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every operation that moves or computes data."""
 
     def __init__(self, weights: dict[int, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.weights = weights
         self.rows: list[dict[str, Any]] = []
         self.used: set[str] = set()
@@ -126,11 +126,11 @@ def _arithmetic(name: str, read: list[torch.Tensor], written: list[torch.Tensor]
     return {"kind": "elementwise", "shape": {"elements": out}, "flops": out}
 
 
-class _Strided(TorchDispatchMode):
+class _Strided(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes linear layers whose three-dimensional input is not contiguous. Seen in inference mode, where they arrive whole."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[tuple[int, int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -271,7 +271,7 @@ def _operation(two: dict[str, Any], four: dict[str, Any]) -> _Frozen:
         shape.append((key, (constant, per_item) if per_item else constant))
     sizes = [(key, linear(two[key], four[key])) for key in ("flops", "read", "written")]
     words = [(key, two[key]) for key in ("kind", "name", "weight")]
-    return tuple([*words, ("shape", tuple(shape)), *sizes])
+    return (*words, ("shape", tuple(shape)), *sizes)
 
 
 def _thawed(frozen: _Frozen) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def random_values(seed: int = SEED) -> Values:
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
         if len(tensor.shape) < 2:
             base = 1.0 if "norm" in tensor.name and tensor.name.endswith("weight") else 0.0
-            return base + 0.02 * torch.randn(tensor.shape, generator=generator)
-        return torch.randn(tensor.shape, generator=generator) / tensor.shape[-1] ** 0.5
+            return torch.randn(tensor.shape, generator=generator).mul_(0.02).add_(base)
+        return torch.randn(tensor.shape, generator=generator).mul_(tensor.shape[-1] ** -0.5)
 
     return values
 
@@ -67,6 +67,6 @@ def checkpoint_values(folder: Path, wanted: Iterable[StoredTensor]) -> Values:
     def values(tensor: StoredTensor) -> torch.Tensor:
         with safe_open(where[tensor.name], framework="pt") as opened:
             loaded: torch.Tensor = opened.get_tensor(tensor.name)
-            return loaded.float()
+        return loaded.float()
 
     return values

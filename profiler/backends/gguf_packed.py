@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import gguf
 import numpy as np
 import torch
 from torch import nn
@@ -30,8 +31,6 @@ def unsupported(quantization: Quantization, device: Device) -> str | None:
 
 def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor], values: Values) -> None:
     """Write the variant's file, one tensor at a time."""
-    import gguf
-
     metadata = gguf_metadata(model_id, label)
     writer = gguf.GGUFWriter(path, str(metadata["general.architecture"]))
     for key, value in metadata.items():
@@ -67,8 +66,6 @@ def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor],
 
 def read_census(path: Path) -> list[tuple[str, int, int]]:
     """Type, elements and bytes of every tensor in the file, as the file says."""
-    import gguf
-
     return [(t.tensor_type.name, int(t.n_elements), int(t.n_bytes)) for t in gguf.GGUFReader(path).tensors]
 
 
@@ -79,8 +76,6 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
 
 def load(path: Path, model: nn.Module, quantization: Quantization, device: Device, chunk_elements: int) -> None:
     """Put the file's tensors into the model on the device, replacing the layers whose weights stay packed."""
-    import gguf
-
     assert gguf.GGUF_DEFAULT_ALIGNMENT == GGUF_ALIGNMENT
     dtype = activation_type(quantization, device)
     reader = gguf.GGUFReader(path)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from catalog.file_format import SAFETENSORS_METADATA
@@ -24,15 +26,11 @@ def unsupported(quantization: Quantization, device: Device) -> str | None:
 
 def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor], values: Values) -> None:
     """Write the variant's file."""
-    from safetensors.torch import save_file
-
     save_file({t.name: values(t).to(DTYPES[t.type]).contiguous() for t in stored}, path, metadata=SAFETENSORS_METADATA)
 
 
 def read_census(path: Path) -> list[tuple[str, int, int]]:
     """Type, elements and bytes of every tensor in the file, as the file says."""
-    from safetensors import safe_open
-
     names = {"F32": 4, "F16": 2, "BF16": 2}
     rows: list[tuple[str, int, int]] = []
     with safe_open(path, framework="pt") as opened:
@@ -53,8 +51,6 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
 
 def load(path: Path, model: nn.Module, quantization: Quantization, device: Device, chunk_elements: int) -> None:
     """Put the file's tensors into the model on the device."""
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as opened:
         for name in opened.keys():  # noqa: SIM118 - not a dict: it has keys(), and no iteration
             # A copy: what safetensors gives is a view of the mapped file, which would stay in memory as a whole.

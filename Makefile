@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh machine: `make site` and `make test`. A third, `make profile`, measures it.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+.PHONY: site serve test lint types bench profile schema clean
+
+site: $(VENV)/site.stamp  ## set up (no torch) and build the website into build/site
+	@$(BIN)/fitcard build
+
+serve: $(VENV)/site.stamp  ## build the website, serve it, rebuild on changes
+	@$(BIN)/fitcard serve
+
+test: $(VENV)/test.stamp browser lint types  ## set up and run every check and test
+	@$(BIN)/pytest -q
+
+lint:
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+
+types:
+	@$(BIN)/mypy && $(BIN)/pyright
+
+bench: $(VENV)/test.stamp  ## the benchmarks alone, with their ratios
+	@$(BIN)/pytest -q tests/benchmarks --benchmark-only
+
+# MODEL and options: make profile ARGS="siglip-base-patch16-384 --quant BF16"
+profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine
+	@$(BIN)/fitcard profile $(or $(ARGS),google/siglip-so400m-patch14-384)
+
+schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors read
+	@$(BIN)/python -m catalog.json_schema
+
+# The browser tests drive a real Chromium.
+.PHONY: browser
+browser:
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu >/dev/null; \
+	else echo "the browser tests need Chromium: install the package chromium" >&2; exit 1; fi
+endif
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "fitcard needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/site.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/profile.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP) --editable '.[profile]'
+	@touch $@ $(VENV)/site.stamp
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/profile.stamp $(VENV)/site.stamp
+
+clean:
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,294 @@
+"""The answers: does it fit, on which cards, which models, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from advisor.evidence import newest_run, published_speed
+from advisor.memory import available_bytes, need
+from catalog import Catalog
+from catalog.errors import FitcardError, UnknownName
+from catalog.gpu import GIB, Card, Gpu, NumberType
+from catalog.quantization import Quantization
+from catalog.record import Record
+from catalog.run import Mode, Run
+from catalog.trace import Component
+
+Verdict = Literal["fits", "tight", "no", "unsupported"]
+Evidence = Literal["measured", "published", "predicted"]
+UNITS: dict[Component, str] = {"vision": "images/s", "text": "texts/s", "all": "pairs/s"}
+
+TIGHT_ABOVE = 0.9
+"""A need above this share of what is available is `tight`: the next driver or a larger window may not leave it."""
+MOST_BATCH = 65536
+
+
+class Workload(Record):
+    """What goes in."""
+
+    batch: int
+    image_size: int | None
+    text_tokens: int | None
+
+
+class MemoryAnswer(Record):
+    """The sum, in bytes. `evidence` is `measured` when `required_bytes` was seen on that very card."""
+
+    weights_bytes: int
+    activations_bytes: int
+    buffers_bytes: int
+    runtime_bytes: int
+    required_bytes: int
+    available_bytes: int
+    evidence: Evidence
+
+
+class SpeedAnswer(Record):
+    """Throughput. `low` and `high` are the slowest and fastest process of a measured one; null where nobody states them."""
+
+    per_second: float
+    unit: str
+    low: float | None
+    high: float | None
+    evidence: Evidence
+    record: str
+    """The key of the run, or the address of the publication."""
+    batch: int
+    """The batch at which it was measured."""
+
+
+class Answer(Record):
+    """One variant on one card."""
+
+    model: str
+    component: Component
+    quantization: str
+    gpu: str
+    workload: Workload
+    verdict: Verdict
+    evidence: Evidence
+    memory: MemoryAnswer
+    max_batch: int
+    """The largest batch that is not `no`; 0 when none is."""
+    speed: SpeedAnswer | None
+    reasons: tuple[str, ...]
+
+
+def card_of(catalog: Catalog, card_id: str) -> Card:
+    """A card of the catalog, or a processor that runs were made on, described by its newest run."""
+    if card_id in catalog.cards:
+        return catalog.cards[card_id]
+    for run in reversed(catalog.runs):
+        if run.machine.device == card_id:
+            memory = run.machine.device_memory_bytes or run.machine.memory_bytes
+            spec = Gpu(
+                name=run.machine.device_name, segment="cpu", memory_gib=memory / GIB, sources={"run": ("memory_gib",)}
+            )
+            return Card(id=card_id, vendor="CPU", generation="", spec=spec, rates=None, sources={}, reviewed=run.day)
+    raise UnknownName(f"no GPU is called {card_id!r}")
+
+
+def default_component(catalog: Catalog, model: str) -> Component:
+    """The image tower where there is one, since that is what most people run; else the first that there is."""
+    components = catalog.traces[model].components()
+    return "vision" if "vision" in components else components[0]
+
+
+def described(catalog: Catalog) -> tuple[str, ...]:
+    """The labels whose exact bytes the catalog knows."""
+    return tuple(label for label, quantization in catalog.quantizations.items() if quantization.defined)
+
+
+def fit(
+    catalog: Catalog, model: str, card: str, quantization: str, *, component: Component | None = None, batch: int = 1,
+    mode: Mode = "eager", only_predicted: bool = False,
+) -> Answer:  # fmt: skip
+    """Whether a variant fits a card at a batch, with the sum in bytes, the largest batch, and the speed where known.
+
+    `model`, `card` and `quantization` are ids. `only_predicted` ignores every run and publication. Raises FitcardError
+    for a component that the model does not have, or a label whose bytes are not known.
+    """
+    component = component or default_component(catalog, model)
+    _known(catalog, model, component, quantization)
+    if batch < 1:
+        raise FitcardError(f"a batch holds at least one item (got {batch})")
+    label = catalog.quantizations[quantization]
+    found = card_of(catalog, card)
+    phase = catalog.traces[model].phase(component)
+    sum_ = need(catalog, model, component, quantization, batch, found.vendor)
+    available = available_bytes(catalog, found)
+    run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
+    required, evidence = sum_.required_bytes, "predicted"
+    if measured := _measured_bytes(run, batch):
+        required, evidence = measured, "measured"
+    refusal = _unsupported(label, found)
+    verdict: Verdict = "unsupported" if refusal else _verdict(required, available)
+    largest = 0 if refusal else _max_batch(catalog, model, component, quantization, found.vendor, available)
+    speed = (
+        None
+        if only_predicted or verdict in ("unsupported", "no")
+        else _speed(catalog, run, model, component, quantization, card, mode, batch)
+    )
+    memory = MemoryAnswer(
+        weights_bytes=sum_.weights_bytes, activations_bytes=sum_.activations_bytes, buffers_bytes=sum_.buffers_bytes,
+        runtime_bytes=sum_.runtime_bytes, required_bytes=required, available_bytes=available, evidence=evidence,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return Answer(
+        model=model, component=component, quantization=quantization, gpu=card,
+        workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
+        verdict=verdict, evidence=evidence, memory=memory, max_batch=largest, speed=speed,  # type: ignore[arg-type]
+        reasons=tuple(_reasons(verdict, memory, batch, found, label, refusal, speed)),
+    )  # fmt: skip
+
+
+def gpus(
+    catalog: Catalog, model: str, *, quantizations: Sequence[str] = (), component: Component | None = None, batch: int = 1,
+    mode: Mode = "eager", only_predicted: bool = False,
+) -> Iterator[Answer]:  # fmt: skip
+    """Every card of the catalog with every quantization, cards by memory, then by id."""
+    labels = quantizations or described(catalog)
+    for card in cards_by_memory(catalog):
+        for label in labels:
+            yield fit(
+                catalog, model, card, label, component=component, batch=batch, mode=mode, only_predicted=only_predicted
+            )
+
+
+def models(
+    catalog: Catalog, card: str, *, quantizations: Sequence[str] = (), batch: int = 1, mode: Mode = "eager"
+) -> Iterator[Answer]:
+    """Every model of the catalog, in every quantization, on one card."""
+    for model in catalog.models:
+        for label in quantizations or described(catalog):
+            yield fit(catalog, model, card, label, batch=batch, mode=mode)
+
+
+def cards_by_memory(catalog: Catalog) -> list[str]:
+    """The ids of all cards, the smallest memory first."""
+    return sorted(catalog.cards, key=lambda key: (catalog.cards[key].spec.memory_gib, key))
+
+
+def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
+    """The quantization to pick on a card, from its answers.
+
+    The rule, of what fits (or else is tight): 16 bit first where the card multiplies it natively, since more bits buy no
+    accuracy that anybody measured here; FP32 where it does not; then the order of the catalog, which is that of fidelity.
+    """
+    usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
+
+    native: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
+    labels = list(catalog.quantizations)
+
+    def rank(answer: Answer) -> tuple[int, int]:
+        kind = native.get(answer.quantization)
+        if kind:
+            group = 0 if card_of(catalog, answer.gpu).supports(kind) is not False else 3
+        else:
+            group = 1 if answer.quantization == "FP32" else 2
+        return group, labels.index(answer.quantization)
+
+    return min(usable, key=rank, default=None)
+
+
+def _known(catalog: Catalog, model: str, component: Component, quantization: str) -> None:
+    there = catalog.traces[model].components()
+    if component not in there:
+        raise FitcardError(f"{model} has no component {component} (it has: {', '.join(there)})")
+    if not catalog.quantizations[quantization].defined:
+        raise FitcardError(
+            f"the exact bytes of {quantization} are not known yet (known: {', '.join(described(catalog))})"
+        )
+
+
+def _verdict(required: int, available: int) -> Verdict:
+    if required > available:
+        return "no"
+    return "tight" if required > TIGHT_ABOVE * available else "fits"
+
+
+def _max_batch(catalog: Catalog, model: str, component: Component, label: str, vendor: str, available: int) -> int:
+    """The largest batch whose predicted need is available; need grows with the batch, so bisection finds it."""
+    if need(catalog, model, component, label, 1, vendor).required_bytes > available:
+        return 0
+    low, high = 1, MOST_BATCH
+    while low < high:
+        middle = (low + high + 1) // 2
+        if need(catalog, model, component, label, middle, vendor).required_bytes <= available:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _measured_bytes(run: Run | None, batch: int) -> int | None:
+    memory = run.batch_memory(batch) if run else None
+    if memory is None:
+        return None
+    # On a card the allocator's reserve comes on top of the context; a resident set holds the runtime already.
+    return memory.runtime_bytes + memory.reserved_bytes if memory.reserved_bytes is not None else memory.peak_bytes
+
+
+def _speed(
+    catalog: Catalog,
+    run: Run | None,
+    model: str,
+    component: Component,
+    quantization: str,
+    card: str,
+    mode: Mode,
+    batch: int,
+) -> SpeedAnswer | None:
+    """Measured at this batch, or else the best that was published, or else not known."""
+    measured = run.batch_speed(batch) if run else None
+    if run and measured:
+        medians = measured.medians_s()
+        return SpeedAnswer(
+            per_second=measured.per_second, unit=UNITS[component], low=batch / max(medians), high=batch / min(medians),
+            evidence="measured", record=run.key, batch=batch,
+        )  # fmt: skip
+    cited = published_speed(catalog, model, component, quantization, card, mode)
+    if cited is None:
+        return None
+    return SpeedAnswer(
+        per_second=cited.speed.per_second, unit=UNITS[component], low=None, high=None, evidence="published", record=cited.url,
+        batch=cited.speed.batch,
+    )  # fmt: skip
+
+
+def _unsupported(label: Quantization, card: Card) -> str | None:
+    """Why the card cannot serve the label, or None."""
+    requires = label.requires
+    if requires.vendors and card.vendor not in requires.vendors:
+        return f"{label.name} needs {' or '.join(requires.vendors)}: {requires.why}"
+    capability = card.spec.compute_capability
+    if requires.nvidia_compute_capability and capability and float(capability) < requires.nvidia_compute_capability:
+        return f"{label.name} needs compute capability {requires.nvidia_compute_capability}, this card has {capability}: {requires.why}"
+    return None
+
+
+def _reasons(
+    verdict: Verdict,
+    memory: MemoryAnswer,
+    batch: int,
+    card: Card,
+    label: Quantization,
+    refusal: str | None,
+    speed: SpeedAnswer | None,
+) -> Iterator[str]:
+    if refusal:
+        yield refusal
+        return
+    gb = 1e9
+    parts = f"{memory.weights_bytes / gb:.2f} weights, {memory.activations_bytes / gb:.2f} activations, {memory.buffers_bytes / gb:.2f} buffers, {memory.runtime_bytes / gb:.2f} runtime"
+    seen = "took" if memory.evidence == "measured" else "needs"
+    yield f"{seen} {memory.required_bytes / gb:.2f} GB at batch {batch} ({parts}, predicted); {memory.available_bytes / gb:.2f} of {card.spec.memory_bytes / gb:.2f} GB are free"
+    if verdict == "tight":
+        yield f"less than {1 - TIGHT_ABOVE:.0%} of the free memory would be left"
+    if label.weight_type == "BF16" and card.supports("bf16") is False:
+        yield "this card does not multiply BF16 natively: FP16 is faster on it"
+    if speed and speed.evidence == "published" and speed.batch != batch:
+        yield f"the speed was published for batch {speed.batch}"
+
+
+__all__ = ["UNITS", "Answer", "MemoryAnswer", "SpeedAnswer", "Workload", "best", "card_of", "fit", "gpus", "models"]

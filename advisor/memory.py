@@ -1,0 +1,115 @@
+"""Memory: what a variant needs at a batch, and what a card has.
+
+    needed    = weights + activations + buffers + runtime
+    available = memory of the card - what display and system keep
+
+Weights follow from the tensor rule, exactly. Activations are the traced peak, exact at traced batches and linear between
+and beyond them. Buffers are what the runtime needs for a moment on top: unpacked weights, copies that libraries make, and
+what the allocator holds beyond what is alive.
+The runtime's own bytes and the reserve are stated, with their reasons, in `catalog/runtimes.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from catalog import Catalog
+from catalog.gpu import Card
+from catalog.quantization import Quantization, held_bytes, stored_tensors
+from catalog.tensor_types import TENSOR_TYPES
+from catalog.trace import Activations, Component, Phase
+
+UNPACK_BYTES_PER_ELEMENT = 16
+"""Float32 values, shifted quants and scales that are alive while a chunk is unpacked; see `profiler/unpack.py`."""
+CUBLAS_WORKSPACE = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a variant needs, term by term."""
+
+    weights_bytes: int
+    activations_bytes: int
+    buffers_bytes: int
+    runtime_bytes: int
+
+    @property
+    def required_bytes(self) -> int:
+        return self.weights_bytes + self.activations_bytes + self.buffers_bytes + self.runtime_bytes
+
+
+def need(catalog: Catalog, model: str, component: Component, label: str, batch: int, vendor: str) -> Need:
+    """The memory that a variant needs on a vendor's runtime (`CPU` for a processor).
+
+    Raises KeyError for a component that the model does not have, ValueError for a label whose types are not described.
+    """
+    quantization, phase = catalog.quantizations[label], catalog.traces[model].phase(component)
+    weights = weights_of(catalog, model, component, label)
+    activations = activation_bytes(phase.activations, batch, quantization.held_bits)
+    unpacked = _unpack_buffer(weights, quantization, catalog.runtimes.dequantize_chunk_elements[vendor])
+    slack = int((activations + unpacked) * catalog.runtimes.allocator_slack[vendor].share)
+    copies = _cpu_copies(phase, quantization, batch) if vendor == "CPU" else CUBLAS_WORKSPACE
+    return Need(
+        weights_bytes=weights.bytes,
+        activations_bytes=activations,
+        buffers_bytes=unpacked + slack + copies,
+        runtime_bytes=catalog.runtimes.context[vendor].bytes,
+    )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the advisor needs to know of a variant's tensors."""
+
+    bytes: int
+    largest_packed: int
+    """Elements of the largest packed matrix; 0 when none is packed."""
+
+
+@cache
+def weights_of(catalog: Catalog, model: str, component: Component, label: str) -> Weights:
+    """The weights of a variant. Kept, since every card and batch asks for them again."""
+    quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
+    packed = [s.tensor for s in stored_tensors(quantization, tensors) if TENSOR_TYPES[s.type].packed]
+    largest = max((tensor.elements for tensor in packed if tensor.kind == "linear"), default=0)
+    return Weights(held_bytes(quantization, tensors), largest)
+
+
+def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:
+    """The activation peak at `batch`: exact where traced, on the straight line through the two nearest points elsewhere."""
+    points = [(a.batch, a.bytes_32 if bits == 32 else a.bytes_16) for a in traced]
+    for at, size in points:
+        if at == batch:
+            return size
+    if len(points) == 1:
+        return points[0][1] * batch // points[0][0]
+    above = next((i for i, (at, _) in enumerate(points) if at > batch), len(points) - 1)
+    (x0, y0), (x1, y1) = points[max(above, 1) - 1], points[max(above, 1)]
+    return y0 + (y1 - y0) * (batch - x0) // (x1 - x0)
+
+
+def _unpack_buffer(weights: Weights, quantization: Quantization, chunk_elements: int) -> int:
+    """The largest packed matrix as numbers, and what is alive while its last chunk is unpacked."""
+    largest = weights.largest_packed
+    return largest * quantization.held_bits // 8 + min(chunk_elements, largest) * UNPACK_BYTES_PER_ELEMENT
+
+
+def _cpu_copies(phase: Phase, quantization: Quantization, batch: int) -> int:
+    """What torch's CPU linear layers copy in BF16.
+
+    A linear layer whose three-dimensional input is not contiguous gets a copy of its weight for every row of the outermost
+    dimension as soon as the batch is 2 or more. Found and measured here (torch 2.13.0 with oneDNN 3.12.0; LOG.md,
+    2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP16 and FP32 do not do it.
+    """
+    if batch < 2 or quantization.held_bits == 32 or quantization.weight_type == "F16":
+        return 0
+    return max((layer.outer * layer.rows * layer.columns * 2 for layer in phase.strided_linears), default=0)
+
+
+def available_bytes(catalog: Catalog, card: Card) -> int:
+    """Bytes of the card that a program may use: the stated share of a unified memory, else all but the stated reserve."""
+    if card.spec.unified_memory:
+        return int(card.spec.memory_bytes * catalog.runtimes.unified_share.share)
+    return max(0, card.spec.memory_bytes - catalog.runtimes.reserve[card.spec.segment].bytes)

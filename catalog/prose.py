@@ -1,0 +1,108 @@
+"""Facts in prose: written as placeholders, so that no number is typed twice.
+
+`{total_parameters}` and the like are filled in from the trace and the label rules; `{claim.KEY}` from the model's claims;
+`{file_gb.LABEL}` or `{file_gb.LABEL.vision}`, `{memory_gb...}` and `{bits...}` from the tensor rule; `{gmacs.MODEL}` and `{pixels.MODEL}`
+from another trace.
+A number that stands in prose without a placeholder must be one that the data hold; `bare_numbers` finds the others.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from catalog.file_format import file_bytes
+from catalog.load import Catalog
+from catalog.model import Model
+from catalog.quantization import bits_per_weight, held_bytes, predicted_census
+from catalog.trace import Component, Trace
+
+_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
+_NUMBER = re.compile(r"(?<![\w./#-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|[.-]\w)")
+
+
+def facts(catalog: Catalog, model_id: str) -> dict[str, str]:
+    """The plain facts of a model as text, by the names that prose uses."""
+    model, trace = catalog.models[model_id], catalog.traces[model_id]
+    found = {"total_parameters": f"{trace.parameters():,}"}
+    for component in trace.components():
+        phase = trace.phase(component)
+        if component != "all":
+            found[f"{component}_parameters"] = f"{trace.parameters(component):,}"
+            found[f"{component}_gmacs"] = f"{phase.multiply_adds() / 1e9:,.0f}"
+        if component == "vision":
+            found |= {"image_size": str(phase.image_size), "image_tokens": str(phase.image_tokens)}
+            found |= _widths(trace, "vision")
+        if component == "text":
+            found["text_tokens"] = str(phase.text_tokens)
+    found |= {f"claim.{claim.key}": f"{claim.value:g}" for claim in model.claims}
+    return found
+
+
+def fill(text: str, catalog: Catalog, model_id: str) -> str:
+    """`text` with its placeholders filled in. Raises ValueError for one that names nothing."""
+    plain = facts(catalog, model_id)
+
+    def one(match: re.Match[str]) -> str:
+        name, rest = match[1], match[2]
+        whole = f"{name}.{rest}" if rest else name
+        if whole in plain:
+            return plain[whole]
+        if name == "gmacs" and rest in catalog.traces:
+            return facts(catalog, rest).get("vision_gmacs", "not known")
+        if name == "pixels" and rest in catalog.traces:
+            return facts(catalog, rest).get("image_size", "not known")
+        label, _, component = (rest or "").partition(".")
+        if name in ("file_gb", "memory_gb", "bits") and label in catalog.quantizations:
+            return _variant(catalog, model_id, name, label, component or "all")
+        raise ValueError(
+            f"no fact is called {{{whole}}} (there are: {', '.join(sorted(plain))}, file_gb.LABEL, memory_gb.LABEL, bits.LABEL)"
+        )
+
+    return _PLACEHOLDER.sub(one, text)
+
+
+def bare_numbers(text: str, catalog: Catalog, model: Model, model_id: str) -> list[str]:
+    """Numbers typed into `text` that neither the facts, the claims nor the configuration of the model hold."""
+    known = set(facts(catalog, model_id).values()) | set(_numbers_in(model.config))
+    known |= {value.split(",")[0] for value in known if "," in value}  # 428 of 428,225,600
+    if model.context_tokens:
+        known.add(str(model.context_tokens))
+    known |= set(re.findall(r"\d[\d.]*", model.name))
+    typed = _NUMBER.findall(_PLACEHOLDER.sub("", text))
+    return [
+        number
+        for number in typed
+        if number not in known and number.replace(",", "") not in known and not _small(number)
+    ]
+
+
+def _small(number: str) -> bool:
+    """Counting words, sizes of bytes and blocks, and the like: numbers that describe formats and not this model."""
+    return number in {"0", "1", "2", "3", "4", "5", "6", "7", "8", "16", "32", "64", "128", "256"}
+
+
+def _widths(trace: Trace, component: str) -> dict[str, str]:
+    """Row lengths of the attention and the second MLP matrix in the layers of a tower."""
+    rows = {t.role: t.shape[-1] for t in trace.tensors if t.component == component and t.layers and t.kind == "linear"}
+    return {f"{component}_width": str(rows.get("attn_q", 0)), f"{component}_mlp": str(rows.get("ffn_down", 0))}
+
+
+def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: str) -> str:
+    quantization, trace = catalog.quantizations[label], catalog.traces[model_id]
+    if component not in ("vision", "text", "all") or not quantization.defined:
+        raise ValueError(f"nothing is known of {label} for {component}")
+    chosen: Component = component  # type: ignore[assignment]
+    tensors = trace.tensors_of(chosen)
+    if what == "bits":
+        return f"{bits_per_weight(predicted_census(quantization, tensors)):.2f}"
+    size = (
+        held_bytes(quantization, tensors) if what == "memory_gb" else file_bytes(quantization, label, model_id, tensors)
+    )
+    return f"{(size or 0) / 1e9:.2f}"
+
+
+def _numbers_in(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [n for item in value.values() for n in _numbers_in(item)]  # pyright: ignore
+    return [str(value)] if isinstance(value, int | float) and not isinstance(value, bool) else []

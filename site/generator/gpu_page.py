@@ -1,0 +1,88 @@
+"""The view of a GPU page: what it is, figure by figure with its source, and what runs on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from advisor import answers
+from advisor.evidence import fastest_known
+from advisor.memory import available_bytes
+from catalog import Catalog
+from catalog.gpu import Card, NumberType
+from catalog.record import UNVERIFIED, Source
+
+_NAMES = {
+    "chip": ("Chip", ""), "compute_capability": ("Compute capability", ""), "gfx": ("Target name", ""), "units": ("Units", ""),
+    "boost_mhz": ("Boost clock", "MHz"), "memory_gib": ("Memory", "GiB"), "memory_type": ("Memory type", ""),
+    "memory_bus_bits": ("Memory bus", "bit"), "memory_gbps_per_pin": ("Memory data rate", "Gbit/s per pin"),
+    "bandwidth_gb_per_s": ("Memory bandwidth", "GB/s"), "board_power_w": ("Board power", "W"), "bus": ("Bus", ""),
+    "released": ("Released", ""), "launch_price_usd": ("Launch price", "US$"),
+}  # fmt: skip
+_RATES: tuple[tuple[NumberType, str], ...] = (
+    ("fp32", "FP32"), ("tf32", "TF32"), ("fp16", "FP16, FP32 accumulate"), ("fp16_fp16_accumulate", "FP16, FP16 accumulate"),
+    ("bf16", "BF16, FP32 accumulate"), ("fp8", "FP8, FP32 accumulate"), ("int8", "INT8"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the specification."""
+
+    name: str
+    value: str
+    sources: tuple[Source, ...]
+    verified: bool
+
+
+def view(catalog: Catalog, key: str) -> dict[str, Any]:
+    """Everything that the template of a GPU page draws."""
+    card = catalog.cards[key]
+    rows = list(answers.models(catalog, key))
+    labels = answers.described(catalog)
+    matrix = [(catalog.models[model], model, [row for row in rows if row.model == model]) for model in catalog.models]
+    best = [
+        (
+            model,
+            model_id,
+            answers.best(mine, catalog),
+            mine,
+            fastest_known(catalog, model_id, answers.default_component(catalog, model_id), key),
+        )
+        for model, model_id, mine in matrix
+    ]
+    return {
+        "units": answers.UNITS,
+        "card": card,
+        "available": available_bytes(catalog, card),
+        "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
+        "figures": figures(card),
+        "rates": [(name, rate, _rate_source(card, kind)) for kind, name in _RATES if (rate := card.peak_flops(kind))],
+        "natively": [name for kind, name in (("bf16", "BF16"), ("fp16", "FP16"), ("fp8", "FP8"), ("int8", "INT8")) if card.supports(kind)],  # type: ignore[arg-type]
+        "labels": labels,
+        "best": best,
+        "published": [
+            (catalog.models[model], model, speed, file.sources[speed.source])
+            for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
+        ],
+    }  # fmt: skip
+
+
+def figures(card: Card) -> list[Figure]:
+    """The stated figures with the sources that state them."""
+    found: list[Figure] = []
+    for field, (name, unit) in _NAMES.items():
+        value = getattr(card.spec, field)
+        if value is None:
+            continue
+        keys = [key for key, fields in card.spec.sources.items() if field in fields and key != UNVERIFIED]
+        text = f"{value:,g}" if isinstance(value, int | float) else str(value)
+        found.append(Figure(name, f"{text} {unit}".strip(), tuple(card.sources[key] for key in keys), bool(keys)))
+    return found
+
+
+def _rate_source(card: Card, kind: NumberType) -> str:
+    if getattr(card.spec.published_tflops, kind):
+        return "as the maker prints it"
+    unit = card.rates.unit if card.rates else "unit"
+    return f"{card.spec.units} {unit} × {card.spec.boost_mhz:,g} MHz × {getattr(card.rates, kind):,} per clock"

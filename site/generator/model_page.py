@@ -1,0 +1,307 @@
+"""The view of a model page: every section computed, with what is not known said as such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from advisor import answers, compare
+from advisor.answers import Answer
+from advisor.evidence import fastest_known, newest_run
+from advisor.memory import activation_bytes, need
+from catalog import Catalog
+from catalog.file_format import file_bytes
+from catalog.prose import fill
+from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
+from catalog.record import UNVERIFIED
+from catalog.run import Run
+from catalog.trace import Component, Trace
+from generator.words import gb, millions
+
+TOWERS: dict[Component, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
+
+
+@dataclass(frozen=True)
+class Share:
+    """One tensor type's part of a variant's bytes, as a bar in percent from the left."""
+
+    name: str
+    start: float
+    width: float
+    tensors: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the quantization table."""
+
+    label: str
+    name: str
+    summary: str
+    runtime: str
+    census: tuple[Share, ...]
+    bits: float
+    file_bytes: int | None
+    file_measured: bool
+    weights_bytes: int
+    needed_bytes: int
+    """On an NVIDIA card at batch 1, runtime included."""
+    runs: tuple[Run, ...]
+
+
+def view(catalog: Catalog, key: str) -> dict[str, Any]:
+    """Everything that the template of a model page draws."""
+    model, trace = catalog.models[key], catalog.traces[key]
+    components = trace.components()
+    main = answers.default_component(catalog, key)
+    cards = list(answers.gpus(catalog, key, component=main))
+    best = {
+        card: answers.best([a for a in cards if a.gpu == card], catalog) for card in answers.cards_by_memory(catalog)
+    }
+
+    def filled(text: str) -> str:
+        return fill(text, catalog, key)
+
+    return {
+        "id": key,
+        "units": answers.UNITS,
+        "model": model,
+        "trace": trace,
+        "verdict": filled(model.verdict),
+        "overview": filled(model.overview),
+        "strengths": [filled(text) for text in model.strengths],
+        "weaknesses": [filled(text) for text in model.weaknesses],
+        "corrections": [(c, filled(c.so)) for c in model.corrections],
+        "main": main,
+        "towers": TOWERS,
+        "phases": [trace.phase(c) for c in components],
+        "parameters": {c: trace.parameters(c) for c in components},
+        "tables": [(c, TOWERS[c], variants(catalog, key, c)) for c in components],
+        "uncounted": [(q.name, q.runtime) for q in catalog.quantizations.values() if not q.defined],
+        "odd_rows": _odd_rows(trace),
+        "machine": _machine(catalog, key),
+        "published": catalog.published.get(key),
+        "hardware": [
+            (catalog.cards[card], answer or _any(cards, card), fastest_known(catalog, key, main, card))
+            for card, answer in best.items()
+        ],
+        "run_speeds": _run_speeds(catalog, key),
+        "comparisons": _comparisons(catalog, key, main),
+        "questions": questions(catalog, key, cards),
+        "cards": catalog.cards,
+        "unverified": UNVERIFIED,
+        "original_bytes": file_bytes(catalog.quantizations["FP32"], "FP32", key, trace.tensors)
+        if "FP32" in catalog.quantizations
+        else None,
+    }
+
+
+def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
+    """One row for each quantization whose bytes the catalog knows."""
+    tensors = catalog.traces[key].tensors_of(component)
+    rows: list[Variant] = []
+    for label, quantization in catalog.quantizations.items():
+        runs = tuple(_newest_by_device(catalog, key, component, label))
+        if not quantization.defined:
+            continue
+        counted = predicted_census(quantization, tensors)
+        measured = next((run.file_bytes for run in runs if run.file_bytes), None)
+        rows.append(Variant(
+            label=label, name=quantization.name, summary=quantization.summary, runtime=quantization.runtime,
+            census=shares(counted), bits=bits_per_weight(counted),
+            file_bytes=measured or file_bytes(quantization, label, key, tensors), file_measured=measured is not None,
+            weights_bytes=held_bytes(quantization, tensors),
+            needed_bytes=need(catalog, key, component, label, 1, "NVIDIA").required_bytes, runs=runs,
+        ))  # fmt: skip
+    return rows
+
+
+def shares(counted: Census) -> tuple[Share, ...]:
+    """A census as parts of a bar."""
+    total = sum(row.bytes for row in counted.values())
+    parts: list[Share] = []
+    start = 0.0
+    for name, row in counted.items():
+        width = 100 * row.bytes / total
+        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.bytes))
+        start += width
+    return tuple(parts)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its answer, and where the answer comes from."""
+
+    question: str
+    answer: str
+    evidence: str
+
+
+def questions(catalog: Catalog, key: str, cards: list[Answer]) -> list[Question]:
+    """The questions that people ask of a model, answered from the data."""
+    model, trace = catalog.models[key], catalog.traces[key]
+    found = [_minimum_memory(catalog, key, cards)]
+    licence = model.license
+    words = {"allowed": "Yes.", "not allowed": "No.", "restricted": "It depends.", "not known": "That is not known."}
+    found.append(
+        Question(
+            f"Can I use {model.name} commercially?",
+            f"{words[licence.commercial_use]} The licence is {licence.id}. {licence.conditions}",
+            "not verified" if licence.source == UNVERIFIED else model.sources[licence.source].title,
+        )
+    )
+    context = [f"{model.context_tokens} text tokens"] if model.context_tokens else []
+    for phase in trace.phases:
+        if phase.component == "vision":
+            context.append(
+                f"one image of {phase.image_size} × {phase.image_size} pixels, which becomes {phase.image_tokens} patches"
+            )
+    tail = "It is an encoder: there is no conversation, and no memory of earlier inputs."
+    answer = f"{' and '.join(context)}. {tail}" if context else f"That is not known. {tail}"
+    found.append(
+        Question(
+            f"What's the context length of {model.name}?",
+            answer[0].upper() + answer[1:],
+            "the model's configuration and trace",
+        )
+    )
+    found += _four_bit(catalog, key)
+    return found
+
+
+def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question:
+    question = f"What's the minimum VRAM to run {catalog.models[key].name}?"
+    usable = [a for a in cards if catalog.cards[a.gpu].vendor == "NVIDIA"]
+    if not usable:
+        return Question(question, "The catalog holds no card to answer this for.", "predicted")
+    component = usable[0].component
+    need_of = {a.quantization: a.memory.required_bytes for a in usable}
+    least = min(need_of, key=lambda label: need_of[label])
+    default = "BF16" if "BF16" in need_of else least
+    smallest = min(
+        (a for a in cards if a.verdict == "fits"), key=lambda a: catalog.cards[a.gpu].spec.memory_gib, default=None
+    )
+    tower = TOWERS[component].lower()
+    text = f"The {tower} needs {gb(need_of[default])} in {default} at batch 1, everything included"
+    if least != default:
+        text += f"; the least is {gb(need_of[least])}, as {least}"
+    text += ". "
+    if component != "all" and "all" in catalog.traces[key].components():
+        whole = need(catalog, key, "all", default, 1, "NVIDIA").required_bytes
+        text += f"With every tower loaded, {default} needs {gb(whole)}. "
+    if smallest is None:
+        text += "No card in the catalog has that much."
+    else:
+        card = catalog.cards[smallest.gpu]
+        text += (
+            f"Every card in the catalog down to the smallest, the {card.name} with {card.spec.memory_gib:g} GiB, runs it."
+            if all(any(a.verdict == "fits" for a in cards if a.gpu == other) for other in catalog.cards)
+            else f"The smallest card in the catalog that runs it is the {card.name} with {card.spec.memory_gib:g} GiB."
+        )
+    return Question(question, text, "predicted from the trace and the tensor rule")
+
+
+def _four_bit(catalog: Catalog, key: str) -> list[Question]:
+    """Whether the most popular label does what people expect of it here."""
+    if "Q4_K_M" not in catalog.quantizations or not catalog.quantizations["Q4_K_M"].defined:
+        return []
+    main = answers.default_component(catalog, key)
+    tensors = catalog.traces[key].tensors_of(main)
+    counted = predicted_census(catalog.quantizations["Q4_K_M"], tensors)
+    bits, total = bits_per_weight(counted), sum(row.bytes for row in counted.values())
+    parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in counted.items())
+    size = file_bytes(catalog.quantizations["Q4_K_M"], "Q4_K_M", key, tensors)
+    honest = "Almost" if bits < 5.6 else "No"
+    text = (
+        f"{honest}: {bits:.2f} bits for each parameter, {gb(size)} for the {TOWERS[main].lower()}. "
+        f"By bytes it is {parts}. The label names a recipe; what a tensor becomes depends on the length of its rows."
+    )
+    return [
+        Question(
+            "Is Q4_K_M really four bits here?",
+            text,
+            "computed with llama.cpp's rule, and counted in the file where a run exists",
+        )
+    ]
+
+
+def _newest_by_device(catalog: Catalog, key: str, component: Component, label: str) -> list[Run]:
+    devices = dict.fromkeys(run.machine.device for run in catalog.runs_of(key))
+    found = [newest_run(catalog, key, component, label, device, "eager") for device in devices]
+    return [run for run in found if run]
+
+
+def _machine(catalog: Catalog, key: str) -> list[Run]:
+    """The newest run on each machine that this model was measured on, for naming the machine once."""
+    newest = {run.machine.device: run for run in catalog.runs_of(key) if run.status == "ok"}
+    return list(newest.values())
+
+
+def _run_speeds(catalog: Catalog, key: str) -> list[Run]:
+    """Every newest good run, by component and quantization."""
+    order = {label: i for i, label in enumerate(catalog.quantizations)}
+    components = catalog.traces[key].components()
+    found = [
+        run for c in components for label in catalog.quantizations for run in _newest_by_device(catalog, key, c, label)
+    ]
+    return sorted(found, key=lambda run: (run.machine.device, components.index(run.component), order[run.quantization]))
+
+
+def _any(cards: list[Answer], card: str) -> Answer:
+    """For a card that runs nothing: the answer that comes nearest."""
+    return min((a for a in cards if a.gpu == card), key=lambda a: a.memory.required_bytes)
+
+
+@dataclass(frozen=True)
+class OddRows:
+    """Row lengths that a format's blocks cannot hold."""
+
+    block: int
+    rows: tuple[int, ...]
+
+
+def _odd_rows(trace: Trace) -> list[OddRows]:
+    """Row lengths of this model's matrices that common blocks cannot hold."""
+    rows = sorted({t.shape[-1] for t in trace.tensors if t.kind == "linear"})
+    odd = [OddRows(block, tuple(row for row in rows if row % block)) for block in (256, 32)]
+    return [entry for entry in odd if entry.rows]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Another model beside this one."""
+
+    id: str
+    name: str
+    tier: str
+    parameters: str
+    cost: float
+    imagenet: str
+    weights_bytes: int
+    activations_bytes: int
+
+
+def _comparisons(catalog: Catalog, key: str, component: Component) -> list[Comparison]:
+    near = compare.neighbours(catalog, key, component)
+    groups = (
+        ("this model", (key,)),
+        ("same band", near.same),
+        ("one tier above", near.above),
+        ("one tier below", near.below),
+    )
+    return [_comparison(catalog, other, tier, component) for tier, keys in groups for other in keys]
+
+
+def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> Comparison:
+    model, trace = catalog.models[key], catalog.traces[key]
+    claim = next((c for c in model.claims if c.key == "imagenet"), None)
+    phase = trace.phase(component)
+    label = "BF16" if "BF16" in catalog.quantizations else next(iter(catalog.quantizations))
+    source = f" ({model.sources[claim.source].publisher})" if claim and claim.source != UNVERIFIED else ""
+    return Comparison(
+        id=key, name=model.name, tier=tier, parameters=millions(trace.parameters(component)), cost=phase.multiply_adds() / 1e9,
+        imagenet=f"{claim.value:g} %{source}" if claim else "not known",
+        weights_bytes=held_bytes(catalog.quantizations[label], trace.tensors_of(component)),
+        activations_bytes=activation_bytes(phase.activations, 1, 16),
+    )  # fmt: skip

@@ -1,0 +1,88 @@
+"""Numbers and prose as text on a page. Everything here is a filter of the templates."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as etree
+from urllib.parse import urlsplit
+
+import markdown
+from markdown.treeprocessors import Treeprocessor
+from markupsafe import Markup
+
+GB = 10**9
+GIB = 2**30
+
+
+def gb(size: float | None, digits: int = 2) -> str:
+    """Bytes as GB of 10^9 bytes."""
+    return "not known" if size is None else f"{size / GB:,.{digits}f} GB"
+
+
+def gib(size: float | None) -> str:
+    """Bytes as GiB of 2^30 bytes, without needless zeros."""
+    return "not known" if size is None else f"{size / GIB:,.4g} GiB"
+
+
+def count(number: float | None) -> str:
+    """A whole number with thousands separated."""
+    return "not known" if number is None else f"{number:,.0f}"
+
+
+def millions(number: float) -> str:
+    """A count of parameters, short: 428 M or 1.87 B."""
+    return f"{number / 1e9:.2f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
+
+
+def rate(number: float | None) -> str:
+    """A throughput with three significant digits."""
+    if number is None:
+        return "not known"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{share * 100:.{digits}f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in the unit in which it reads best."""
+    if value is None:
+        return "not known"
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+class _SafeLinks(Treeprocessor):
+    """Keeps links and pictures only where they go to the web or to this site; `javascript:` and its like go nowhere."""
+
+    def run(self, root: etree.Element) -> None:
+        for element in root.iter():
+            for attribute in ("href", "src"):
+                target = element.get(attribute)
+                if target is not None and urlsplit(target.strip()).scheme.lower() not in ("", "http", "https"):
+                    del element.attrib[attribute]
+
+
+def prose(text: str) -> Markup:
+    """Markdown from the catalog as HTML. HTML in it is text and stays text."""
+    return Markup(_markdown().convert(text))
+
+
+def phrase(text: str) -> Markup:
+    """One line of Markdown as HTML, without the paragraph around it."""
+    html = _markdown().convert(text)
+    single = html.startswith("<p>") and html.endswith("</p>") and html.count("<p>") == 1
+    return Markup(html[3:-4] if single else html)
+
+
+def _markdown() -> markdown.Markdown:
+    converter = markdown.Markdown(output_format="html")
+    converter.preprocessors.deregister("html_block")
+    converter.inlinePatterns.deregister("html")
+    converter.treeprocessors.register(_SafeLinks(converter), "safe_links", 0)
+    return converter
+
+
+FILTERS = {
+    "gb": gb, "gib": gib, "count": count, "millions": millions, "rate": rate, "percent": percent, "seconds": seconds,
+    "prose": prose, "phrase": phrase,
+}  # fmt: skip

@@ -1,0 +1,40 @@
+"""Predictions, held to the runs that are committed."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from advisor.accuracy import memory_errors
+from catalog import Catalog
+from catalog.file_format import file_bytes
+from catalog.quantization import held_bytes, predicted_census
+
+SO400M = "google/siglip-so400m-patch14-384"
+
+
+def test_every_committed_run_became_what_the_rule_says(real: Catalog) -> None:
+    """Full-size variants: census, file size to the byte, and bytes of weights in memory to the byte."""
+    good = [run for run in real.runs if run.status == "ok"]
+    assert {(r.component, r.quantization) for r in good if r.model == SO400M} >= {
+        (component, label) for component in ("vision", "text") for label in ("FP32", "BF16", "Q8_0", "Q4_K_M")
+    }
+    for run in good:
+        quantization, tensors = real.quantizations[run.quantization], real.traces[run.model].tensors_of(run.component)
+        assert dict(run.census) == predicted_census(quantization, tensors)
+        assert run.file_bytes == file_bytes(quantization, run.quantization, run.model, tensors)
+        assert run.weights_bytes == held_bytes(quantization, tensors)
+
+
+def test_resident_weights_are_within_one_percent(real: Catalog) -> None:
+    """What loading added to the resident set of the process, against the bytes of the tensors."""
+    rows = [(run, m) for run in real.runs if run.status == "ok" and run.model == SO400M for m in run.memory]
+    for run, memory in rows:
+        assert run.weights_bytes is not None
+        added = memory.loaded_bytes - memory.runtime_bytes
+        assert abs(added / run.weights_bytes - 1) < 0.01, (run.component, run.quantization, added, run.weights_bytes)
+
+
+def test_predicted_memory_is_near_what_was_measured(real: Catalog) -> None:
+    errors = [abs(row.error) for row in memory_errors(real)]
+    assert median(errors) <= 0.05
+    assert max(errors) <= 0.10

@@ -1,0 +1,233 @@
+"""Verdicts, sums and evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advisor import answers
+from advisor.memory import activation_bytes, available_bytes, need
+from catalog import Catalog
+from catalog.errors import FitcardError
+from catalog.gpu import Card
+from catalog.trace import Activations, Component
+from tests.catalog.test_store import made_run
+from tests.conftest import Cli
+
+SO400M = "google/siglip-so400m-patch14-384"
+
+
+def with_memory(catalog: Catalog, gib: float) -> Catalog:
+    """The catalog with the memory of one card changed."""
+    card = catalog.cards["rtx-4090"]
+    spec = card.spec.model_copy(update={"memory_gib": gib})
+    return replace(catalog, cards={**catalog.cards, "rtx-4090": card.model_copy(update={"spec": spec})})
+
+
+def test_the_sum_is_its_parts(real: Catalog) -> None:
+    answer = answers.fit(real, SO400M, "rtx-3060", "BF16", batch=8, only_predicted=True)
+    memory = answer.memory
+    assert memory.weights_bytes == 2 * 428_225_600
+    assert (
+        memory.required_bytes
+        == memory.weights_bytes + memory.activations_bytes + memory.buffers_bytes + memory.runtime_bytes
+    )
+    assert memory.available_bytes == 12 * 2**30 - real.runtimes.reserve["desktop"].bytes
+    assert (answer.verdict, answer.evidence, answer.speed) == ("fits", "predicted", None)
+
+
+def test_activations_are_exact_where_traced_and_straight_elsewhere() -> None:
+    traced = [Activations(batch=b, bytes_32=100 * b + 7, bytes_16=50 * b + 7) for b in (1, 2, 4, 16)]
+    assert [activation_bytes(traced, b, 32) for b in (1, 2, 4, 16)] == [107, 207, 407, 1607]
+    assert [activation_bytes(traced, b, 16) for b in (3, 8, 64)] == [157, 407, 3207]
+    assert activation_bytes(traced[:1], 5, 32) == 535
+
+
+def test_so400m_takes_19_22_mib_of_activations_an_image(real: Catalog) -> None:
+    """In BF16, the input included."""
+    assert need(real, SO400M, "vision", "BF16", 1, "NVIDIA").activations_bytes / 2**20 == pytest.approx(
+        19.22, abs=0.005
+    )
+
+
+def test_packed_weights_need_room_to_be_unpacked(real: Catalog) -> None:
+    """At least the largest matrix that is unpacked, in 16 bit: 4304 x 1152 numbers."""
+    packed = need(real, SO400M, "vision", "Q4_K_M", 1, "CPU").buffers_bytes
+    assert packed >= 4304 * 1152 * 2
+
+
+def test_copies_of_the_pooling_weight_on_a_cpu(real: Catalog) -> None:
+    """729 copies of 2304 x 1152 numbers in BF16, from batch 2 on, as measured on torch 2.13; in FP32 and FP16 none."""
+    copies = 729 * 2304 * 1152 * 2
+
+    def copied_at(component: Component, label: str, batch: int) -> int:
+        found = need(real, SO400M, component, label, batch, "CPU")
+        return found.buffers_bytes - int(found.activations_bytes * real.runtimes.allocator_slack["CPU"].share)
+
+    assert [copied_at("vision", "BF16", batch) for batch in (1, 2, 9)] == [0, copies, copies]
+    assert copied_at("vision", "FP32", 2) == copied_at("vision", "FP16", 2) == copied_at("text", "BF16", 2) == 0
+
+
+@given(
+    gib=st.floats(0.1, 200),
+    batch=st.integers(1, 5000),
+    label=st.sampled_from(["FP32", "BF16", "Q8_0", "Q4_K_M", "Q2_K"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_more_memory_or_a_smaller_batch_never_turns_fits_into_no(
+    real: Catalog, gib: float, batch: int, label: str
+) -> None:
+    order = {"no": 0, "tight": 1, "fits": 2}
+    one = answers.fit(with_memory(real, gib), SO400M, "rtx-4090", label, batch=batch)
+    more = answers.fit(with_memory(real, gib * 1.5), SO400M, "rtx-4090", label, batch=batch)
+    less = answers.fit(with_memory(real, gib), SO400M, "rtx-4090", label, batch=max(1, batch // 2))
+    assert order[more.verdict] >= order[one.verdict]
+    assert order[less.verdict] >= order[one.verdict]
+    assert more.max_batch >= one.max_batch
+    assert (one.max_batch >= batch) == (one.verdict != "no")
+
+
+@given(batch=st.integers(1, 3000))
+@settings(max_examples=60, deadline=None)
+def test_fewer_bits_never_need_more(real: Catalog, batch: int) -> None:
+    """Down the K-quants of a model whose rows fit them, memory only falls."""
+    large = "google/siglip-large-patch16-384"
+    needs = [
+        need(real, large, "vision", label, batch, "NVIDIA").weights_bytes
+        for label in ("FP32", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+    ]
+    assert needs == sorted(needs, reverse=True)
+
+
+def test_the_largest_batch_is_the_largest(real: Catalog) -> None:
+    answer = answers.fit(real, SO400M, "rtx-4060", "BF16")
+    assert answers.fit(real, SO400M, "rtx-4060", "BF16", batch=answer.max_batch).verdict != "no"
+    assert answers.fit(real, SO400M, "rtx-4060", "BF16", batch=answer.max_batch + 1).verdict == "no"
+
+
+def test_measured_beats_predicted_unless_told_otherwise(real: Catalog) -> None:
+    """A run on the very card gives its memory and speed; `only_predicted` ignores it; the two are never blended."""
+    machine = {
+        "device": "rtx-4090", "device_name": "NVIDIA GeForce RTX 4090", "cpu": "x", "cpu_cores": 1, "cpu_features": [], "memory_bytes": 1,
+        "system": "Linux", "libraries": {},
+    }  # fmt: skip
+    memory = [{"batch": 1, "runtime_bytes": 500, "loaded_bytes": 900, "peak_bytes": 1000, "reserved_bytes": 1200}]
+    run = made_run(machine=machine, memory=memory, config_sha256=real.models[SO400M].config_sha256)
+    catalog = replace(real, runs=(run,))
+    measured = answers.fit(catalog, SO400M, "rtx-4090", "BF16")
+    assert (measured.memory.required_bytes, measured.evidence) == (1700, "measured")
+    assert measured.speed is not None
+    assert (measured.speed.evidence, measured.speed.record, measured.speed.batch) == ("measured", run.key, 1)
+    assert (measured.speed.low, measured.speed.high) == (2.0, 2.5)
+    predicted = answers.fit(catalog, SO400M, "rtx-4090", "BF16", only_predicted=True)
+    assert predicted == answers.fit(real, SO400M, "rtx-4090", "BF16", only_predicted=True)
+    assert predicted.evidence == "predicted"
+    other_batch = answers.fit(catalog, SO400M, "rtx-4090", "BF16", batch=2)
+    assert other_batch.memory.evidence == "predicted"
+
+
+def test_a_run_of_another_configuration_is_no_evidence(real: Catalog) -> None:
+    run = made_run(machine={**made_run().machine.model_dump(mode="json"), "device": "rtx-4090"}, config_sha256="f" * 64)
+    assert answers.fit(replace(real, runs=(run,)), SO400M, "rtx-4090", "BF16").evidence == "predicted"
+
+
+def test_published_speed_is_shown_as_such(real: Catalog) -> None:
+    answer = answers.fit(real, SO400M, "rtx-4090", "FP16", mode="compiled")
+    assert answer.speed is not None
+    assert (answer.speed.per_second, answer.speed.evidence, answer.speed.batch) == (195.2, "published", 256)
+    assert "aa4b5850c1543fa488abf260f18390eda46cf85d" in answer.speed.record
+    assert answers.fit(real, SO400M, "rtx-4090", "FP16", mode="compiled", only_predicted=True).speed is None
+
+
+def test_fp8_needs_the_hardware_for_it(real: Catalog) -> None:
+    """Ada has compute capability 8.9, Ampere 8.6; a Radeon has none."""
+    fp8 = real.quantizations["FP8"].model_copy(update={"weight_type": "F16", "other_type": "F16", "vector_type": "F16"})
+    file = real.quantization_file.model_copy(update={"quantizations": {**real.quantizations, "FP8": fp8}})
+    catalog = replace(real, quantization_file=file)
+    assert answers.fit(catalog, SO400M, "rtx-4090", "FP8").verdict == "fits"
+    refused = answers.fit(catalog, SO400M, "rtx-3090", "FP8")
+    assert (refused.verdict, refused.max_batch) == ("unsupported", 0)
+    assert "needs compute capability 8.9, this card has 8.6" in refused.reasons[0]
+    assert answers.fit(catalog, SO400M, "rx-7900-xtx", "FP8").verdict == "unsupported"
+
+
+def test_the_best_choice(real: Catalog) -> None:
+    """BF16 where it is native, FP16 on Turing, FP32 on Pascal, and smaller only where nothing else fits."""
+
+    def best(card: str, catalog: Catalog = real) -> str | None:
+        found = answers.best(
+            [answers.fit(catalog, SO400M, card, label) for label in answers.described(catalog)], catalog
+        )
+        return found.quantization if found else None
+
+    assert (best("rtx-3060"), best("rtx-2060"), best("gtx-1080-ti")) == ("BF16", "FP16", "FP32")
+    assert best("rtx-4090", with_memory(real, 2.1)) == "Q8_0"
+    assert best("rtx-4090", with_memory(real, 0.5)) is None
+
+
+def test_unified_memory_has_its_own_rule(real: Catalog) -> None:
+    card = real.cards["apple-m1-8-core-16gb"]
+    assert available_bytes(real, card) == int(16 * 2**30 * real.runtimes.unified_share.share)
+
+
+def test_what_does_not_exist_is_refused_in_words(real: Catalog) -> None:
+    with pytest.raises(FitcardError, match="the exact bytes of NF4 are not known yet"):
+        answers.fit(real, SO400M, "rtx-4090", "NF4")
+    with pytest.raises(FitcardError, match="a batch holds at least one item"):
+        answers.fit(real, SO400M, "rtx-4090", "BF16", batch=0)
+
+
+KEYS: dict[str, Any] = {
+    "model": str, "component": str, "quantization": str, "gpu": str, "verdict": str, "evidence": str, "max_batch": int, "reasons": list,
+    "workload": {"batch", "image_size", "text_tokens"},
+    "memory": {"weights_bytes", "activations_bytes", "buffers_bytes", "runtime_bytes", "required_bytes", "available_bytes", "evidence"},
+}  # fmt: skip
+
+
+def test_the_contract_of_fit_json(cli: Cli) -> None:
+    """Names, types and exit codes that scripts rely on."""
+    done = cli("fit", "siglip so400m", "--gpu", "4090", "--quant", "fp16", "--mode", "compiled", "--json")
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    for key, kind in KEYS.items():
+        assert set(answer[key]) == kind if isinstance(kind, set) else isinstance(answer[key], kind)
+    assert {"per_second", "unit", "low", "high", "evidence", "record"} <= set(answer["speed"])
+    assert answer["speed"]["unit"] == "images/s"
+
+
+def test_exit_code_3_means_does_not_fit(cli: Cli) -> None:
+    done = cli("fit", "siglip2 giant", "--gpu", "RTX 2060", "--quant", "FP32", "--batch", "64", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["verdict"] == "no"
+
+
+def test_gpus_and_models_give_rows(cli: Cli, real: Catalog) -> None:
+    rows = json.loads(cli("gpus", "so400m", "--quant", "BF16", "--quant", "Q8_0", "--json").stdout)["rows"]
+    assert len(rows) == 2 * len(real.cards)
+    rows = json.loads(cli("models", "--vram", "8GB", "--json").stdout)["rows"]
+    assert {row["model"] for row in rows} == set(real.models)
+    assert all(row["memory"]["available_bytes"] < 8 * 2**30 for row in rows)
+    table = cli("gpus", "so400m").stdout
+    assert "GeForce RTX 4090" in table
+    assert "BF16" in table
+
+
+def test_every_card_answers_for_every_model(real: Catalog) -> None:
+    """No figure that a card leaves out makes the advisor stumble."""
+    bare = {key: _bare(card) for key, card in real.cards.items()}
+    for catalog in (real, replace(real, cards=bare)):
+        for card in catalog.cards:
+            for answer in answers.models(catalog, card):
+                assert answer.verdict in ("fits", "tight", "no", "unsupported")
+
+
+def _bare(card: Card) -> Card:
+    spec = card.spec.model_copy(
+        update=dict.fromkeys(("units", "boost_mhz", "bandwidth_gb_per_s", "compute_capability", "chip"))
+    )
+    return card.model_copy(update={"spec": spec, "rates": None})

@@ -1,0 +1,25 @@
+"""The JSON Schemas that editors read are those of the classes that check."""
+
+from __future__ import annotations
+
+import re
+
+from catalog.json_schema import schemas
+from catalog.load import HERE
+
+
+def test_the_written_schemas_are_fresh() -> None:
+    written = {path.name: path.read_text() for path in (HERE / "schema").glob("*.json")}
+    assert written == schemas(), "run `make schema`"
+
+
+def test_every_data_file_names_the_schema_that_it_follows() -> None:
+    for path in [
+        *HERE.glob("*.yaml"),
+        *(HERE / "models").rglob("*.yaml"),
+        *(HERE / "gpus").glob("*.yaml"),
+        *(HERE / "published").rglob("*.yaml"),
+    ]:
+        found = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text())
+        assert found, path
+        assert (path.parent / found[1]).resolve().is_file(), path

@@ -1,0 +1,118 @@
+"""Records are never lost, doubled or half-written."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog import CatalogError
+from catalog.load import read_runs
+from catalog.run import Run, sealed
+from catalog.store import add_run, json_text, write_atomically
+from catalog.yaml_file import read_yaml
+
+MODEL = "google/siglip-so400m-patch14-384"
+
+
+def made_run(seed: int = 0, **changes: Any) -> Run:
+    """A whole record with invented measurements, for tests of storage and pages only."""
+    fields: dict[str, Any] = {
+        "measured_at": "2026-01-02T03:04:05Z", "model": MODEL, "config_sha256": "0" * 64, "component": "vision", "quantization": "BF16",
+        "mode": "eager", "status": "ok", "weights": {"kind": "random", "seed": seed}, "workload": {"image_size": 384},
+        "machine": {
+            "device": "cpu-test", "device_name": "A test's processor", "cpu": "test", "cpu_cores": 2, "cpu_features": [],
+            "memory_bytes": 8 * 2**30, "system": "Linux", "libraries": {"torch": "2.13.0"},
+        },
+        "activation_type": "bfloat16", "census": {"BF16": {"tensors": 1, "elements": 10, "bytes": 20}}, "bits_per_weight": 16.0,
+        "file_bytes": 30, "weights_bytes": 20, "load_s": 1.0, "first_run_s": 1.0,
+        "memory": [{"batch": 1, "runtime_bytes": 1, "loaded_bytes": 2, "peak_bytes": 3}],
+        "speed": [{"batch": 1, "samples_s": [[0.5, 0.5, 0.5], [0.4, 0.4, 0.4]], "settled": [True, True]}],
+    } | changes  # fmt: skip
+    return sealed(fields)
+
+
+def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    run = made_run()
+    path = add_run(tmp_path, run)
+    assert path == tmp_path / "cpu-test" / f"{MODEL}.yaml"
+    assert read_runs(path) == (run,)
+
+
+def test_a_run_file_is_yaml_too(tmp_path: Path) -> None:
+    """The design promises YAML; any YAML reader gives the same data as the JSON reader."""
+    path = add_run(tmp_path, made_run())
+    data, _ = read_yaml(path)
+    assert data["runs"][0]["key"] == made_run().key
+    assert data["runs"][0]["speed"][0]["samples_s"] == [[0.5, 0.5, 0.5], [0.4, 0.4, 0.4]]
+
+
+def test_the_same_record_is_not_added_twice(tmp_path: Path) -> None:
+    run = made_run()
+    add_run(tmp_path, run)
+    path = add_run(tmp_path, run)
+    assert len(read_runs(path)) == 1
+
+
+def test_a_record_that_was_edited_is_noticed(tmp_path: Path) -> None:
+    path = add_run(tmp_path, made_run())
+    path.write_text(path.read_text().replace('"peak_bytes": 3', '"peak_bytes": 2'))
+    with pytest.raises(CatalogError, match="key is not the hash of the record: it was edited or damaged"):
+        read_runs(path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
+def test_a_record_cut_off_in_the_middle(share: float, tmp_path: Path) -> None:
+    """A damaged file is named with its line, and adding to it is refused without touching it."""
+    path = add_run(tmp_path, made_run())
+    text = path.read_text()
+    path.write_text(text[: int(len(text) * share)])
+    before = path.read_bytes()
+    with pytest.raises(CatalogError) as caught:
+        add_run(tmp_path, made_run(seed=1))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1
+    assert "yaml:" in lines[0]
+    assert path.read_bytes() == before
+
+
+def _add(folder: str, seeds: list[int]) -> None:
+    for seed in seeds:
+        add_run(Path(folder), made_run(seed=seed))
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    """Four processes add ten records each to one file; all forty are there."""
+    context = multiprocessing.get_context("spawn")
+    groups = [list(range(i * 10, i * 10 + 10)) for i in range(4)]
+    workers = [context.Process(target=_add, args=(str(tmp_path), seeds)) for seeds in groups]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    runs = read_runs(tmp_path / "cpu-test" / f"{MODEL}.yaml")
+    assert sorted(run.weights.seed or 0 for run in runs) == list(range(40))
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk shows at fsync at the latest: the old content stays, and no temporary file is left."""
+    path = tmp_path / "a"
+    write_atomically(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_json_text_is_the_same_data() -> None:
+    value = {"a": [[1.5] * 50, []], "b": {"c": "ü" * 200, "d": None}, "e": []}
+    assert json.loads(json_text(value)) == value

@@ -1,0 +1,291 @@
+"""The built site: whole, linked, escaped, the same every time, and saying what the advisor says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+from advisor import answers
+from catalog import Catalog
+from catalog.store import add_run
+from generator.build import ROOT, build
+from generator.words import phrase, prose
+from tests.catalog.test_store import made_run
+from tests.conftest import Cli, copy_catalog
+
+MODEL = "models/google/siglip-so400m-patch14-384/index.html"
+
+
+class Reader(HTMLParser):
+    """The parts of a page that tests look at."""
+
+    VOID = frozenset(
+        [
+            "area",
+            "base",
+            "br",
+            "col",
+            "embed",
+            "hr",
+            "img",
+            "input",
+            "link",
+            "meta",
+            "source",
+            "track",
+            "wbr",
+            "rect",
+            "path",
+        ]
+    )
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.resources: list[str] = []
+        self.tags: list[str] = []
+        self.title = ""
+        self.description = ""
+        self.tables: list[dict[str, int]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.tags.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if given.get("id"):
+            self.ids.append(str(given["id"]))
+        if tag == "a" and given.get("href"):
+            self.links.append(str(given["href"]))
+        if tag in ("link", "script", "img") and (given.get("href") or given.get("src")):
+            self.resources.append(str(given.get("href") or given.get("src")))
+        if tag == "meta" and given.get("name") == "description":
+            self.description = str(given["content"])
+        if tag == "table":
+            self.tables.append({"caption": 0, "scopeless": 0})
+        if tag == "caption":
+            self.tables[-1]["caption"] += 1
+        if tag == "th" and given.get("scope") not in ("row", "col"):
+            self.tables[-1]["scopeless"] += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open, f"</{tag}> closes nothing"
+            assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["title"] and self.open.count("svg") == 0:
+            self.title += data
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("site") / "out")[0]
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Reader]:
+    return {path: Reader(path.read_text()) for path in sorted(site.rglob("*.html"))}
+
+
+def test_there_is_a_page_for_everything(site: Path, real: Catalog) -> None:
+    for key in real.models:
+        assert (site / "models" / key / "index.html").is_file()
+    for key in real.cards:
+        assert (site / "gpus" / key / "index.html").is_file()
+    for run in real.runs:
+        assert (site / "api/v1/runs" / f"{run.key}.json").is_file()
+
+
+def test_one_h1_unique_titles_and_descriptions_and_described_tables(pages: dict[Path, Reader]) -> None:
+    for path, page in pages.items():
+        assert page.tags.count("h1") == 1, path
+        assert len(page.ids) == len(set(page.ids)), path
+        assert all(table == {"caption": 1, "scopeless": 0} for table in page.tables), path
+        assert page.open == [], path
+    shown = [page for path, page in pages.items() if path.name != "404.html"]
+    assert len({page.title for page in shown}) == len(shown)
+    assert len({page.description for page in shown}) == len(shown)
+    assert all(30 < len(page.description) < 180 for page in shown)
+
+
+def test_every_link_and_anchor_resolves(pages: dict[Path, Reader], site: Path) -> None:
+    for path, page in pages.items():
+        if path.name == "404.html":
+            continue  # served at any address, so its links are from the root
+        for link in page.links + page.resources:
+            parts = urlsplit(link)
+            if parts.scheme:
+                assert parts.scheme in ("https", "http"), link
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            assert target.is_file(), f"{path.relative_to(site)} links to {link}"
+            if parts.fragment:
+                assert parts.fragment in pages[target].ids, f"{path.relative_to(site)} links to {link}"
+
+
+def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Reader], site: Path) -> None:
+    assert not [r for page in pages.values() for r in page.resources if urlsplit(r).netloc]
+    css = "".join(path.read_text() for path in site.rglob("*.css"))
+    assert "url(" not in css
+    assert "@import" not in css
+
+
+SECTIONS = {
+    "overview": "Overview", "strengths": "Strengths", "weaknesses": "Weaknesses", "variants": "Quantization variants", "get": "Get the model",
+    "hardware": "Hardware that runs this", "compare": "Models worth comparing", "faq": "Frequently asked", "review": "Sources and review",
+    "verify": "Related, and how to verify on your hardware",
+}  # fmt: skip
+
+
+def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader], site: Path, real: Catalog) -> None:
+    """Every section of the source page is there, and its figures are the exact ones."""
+    page = pages[site / MODEL]
+    text = " ".join(" ".join(page.text).split())
+    for anchor, heading in SECTIONS.items():
+        assert anchor in page.ids
+        assert heading in text
+    for fact in (
+        "428,225,600",
+        "449,734,896",
+        "877,960,498",
+        "64 text tokens",
+        "384 × 384 pixels",
+        "729 patches",
+        "9.25 bits per weight",
+    ):
+        assert fact in text, fact
+    assert text.count("not known") < 60
+    assert len(re.findall(r"(?:fits|tight|no) \d+\.\d\d of", text)) == len(real.cards)
+
+
+def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], site: Path, real: Catalog) -> None:
+    """The hardware table, row by row, against `answers`."""
+    html = (site / MODEL).read_text()
+    table = html[html.index('id="hardware"') : html.index('id="compare"')]
+    rows = re.findall(r'<tr>\s*<th scope="row"><a href="[^"]*gpus/([^"/]+)/">.*?</tr>', table, re.S)
+    assert rows == answers.cards_by_memory(real)
+    for card in rows:
+        row = re.search(rf'gpus/{re.escape(card)}/">.*?</tr>', table, re.S)
+        assert row
+        every = [
+            answers.fit(real, "google/siglip-so400m-patch14-384", card, label) for label in answers.described(real)
+        ]
+        best = answers.best(every, real)
+        assert best
+        assert f"<td>{best.quantization}</td>" in row[0]
+        assert f"{best.memory.required_bytes / 1e9:.2f} of {best.memory.available_bytes / 1e9:.1f} GB" in row[0]
+        assert f">{best.max_batch:,}</td>" in row[0]
+
+
+def test_two_builds_are_the_same_to_the_byte(site: Path, tmp_path: Path) -> None:
+    again, _ = build(tmp_path / "again")
+
+    def content(root: Path) -> Iterator[tuple[str, bytes]]:
+        for path in sorted(root.rglob("*")):
+            if path.is_file() and not path.name.startswith("sitemap"):
+                yield str(path.relative_to(root)), path.read_bytes()
+
+    assert dict(content(site)) == dict(content(again))
+
+
+def test_a_failed_build_leaves_the_old_site(tmp_path: Path, cli: Cli) -> None:
+    """Bad data stop the build before the old site is touched, and leave nothing beside it."""
+    target = tmp_path / "site"
+    target.mkdir()
+    (target / "index.html").write_text("old")
+    root = copy_catalog(tmp_path / "catalog")
+    (root / "models/google/siglip-base-patch16-384.yaml").write_text("name: [")
+    done = cli("build", "--output", target, catalog=root)
+    assert done.returncode == 1
+    assert (target / "index.html").read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["catalog", "site"]
+
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} [x](javascript:alert(1)) 漢字 עברית"
+
+
+def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
+    """A script in every text field of a model and a card: the page shows it and does not hold it."""
+    root = copy_catalog(tmp_path / "catalog")
+    path = root / "models/google/siglip-so400m-patch14-384.yaml"
+    model = yaml.safe_load(path.read_text().replace("2026-11-23", '"2026-11-23"').replace("2024-01-08", '"2024-01-08"'))
+    for field in ("name", "verdict", "overview", "family", "usage"):
+        model[field] = HOSTILE.replace("{{ 7*7 }}", "") if field in ("verdict", "overview") else HOSTILE
+    model["strengths"] = model["weaknesses"] = [HOSTILE.replace("{{ 7*7 }}", "")]
+    model["license"]["conditions"] = model["license"]["id"] = HOSTILE
+    model["claims"][0]["what"] = model["used_by"][0]["how"] = model["used_by"][0]["name"] = HOSTILE
+    model["sources"]["hub"]["title"] = model["sources"]["hub"]["note"] = HOSTILE
+    path.write_text(yaml.safe_dump(model, allow_unicode=True))
+    cards = root / "gpus/nvidia-pascal.yaml"
+    cards.write_text(cards.read_text().replace("name: GeForce GTX 1080 Ti", f"name: '{HOSTILE}'"))
+    site, _ = build(tmp_path / "out", root)
+    for page in site.rglob("*.html"):
+        html = page.read_text()
+        assert "<script>alert" not in html, page
+        assert "<img src=x" not in html, page
+        assert 'href="javascript:' not in html, page
+        assert "49" not in re.findall(r"\{\{.*?\}\}|49", html) or "7*7" in html
+        Reader(html)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in (site / MODEL).read_text()
+    assert "漢字" in (site / MODEL).read_text()
+
+
+def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path) -> None:
+    """Nothing is known, and the pages say so: no empty table, no broken build."""
+    root = copy_catalog(tmp_path / "catalog")
+    for name in ("models", "gpus", "published", "traces"):
+        shutil.rmtree(root / name)
+        (root / name).mkdir()
+    site, count = build(tmp_path / "out", root)
+    assert count == 6
+    text = (site / "index.html").read_text()
+    assert "The catalog holds no model yet." in text
+    assert "The catalog holds no card yet." in text
+    assert "<tbody>\n    </tbody>" not in text
+
+
+def test_a_model_without_runs_or_text_tower(tmp_path: Path) -> None:
+    """What is not known is said, and the sections are there all the same."""
+    root = copy_catalog(tmp_path / "catalog")
+    shutil.rmtree(root / "published")
+    site, _ = build(tmp_path / "out", root)
+    text = (site / MODEL).read_text()
+    assert "Nobody has run this model with fitcard yet" in text
+    assert "Published by others" not in text
+
+
+def test_a_new_run_is_on_the_pages_at_once(tmp_path: Path, real: Catalog) -> None:
+    root = copy_catalog(tmp_path / "catalog")
+    run = made_run(config_sha256=real.models["google/siglip-so400m-patch14-384"].config_sha256)
+    add_run(root / "runs", run)
+    site, _ = build(tmp_path / "out", root)
+    assert f"api/v1/runs/{run.key}.json" in (site / MODEL).read_text()
+    assert f"api/v1/runs/{run.key}.json" in (site / "index.html").read_text()
+
+
+def test_mkdocs_does_not_empty_our_sources() -> None:
+    """MkDocs empties its output folder, and its default is site/, where the sources are."""
+    assert "site_dir: build/site\n" in (ROOT / "mkdocs.yml").read_text()
+    assert not (ROOT / "site/__init__.py").exists()
+
+
+def test_markdown_from_the_catalog_is_harmless() -> None:
+    assert phrase("a *b* <b>c</b>") == "a <em>b</em> &lt;b&gt;c&lt;/b&gt;"
+    assert "javascript" not in phrase("[x](javascript:alert(1))").split(">")[0]
+    assert "href" not in phrase("[x]( JaVaScRiPt:alert(1))")
+    assert "href" not in phrase("[x](data:text/html,hi)")
+    assert prose("<div>\n\n*x*\n\n</div>") == "<p>&lt;div&gt;</p>\n<p><em>x</em></p>\n<p>&lt;/div&gt;</p>"
