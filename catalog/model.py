@@ -104,9 +104,7 @@ class Model(Record):
 
     @property
     def config_sha256(self) -> str:
-        """Identifies the configuration, so that a trace of an older one is noticed."""
-        text = json.dumps(self.config, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return config_sha256(self.config)
 
     def unverified(self) -> tuple[str, ...]:
         """The facts that nobody has read in a source."""
@@ -118,3 +116,9 @@ class Model(Record):
     def facts(self) -> int:
         """How many sourced facts there are."""
         return 2 + bool(self.released_source) + len(self.claims) + len(self.used_by) + len(self.corrections)
+
+
+def config_sha256(config: dict[str, Any]) -> str:
+    """Identifies a configuration, so that a trace of an older one is noticed."""
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

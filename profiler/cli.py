@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -117,23 +118,26 @@ def profile(
 
 
 @click.command(epilog="Example: fitcard trace google/siglip-so400m-patch14-384")
-@click.argument("model")
+@click.argument("model", metavar="MODEL|CONFIG.json")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the trace. Default: the catalog's traces/.",
+    help="Folder for the trace. Default: the catalog's traces/, or here for a file.",
 )
 @click.pass_obj
 def trace(root: Path | None, model: str, output: Path | None) -> None:
-    """Trace MODEL without its weights: tensors, operations, activation peaks."""
+    """Trace MODEL, or the Hugging Face configuration in a file, without weights: tensors, operations, activation peaks."""
     from catalog.store import write_trace
     from profiler.trace import trace as trace_model
 
-    catalog = load(root, traces_needed=False)
-    model_id = find_model(catalog, model)
+    if model.endswith(".json"):
+        config, path = _read_config(Path(model)), (output or Path.cwd()) / f"{Path(model).stem}.trace.json"
+    else:
+        catalog = load(root, traces_needed=False)
+        key = find_model(catalog, model)
+        config, path = catalog.models[key].config, (output or catalog.root / "traces") / f"{key}.json"
     with _stderr.status("building the model without weights") as status:
-        made = trace_model(catalog.models[model_id], lambda what: status.update(what))
-    path = (output or catalog.root / "traces") / f"{model_id}.json"
+        made = trace_model(config, lambda what: status.update(what))
     write_trace(path, made)
     table = Table("component", "parameters", "multiply-adds", "activations at batch 1, 16 bit")
     for phase in made.phases:
@@ -142,6 +146,19 @@ def trace(root: Path | None, model: str, output: Path | None) -> None:
         table.add_row(phase.component, f"{parameters:,}", f"{phase.multiply_adds() / 1e9:.2f} G", peak)
     Console().print(table)
     click.echo(str(path))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The configuration in a file. Raises FitcardError for a file that holds none."""
+    try:
+        config = json.loads(path.read_text())
+    except OSError as error:
+        raise FitcardError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise FitcardError(f"{path} is no JSON: {error}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):  # pyright: ignore[reportUnknownMemberType]
+        raise FitcardError(f"{path} is no Hugging Face configuration: it has no model_type")
+    return config  # pyright: ignore[reportUnknownVariableType]
 
 
 def _line(run: Run) -> str:

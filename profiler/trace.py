@@ -18,7 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from catalog.model import Model
+from catalog.model import config_sha256
 from catalog.trace import Activations, Kind, Operation, Phase, StridedLinear, Tensor, Trace, layer_pattern, tensor_role
 from profiler.skeleton import Path, build, inputs, paths
 
@@ -162,14 +162,14 @@ class _Attention(TorchFunctionMode):
         return out
 
 
-def trace(model: Model, progress: Callable[[str], None] = lambda _: None) -> Trace:
-    """Trace a model of the catalog in every way that it can be run.
+def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: None) -> Trace:
+    """Trace the model of a Hugging Face configuration in every way that it can be run.
 
     Raises FitcardError when transformers cannot build or run its configuration.
     """
     import transformers
 
-    skeleton = build(model.config)
+    skeleton = build(config)
     ways = paths(skeleton)
     phases: list[Phase] = []
     used: dict[str, set[str]] = {}
@@ -179,7 +179,7 @@ def trace(model: Model, progress: Callable[[str], None] = lambda _: None) -> Tra
         phase, used[way.component] = _phase(twins, way)
         phases.append(phase)
     return Trace(
-        config_sha256=model.config_sha256,
+        config_sha256=config_sha256(config),
         made_with={"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
         tensors=tuple(_parameters(skeleton, used)),
         phases=tuple(phases),

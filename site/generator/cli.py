@@ -26,7 +26,7 @@ def build(root: Path | None, output: Path | None) -> None:
         folder, pages = make(output, root)
     click.echo(f"{pages} pages in {time.perf_counter() - began:.1f} s")
     click.echo(f"open   {folder / 'index.html'}")
-    click.echo("serve  fitcard serve")
+    click.echo("serve  make serve   (or: fitcard serve)")
 
 
 @click.command(epilog="Example: fitcard serve --address 127.0.0.1:8000")

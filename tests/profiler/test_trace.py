@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from catalog import Catalog
 from catalog.trace import Trace
 from profiler.skeleton import build, inputs, paths
 from profiler.trace import trace
+from tests.conftest import Cli
 
 # vision, text, whole model; exact, from the checkpoints' configurations and (SO400M, L, B, CLIP) open_clip's model profile.
 COUNTS = {
@@ -45,6 +47,34 @@ def test_multiply_adds_are_timms(key: str, real: Catalog) -> None:
     assert real.traces[key].phase("vision").multiply_adds() / 1e9 == pytest.approx(GMACS[key], rel=0.005)
 
 
+def test_a_configuration_file_can_be_traced(tmp_path: Path, cli: Cli) -> None:
+    """As `config.json` of a checkpoint, with the keys that say nothing about shapes; what is no configuration is refused."""
+    file = tmp_path / "config.json"
+    file.write_text(
+        json.dumps(
+            {
+                **SMALL["clip"],
+                "architectures": ["CLIPModel"],
+                "transformers_version": "4.40.0",
+                "torch_dtype": "float32",
+            }
+        )
+    )
+    done = cli("trace", file, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert Trace.model_validate_json((tmp_path / "config.trace.json").read_text()).parameters() > 100_000
+    for content, message in (
+        ("{}", "it has no model_type"),
+        ("{", "is no JSON"),
+        ('{"model_type": "nonsense"}', "cannot build model_type 'nonsense'"),
+    ):
+        file.write_text(content)
+        done = cli("trace", file)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_patches_tokens_and_widths(real: Catalog) -> None:
     vision = real.traces["google/siglip-so400m-patch14-384"].phase("vision")
     text = real.traces["google/siglip-so400m-patch14-384"].phase("text")
@@ -69,7 +99,7 @@ SMALL: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module", params=SMALL)
 def small(request: pytest.FixtureRequest) -> tuple[dict[str, Any], Trace]:
     config = SMALL[request.param]
-    return config, trace(SimpleNamespace(config=config, config_sha256="0" * 64))  # type: ignore[arg-type]
+    return config, trace(config)
 
 
 def test_traced_tensors_are_those_of_the_real_model(small: tuple[dict[str, Any], Trace]) -> None:
@@ -88,7 +118,7 @@ TWO_LAYERS = {
 
 @pytest.fixture(scope="module")
 def two_layers() -> Trace:
-    return trace(SimpleNamespace(config=TWO_LAYERS, config_sha256="0" * 64))  # type: ignore[arg-type]
+    return trace(TWO_LAYERS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

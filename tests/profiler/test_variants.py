@@ -47,7 +47,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     path.parent.mkdir()
     path.write_text((text[:start] + config + text[end:]).replace("{gmacs.google/siglip-so400m-patch14-384}", "more"))
     model = load(root, traces_needed=False).models[KEY]
-    write_trace(root / "traces" / f"{KEY}.json", trace(model))
+    write_trace(root / "traces" / f"{KEY}.json", trace(model.config))
     return load(root)
 
 
