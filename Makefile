@@ -18,10 +18,10 @@ serve: $(VENV)/site.stamp  ## build the website, serve it, rebuild on changes
 test: $(VENV)/test.stamp browser lint types  ## set up and run every check and test
 	@$(BIN)/pytest -q
 
-lint:
+lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 
-types:
+types: $(VENV)/test.stamp
 	@$(BIN)/mypy && $(BIN)/pyright
 
 bench: $(VENV)/test.stamp  ## the benchmarks alone, with their ratios

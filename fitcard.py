@@ -75,6 +75,11 @@ def main() -> None:
     except FitcardError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        click.echo(f"{error.filename or 'a file'}: {error.strerror}", err=True)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in {"torch", "transformers", "numpy", "gguf", "psutil", "safetensors"}:
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from advisor.answers import card_of, fit
+from advisor.evidence import good_runs
+from advisor.memory import need
 from catalog import Catalog
 from catalog.record import Record
 from catalog.trace import Component
@@ -29,24 +30,14 @@ class MemoryRow(Record):
 
 
 def memory_errors(catalog: Catalog) -> Iterator[MemoryRow]:
-    """Every good run, batch by batch."""
-    for run in catalog.runs:
-        if run.status != "ok" or run.config_sha256 != catalog.models[run.model].config_sha256:
-            continue
-        device = run.machine.device
-        card_of(catalog, device)
+    """Every good run in eager mode, batch by batch."""
+    for run in (run for model in catalog.models for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
         for memory in run.memory:
-            answer = fit(
-                catalog,
-                run.model,
-                device,
-                run.quantization,
-                component=run.component,
-                batch=memory.batch,
-                only_predicted=True,
+            bits = 32 if run.activation_type == "float32" else 16
+            predicted = need(
+                catalog, run.model, run.component, run.quantization, memory.batch, run.machine.device_vendor, bits
             )
-            seen = memory.peak_bytes if memory.reserved_bytes is None else memory.runtime_bytes + memory.reserved_bytes
             yield MemoryRow(
-                model=run.model, component=run.component, quantization=run.quantization, gpu=device, batch=memory.batch,
-                record=run.key, predicted_bytes=answer.memory.required_bytes, measured_bytes=seen,
+                model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
+                record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
             )  # fmt: skip

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from advisor.evidence import newest_run, published_speed
-from advisor.memory import available_bytes, need
+from advisor.memory import Need, available_bytes, need
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
-from catalog.gpu import GIB, Card, Gpu, NumberType
+from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
 from catalog.quantization import Quantization
 from catalog.record import Record
-from catalog.run import Mode, Run
+from catalog.run import Machine, Memory, Mode, Run
 from catalog.trace import Component
 
 Verdict = Literal["fits", "tight", "no", "unsupported"]
@@ -76,17 +76,29 @@ class Answer(Record):
 
 
 def card_of(catalog: Catalog, card_id: str) -> Card:
-    """A card of the catalog, or a processor that runs were made on, described by its newest run."""
+    """A card of the catalog, or a device that only runs know, described by its newest run."""
     if card_id in catalog.cards:
         return catalog.cards[card_id]
-    for run in reversed(catalog.runs):
-        if run.machine.device == card_id:
-            memory = run.machine.device_memory_bytes or run.machine.memory_bytes
-            spec = Gpu(
-                name=run.machine.device_name, segment="cpu", memory_gib=memory / GIB, sources={"run": ("memory_gib",)}
-            )
-            return Card(id=card_id, vendor="CPU", generation="", spec=spec, rates=None, sources={}, reviewed=run.day)
-    raise UnknownName(f"no GPU is called {card_id!r}")
+    machine = _machine(catalog, card_id)
+    if machine is None:
+        raise UnknownName(f"no GPU is called {card_id!r}")
+    memory = machine.device_memory_bytes or machine.memory_bytes
+    segment: Segment = "cpu" if machine.device_vendor == "CPU" else "desktop"
+    spec = Gpu(name=machine.device_name, segment=segment, memory_gib=memory / GIB, sources={"run": ("memory_gib",)})
+    vendor = machine.device_vendor
+    return Card(id=card_id, vendor=vendor, generation="", spec=spec, rates=None, sources={}, reviewed="2000-01-01")
+
+
+def _machine(catalog: Catalog, card_id: str) -> Machine | None:
+    return next((run.machine for run in reversed(catalog.runs) if run.machine.device == card_id), None)
+
+
+def _bits(catalog: Catalog, card_id: str, label: Quantization) -> int | None:
+    """32 for GGUF on a processor that multiplies no BF16 natively, as the profiler runs it there; else the label's own."""
+    machine = _machine(catalog, card_id) if card_id not in catalog.cards else None
+    if machine is None or machine.device_vendor != "CPU" or label.runtime != "gguf":
+        return None
+    return None if {"avx512_bf16", "amx_bf16", "bf16"} & set(machine.cpu_features) else 32
 
 
 def default_component(catalog: Catalog, model: str) -> Component:
@@ -113,33 +125,43 @@ def fit(
     _known(catalog, model, component, quantization)
     if batch < 1:
         raise FitcardError(f"a batch holds at least one item (got {batch})")
-    label = catalog.quantizations[quantization]
-    found = card_of(catalog, card)
-    phase = catalog.traces[model].phase(component)
-    sum_ = need(catalog, model, component, quantization, batch, found.vendor)
+    label, found = catalog.quantizations[quantization], card_of(catalog, card)
     available = available_bytes(catalog, found)
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
-    required, evidence = sum_.required_bytes, "predicted"
-    if measured := _measured_bytes(run, batch):
-        required, evidence = measured, "measured"
+    seen = run.batch_memory(batch) if run else None
     refusal = _unsupported(label, found)
-    verdict: Verdict = "unsupported" if refusal else _verdict(required, available)
-    largest = 0 if refusal else _max_batch(catalog, model, component, quantization, found.vendor, available)
-    speed = (
-        None
-        if only_predicted or verdict in ("unsupported", "no")
-        else _speed(catalog, run, model, component, quantization, card, mode, batch)
-    )
-    memory = MemoryAnswer(
-        weights_bytes=sum_.weights_bytes, activations_bytes=sum_.activations_bytes, buffers_bytes=sum_.buffers_bytes,
-        runtime_bytes=sum_.runtime_bytes, required_bytes=required, available_bytes=available, evidence=evidence,  # type: ignore[arg-type]
-    )  # fmt: skip
+
+    def needed(at: int) -> Need:
+        return need(catalog, model, component, quantization, at, found.vendor, _bits(catalog, card, label))
+
+    memory = _memory(needed(batch), seen, available)
+    verdict: Verdict = "unsupported" if refusal else _verdict(memory.required_bytes, available)
+    largest = 0 if refusal else _max_batch(lambda at: needed(at).required_bytes, available)
+    if seen and not refusal:  # what was seen to fit, or not to, is not contradicted by a prediction
+        largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
+    speed = None
+    if not only_predicted and verdict in ("fits", "tight"):
+        speed = _speed(catalog, run, model, component, quantization, card, mode, batch)
+    phase = catalog.traces[model].phase(component)
     return Answer(
         model=model, component=component, quantization=quantization, gpu=card,
         workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
-        verdict=verdict, evidence=evidence, memory=memory, max_batch=largest, speed=speed,  # type: ignore[arg-type]
+        verdict=verdict, evidence=memory.evidence, memory=memory, max_batch=largest, speed=speed,
         reasons=tuple(_reasons(verdict, memory, batch, found, label, refusal, speed)),
     )  # fmt: skip
+
+
+def _memory(predicted: Need, seen: Memory | None, available: int) -> MemoryAnswer:
+    """The predicted terms, with the sum that was measured in place of theirs where there is one."""
+    return MemoryAnswer(
+        weights_bytes=predicted.weights_bytes,
+        activations_bytes=predicted.activations_bytes,
+        buffers_bytes=predicted.buffers_bytes,
+        runtime_bytes=predicted.runtime_bytes,
+        required_bytes=seen.total_bytes if seen else predicted.required_bytes,
+        available_bytes=available,
+        evidence="measured" if seen else "predicted",
+    )
 
 
 def gpus(
@@ -207,26 +229,16 @@ def _verdict(required: int, available: int) -> Verdict:
     return "tight" if required > TIGHT_ABOVE * available else "fits"
 
 
-def _max_batch(catalog: Catalog, model: str, component: Component, label: str, vendor: str, available: int) -> int:
-    """The largest batch whose predicted need is available; need grows with the batch, so bisection finds it."""
-    if need(catalog, model, component, label, 1, vendor).required_bytes > available:
-        return 0
-    low, high = 1, MOST_BATCH
+def _max_batch(required: Callable[[int], int], available: int) -> int:
+    """The largest batch whose need is available; need grows with the batch, so bisection finds it. 0 when none is."""
+    low, high = 0, MOST_BATCH
     while low < high:
         middle = (low + high + 1) // 2
-        if need(catalog, model, component, label, middle, vendor).required_bytes <= available:
+        if required(middle) <= available:
             low = middle
         else:
             high = middle - 1
     return low
-
-
-def _measured_bytes(run: Run | None, batch: int) -> int | None:
-    memory = run.batch_memory(batch) if run else None
-    if memory is None:
-        return None
-    # On a card the allocator's reserve comes on top of the context; a resident set holds the runtime already.
-    return memory.runtime_bytes + memory.reserved_bytes if memory.reserved_bytes is not None else memory.peak_bytes
 
 
 def _speed(
@@ -285,7 +297,7 @@ def _reasons(
     yield f"{seen} {memory.required_bytes / gb:.2f} GB at batch {batch} ({parts}, predicted); {memory.available_bytes / gb:.2f} of {card.spec.memory_bytes / gb:.2f} GB are free"
     if verdict == "tight":
         yield f"less than {1 - TIGHT_ABOVE:.0%} of the free memory would be left"
-    if label.weight_type == "BF16" and card.supports("bf16") is False:
+    if label.weight_type == "BF16" and card.supports("bf16") is False and card.supports("fp16"):
         yield "this card does not multiply BF16 natively: FP16 is faster on it"
     if speed and speed.evidence == "published" and speed.batch != batch:
         yield f"the speed was published for batch {speed.batch}"

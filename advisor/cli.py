@@ -21,7 +21,7 @@ from advisor.accuracy import memory_errors
 from advisor.answers import Answer
 from catalog import Catalog, load
 from catalog.errors import FitcardError
-from catalog.gpu import Card, Gpu
+from catalog.gpu import GB, GIB, Card, Gpu
 from catalog.names import find_card, find_model, find_quantization
 
 DOES_NOT_FIT = 3
@@ -130,7 +130,7 @@ def fit(
 
 @click.command(epilog="Example: fitcard models --vram 8GB")
 @click.option("--gpu", help="The card, as you would type its name.")
-@click.option("--vram", help="Free memory of a card, such as 8GB or 8GiB.")
+@click.option("--vram", help="Free memory, such as 8GB (10^9 bytes each) or 8GiB (2^30).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) -> None:
@@ -232,15 +232,15 @@ def _explain(catalog: Catalog, answer: Answer) -> None:
 
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
-    """The catalog with a card of nothing but so much free memory."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|G)?\s*", typed, re.IGNORECASE)
+    """The catalog with a card of nothing but so much free memory, of which nothing is reserved."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB)\s*", typed, re.IGNORECASE)
     if not found or float(found[1]) <= 0:
-        raise FitcardError(f"--vram takes an amount such as 8GB or 8GiB (got {typed!r})")
-    # Cards are sold in GiB and labelled GB, so 8GB means what an 8 GB card has.
+        raise FitcardError(f"--vram takes an amount such as 8GB (10^9 bytes each) or 8GiB (2^30) (got {typed!r})")
+    size = float(found[1]) * (GIB if found[2].lower() == "gib" else GB)
     spec = Gpu(
-        name=f"any card with {float(found[1]):g} GB",
-        segment="desktop",
-        memory_gib=float(found[1]),
+        name=f"a card with {found[1]} {found[2]} free",
+        segment="datacenter",
+        memory_gib=size / GIB,
         sources={"typed": ("memory_gib",)},
     )
     card = Card(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed="2000-01-01")

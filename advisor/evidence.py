@@ -11,19 +11,21 @@ from catalog.run import Mode, Run
 from catalog.trace import Component
 
 
+def good_runs(catalog: Catalog, model: str) -> list[Run]:
+    """The runs of a model that count as evidence, newest first: they succeeded, without a cap on memory, with the configuration of today."""
+    config = catalog.models[model].config_sha256
+    return [
+        run for run in reversed(catalog.runs_of(model))
+        if run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
+    ]  # fmt: skip
+
+
 def newest_run(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
-    """The newest good run of a variant on that very card, of the configuration that the catalog holds today."""
-    config = catalog.models[model].config_sha256
-    for run in reversed(catalog.runs_of(model)):
-        same = (
-            run.component == component
-            and run.quantization == quantization
-            and run.machine.device == card
-            and run.mode == mode
-        )
-        if same and run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None:
+    """The newest good run of a variant on that very card."""
+    for run in good_runs(catalog, model):
+        if (run.component, run.quantization, run.machine.device, run.mode) == (component, quantization, card, mode):
             return run
     return None
 
@@ -45,8 +47,8 @@ def fastest_known(catalog: Catalog, model: str, component: Component, card: str)
     """The highest throughput that is known; our own runs before those of others."""
     found = [
         Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
-        for run in catalog.runs_of(model) for speed in run.speed
-        if run.component == component and run.machine.device == card and run.status == "ok"
+        for run in good_runs(catalog, model) for speed in run.speed
+        if run.component == component and run.machine.device == card
     ]  # fmt: skip
     file = catalog.published.get(model)
     if not found and file:
@@ -63,7 +65,6 @@ class Cited:
 
     speed: PublishedSpeed
     url: str
-    title: str
 
 
 def published_speed(
@@ -78,4 +79,4 @@ def published_speed(
     if not found or file is None:
         return None
     best = max(found, key=lambda speed: speed.per_second)
-    return Cited(best, file.sources[best.source].url, file.sources[best.source].title)
+    return Cited(best, file.sources[best.source].url)

@@ -13,17 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.quantization import Quantization, held_bytes, stored_tensors
 from catalog.tensor_types import TENSOR_TYPES
 from catalog.trace import Activations, Component, Phase
-
-UNPACK_BYTES_PER_ELEMENT = 16
-"""Float32 values, shifted quants and scales that are alive while a chunk is unpacked; see `profiler/unpack.py`."""
-CUBLAS_WORKSPACE = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -40,22 +36,32 @@ class Need:
         return self.weights_bytes + self.activations_bytes + self.buffers_bytes + self.runtime_bytes
 
 
-def need(catalog: Catalog, model: str, component: Component, label: str, batch: int, vendor: str) -> Need:
+def need(
+    catalog: Catalog, model: str, component: Component, label: str, batch: int, vendor: str, bits: int | None = None
+) -> Need:
     """The memory that a variant needs on a vendor's runtime (`CPU` for a processor).
 
-    Raises KeyError for a component that the model does not have, ValueError for a label whose types are not described.
+    `bits` is the width of activations and unpacked numbers where it is not the label's own: a processor without native BF16
+    runs GGUF in 32 bit. Raises KeyError for a component that the model does not have, ValueError for a label whose types
+    are not described.
     """
-    quantization, phase = catalog.quantizations[label], catalog.traces[model].phase(component)
-    weights = weights_of(catalog, model, component, label)
-    activations = activation_bytes(phase.activations, batch, quantization.held_bits)
-    unpacked = _unpack_buffer(weights, quantization, catalog.runtimes.dequantize_chunk_elements[vendor])
-    slack = int((activations + unpacked) * catalog.runtimes.allocator_slack[vendor].share)
-    copies = _cpu_copies(phase, quantization, batch) if vendor == "CPU" else CUBLAS_WORKSPACE
+    quantization, phase, runtimes = (
+        catalog.quantizations[label],
+        catalog.traces[model].phase(component),
+        catalog.runtimes,
+    )
+    width = bits or quantization.held_bits
+    weights = weights_of(catalog, model, component, label, width)
+    activations = activation_bytes(phase.activations, batch, width)
+    chunk = min(runtimes.dequantize_chunk_elements[vendor], weights.largest_packed)
+    unpacked = weights.largest_packed * width // 8 + chunk * runtimes.dequantize_bytes_per_element
+    slack = int((activations + unpacked) * runtimes.allocator_slack[vendor].share)
+    copies = _cpu_copies(phase, quantization, batch, width) if vendor == "CPU" else 0
     return Need(
         weights_bytes=weights.bytes,
         activations_bytes=activations,
         buffers_bytes=unpacked + slack + copies,
-        runtime_bytes=catalog.runtimes.context[vendor].bytes,
+        runtime_bytes=runtimes.context[vendor].bytes,
     )
 
 
@@ -68,13 +74,13 @@ class Weights:
     """Elements of the largest packed matrix; 0 when none is packed."""
 
 
-@cache
-def weights_of(catalog: Catalog, model: str, component: Component, label: str) -> Weights:
+@lru_cache(maxsize=4096)
+def weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
     """The weights of a variant. Kept, since every card and batch asks for them again."""
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
     packed = [s.tensor for s in stored_tensors(quantization, tensors) if TENSOR_TYPES[s.type].packed]
     largest = max((tensor.elements for tensor in packed if tensor.kind == "linear"), default=0)
-    return Weights(held_bytes(quantization, tensors), largest)
+    return Weights(held_bytes(quantization, tensors, bits), largest)
 
 
 def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:
@@ -90,20 +96,14 @@ def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> in
     return y0 + (y1 - y0) * (batch - x0) // (x1 - x0)
 
 
-def _unpack_buffer(weights: Weights, quantization: Quantization, chunk_elements: int) -> int:
-    """The largest packed matrix as numbers, and what is alive while its last chunk is unpacked."""
-    largest = weights.largest_packed
-    return largest * quantization.held_bits // 8 + min(chunk_elements, largest) * UNPACK_BYTES_PER_ELEMENT
-
-
-def _cpu_copies(phase: Phase, quantization: Quantization, batch: int) -> int:
+def _cpu_copies(phase: Phase, quantization: Quantization, batch: int, bits: int) -> int:
     """What torch's CPU linear layers copy in BF16.
 
     A linear layer whose three-dimensional input is not contiguous gets a copy of its weight for every row of the outermost
     dimension as soon as the batch is 2 or more. Found and measured here (torch 2.13.0 with oneDNN 3.12.0; LOG.md,
     2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP16 and FP32 do not do it.
     """
-    if batch < 2 or quantization.held_bits == 32 or quantization.weight_type == "F16":
+    if batch < 2 or bits == 32 or quantization.weight_type == "F16":
         return 0
     return max((layer.outer * layer.rows * layer.columns * 2 for layer in phase.strided_linears), default=0)
 

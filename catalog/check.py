@@ -6,9 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from catalog.errors import Problem
+from catalog.gpu import NUMBER_TYPES
 from catalog.load import Catalog
 from catalog.model import Model
 from catalog.prose import bare_numbers, fill
+from catalog.yaml_file import Location
+
+
+def _rates(catalog: Catalog) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """The stated unit rates of each generation and kind."""
+    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for card in catalog.cards.values():
+        if card.rates:
+            stated = tuple(name for name in NUMBER_TYPES if getattr(card.rates, name) is not None)
+            found[card.vendor, card.generation, card.spec.unit_rates or ""] = ("supports", *stated)
+    return found
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,10 @@ def check(catalog: Catalog) -> Report:
     unverified += [f"models: {key}: {fact}" for key, model in catalog.models.items() for fact in model.unverified()]
     unverified += [f"runtimes: {name}" for name in catalog.runtimes.unverified()]
     runtimes = catalog.runtimes
-    figures = sum(len(card.spec.figures) for card in catalog.cards.values()) + sum(
-        m.facts() for m in catalog.models.values()
+    figures = (
+        sum(len(file) for file in _rates(catalog).values())
+        + sum(len(card.spec.figures) for card in catalog.cards.values())
+        + sum(m.facts() for m in catalog.models.values())
     )
     figures += (
         len(runtimes.context)
@@ -43,28 +57,27 @@ def check(catalog: Catalog) -> Report:
         "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
         "runs": len(catalog.runs), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
     }  # fmt: skip
-    return Report(counts, figures, tuple(unverified), tuple(_prose(catalog)))
+    return Report(counts, figures, tuple(unverified), tuple(prose_problems(catalog)))
 
 
-def prose_of(model: Model) -> Iterator[tuple[str, str]]:
-    """Every text of a model that may hold placeholders, with the name of its field."""
-    yield "verdict", model.verdict
-    yield "overview", model.overview
-    yield from ((f"strengths.{i}", text) for i, text in enumerate(model.strengths))
-    yield from ((f"weaknesses.{i}", text) for i, text in enumerate(model.weaknesses))
-    yield from ((f"corrections.{i}.so", correction.so) for i, correction in enumerate(model.corrections))
+def prose_of(model: Model) -> Iterator[tuple[Location, str]]:
+    """Every text of a model that may hold placeholders, with its place in the file."""
+    yield ("verdict",), model.verdict
+    yield ("overview",), model.overview
+    yield from ((("strengths", i), text) for i, text in enumerate(model.strengths))
+    yield from ((("weaknesses", i), text) for i, text in enumerate(model.weaknesses))
+    yield from ((("corrections", i, "so"), correction.so) for i, correction in enumerate(model.corrections))
 
 
-def _prose(catalog: Catalog) -> Iterator[Problem]:
+def prose_problems(catalog: Catalog) -> Iterator[Problem]:
+    """Placeholders that name nothing, and numbers that no data hold."""
     for key, model in catalog.models.items():
-        path = catalog.root / "models" / f"{key}.yaml"
-        for field, text in prose_of(model):
+        for place, text in prose_of(model):
             try:
                 fill(text, catalog, key)
             except ValueError as error:
-                yield Problem(path, 1, field, str(error))
+                yield catalog.problem("models", key, place, str(error))
                 continue
             if numbers := bare_numbers(text, catalog, model, key):
-                yield Problem(
-                    path, 1, field, f"states {', '.join(numbers)}, which no data hold: use a placeholder or add a claim"
-                )
+                message = f"states {', '.join(numbers)}, which no data hold: use a placeholder or add a claim"
+                yield catalog.problem("models", key, place, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -173,10 +173,6 @@ class Card(Record):
     def name(self) -> str:
         return f"{self.vendor} {self.spec.name}" if not self.spec.name.startswith(self.vendor) else self.spec.name
 
-    @property
-    def bandwidth_bytes_per_s(self) -> float | None:
-        return self.spec.bandwidth_gb_per_s * GB if self.spec.bandwidth_gb_per_s else None
-
     def peak_flops(self, number_type: NumberType) -> float | None:
         """Dense peak rate in FLOP/s: as the maker prints it, else units x clock x rate; None when not known."""
         stated = getattr(self.spec.published_tflops, number_type)
@@ -185,7 +181,3 @@ class Card(Record):
     def supports(self, number_type: NumberType) -> bool | None:
         """Whether the hardware multiplies this type natively; None when not known."""
         return number_type in self.rates.supports if self.rates else None
-
-    def facts(self) -> dict[str, Any]:
-        """The stated figures by name."""
-        return {name: getattr(self.spec, name) for name in sorted(self.spec.figures)}

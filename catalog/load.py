@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from catalog.record import Many, Record, read_record, validate
 from catalog.run import Run
 from catalog.runtimes import Runtimes
 from catalog.trace import Trace
-from catalog.yaml_file import read_text, read_yaml
+from catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
 
 HERE = Path(__file__).parent
 """The catalog that comes with the package."""
@@ -42,6 +42,8 @@ class Catalog:
     traces: Mapping[str, Trace]
     runs: Many[Run]
     published: Mapping[str, PublishedFile] = field(default_factory=dict[str, PublishedFile])
+    lines: Mapping[Path, Lines] = field(default_factory=dict[Path, Lines])
+    """Where each value of each hand-written file stands, for error messages."""
 
     @property
     def quantizations(self) -> Mapping[str, Quantization]:
@@ -53,6 +55,11 @@ class Catalog:
         for run in self.runs:
             found.setdefault(run.model, []).append(run)
         return {model: tuple(runs) for model, runs in found.items()}
+
+    def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
+        """A fault in the file of a model or of its publications, with the line of the value at `location`."""
+        path = self.root / folder / f"{key}.yaml"
+        return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
 
     def runs_of(self, model: str) -> tuple[Run, ...]:
         """The runs of a model, oldest first."""
@@ -69,7 +76,8 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
         raise CatalogError(
             [Problem(root, 1, "", "is not a folder: --catalog takes the folder that holds quantizations.yaml")]
         )
-    faults: list[Problem] = []
+    faults: list[Problem] = _misplaced(root)
+    lines: dict[Path, Lines] = {}
 
     def tried(read: Callable[[], T]) -> T | None:
         try:
@@ -78,50 +86,72 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
             faults.extend(error.problems)
             return None
 
-    quantizations = tried(partial(read_record, Quantizations, root / "quantizations.yaml"))
-    runtimes = tried(partial(read_record, Runtimes, root / "runtimes.yaml"))
-    models = _by_id(root / "models", Model, tried)
-    published = _by_id(root / "published", PublishedFile, tried)
-    traces: dict[str, Trace] = {}
-    for path in sorted((root / "traces").rglob("*.json")):
-        trace = tried(partial(_read_trace, path))
-        if trace:
-            traces[_id(root / "traces", path)] = trace
+    def record(kind: type[K], path: Path) -> K | None:
+        found = tried(partial(read_record, kind, path))
+        if found is None:
+            return None
+        lines[path] = found[1]
+        return found[0]
+
+    def by_id(folder: str, kind: type[K]) -> dict[str, K]:
+        read = {_id(root / folder, path): record(kind, path) for path in sorted((root / folder).glob("*/*.yaml"))}
+        return {key: found for key, found in read.items() if found is not None}
+
+    quantizations = record(Quantizations, root / "quantizations.yaml")
+    runtimes = record(Runtimes, root / "runtimes.yaml")
+    models, published = by_id("models", Model), by_id("published", PublishedFile)
+    read_traces = {
+        _id(root / "traces", path): tried(partial(_read_trace, path))
+        for path in sorted((root / "traces").glob("*/*.json"))
+    }
+    traces = {key: trace for key, trace in read_traces.items() if trace is not None}
     cards: dict[str, Card] = {}
     where: dict[str, Path] = {}
     for path in sorted((root / "gpus").glob("*.yaml")):
-        file = tried(partial(read_record, GpuFile, path))
+        file = record(GpuFile, path)
         for key, gpu in file.gpus.items() if file else ():
+            line = line_of(lines[path], ("gpus", key))
             if key in cards:
                 faults.append(
-                    Problem(path, 1, f"gpus.{key}", f"is also in {where[key].name}: an id names one card, rename one")
+                    Problem(
+                        path, line, f"gpus.{key}", f"is also in {where[key].name}: an id names one card, rename one"
+                    )
                 )
                 continue
             assert file is not None
-            rates = file.unit_rates.get(gpu.unit_rates or "")
+            if runtimes and file.vendor not in runtimes.context:
+                known = ", ".join(runtimes.context)
+                faults.append(
+                    Problem(path, 1, "vendor", f"runtimes.yaml knows no runtime of {file.vendor} (it knows: {known})")
+                )
+            if runtimes and gpu.segment not in runtimes.reserve:
+                faults.append(
+                    Problem(path, line, f"gpus.{key}.segment", f"runtimes.yaml has no reserve for {gpu.segment}")
+                )
             where[key] = path
             cards[key] = Card(
-                id=key, vendor=file.vendor, generation=file.generation, spec=gpu, rates=rates,
+                id=key, vendor=file.vendor, generation=file.generation, spec=gpu, rates=file.unit_rates.get(gpu.unit_rates or ""),
                 sources=file.sources, reviewed=file.reviewed,
             )  # fmt: skip
     runs: list[Run] = []
     for path in sorted((root / "runs").glob("*/*/*.yaml")):
-        found = tried(partial(read_runs, path))
-        for index, run in enumerate(found or ()):
+        for index, run in enumerate(tried(partial(read_runs, path)) or ()):
             expected = root / "runs" / run.machine.device / f"{run.model}.yaml"
             if path != expected:
                 message = f"is a run of {run.model} on {run.machine.device}: move it to {expected.relative_to(root)}"
                 faults.append(Problem(path, 1, f"runs.{index}", message))
             runs.append(run)
-    if not faults:  # else names that a faulty file would have given seem to be missing
-        faults += _references(root, models, traces, published, cards, runs, quantizations)
-        faults += _untraced(root, models, traces) if traces_needed else []
     if faults or quantizations is None or runtimes is None:
         raise CatalogError(faults)
-    return Catalog(
+    catalog = Catalog(
         root=root, models=models, cards=dict(sorted(cards.items())), quantization_file=quantizations, runtimes=runtimes,
-        traces=traces, published=published, runs=tuple(sorted(runs, key=lambda run: (run.measured_at, run.key))),
+        traces=traces, published=published, runs=tuple(sorted(runs, key=lambda run: (run.measured_at, run.key))), lines=lines,
     )  # fmt: skip
+    # Only now: names that a faulty file would have given would seem to be missing.
+    faults = [*_references(catalog), *(_untraced(catalog) if traces_needed else ())]
+    if faults:
+        raise CatalogError(faults)
+    return catalog
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:
@@ -147,21 +177,34 @@ class RunFile(Record):
     runs: Many[Run]
 
 
-def _by_id(folder: Path, kind: type[K], tried: Callable[[Callable[[], K]], K | None]) -> dict[str, K]:
-    found: dict[str, K] = {}
-    for path in sorted(folder.glob("*/*.yaml")):
-        record = tried(partial(read_record, kind, path))
-        if record is not None:
-            found[_id(folder, path)] = record
-    return found
-
-
 def _id(folder: Path, path: Path) -> str:
-    return (
-        path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix != ".yaml"
-        else path.relative_to(folder).as_posix()[:-5]
-    )
+    """`org/name` of the file `folder/org/name.suffix`; names may hold dots."""
+    return str(path.relative_to(folder).as_posix())[: -len(path.suffix)]
+
+
+_PLACES = {
+    "models": (2, ".yaml"),
+    "published": (2, ".yaml"),
+    "traces": (2, ".json"),
+    "runs": (3, ".yaml"),
+    "gpus": (1, ".yaml"),
+}
+
+
+def _misplaced(root: Path) -> list[Problem]:
+    """Files that would never be read: at another depth, or with another ending."""
+    faults: list[Problem] = []
+    for folder, (depth, ending) in _PLACES.items():
+        for path in sorted((root / folder).rglob("*")):
+            inside = path.relative_to(root / folder)
+            if (
+                path.is_file()
+                and not path.name.startswith(".")
+                and (len(inside.parts) != depth or path.suffix != ending)
+            ):
+                parts = "/".join(["..."] * (depth - 1) + [f"name{ending}"])
+                faults.append(Problem(path, 1, "", f"would not be read: files here are {folder}/{parts}"))
+    return faults
 
 
 def _read_trace(path: Path) -> Trace:
@@ -175,54 +218,41 @@ def _read_trace(path: Path) -> Trace:
     return validate(Trace, data, path, {})
 
 
-def _references(
-    root: Path,
-    models: Mapping[str, Model],
-    traces: Mapping[str, Trace],
-    published: Mapping[str, PublishedFile],
-    cards: Mapping[str, Card],
-    runs: list[Run],
-    quantizations: Quantizations | None,
-) -> list[Problem]:
-    """Faults between files: names that nothing answers to, and traces of another configuration."""
-    faults: list[Problem] = []
-    known = set(quantizations.quantizations) if quantizations else None
-    for key, model in models.items():
-        path = root / "models" / f"{key}.yaml"
-        if model.successor and model.successor not in models:
-            faults.append(Problem(path, 1, "successor", f"no model {model.successor} in the catalog"))
-    for key in traces:
-        if key not in models:
-            faults.append(
-                Problem(root / "traces" / f"{key}.json", 1, "", "belongs to no model: delete it, or add the model")
-            )
-    for key, file in published.items():
-        path = root / "published" / f"{key}.yaml"
-        if key not in models:
-            faults.append(Problem(path, 1, "", "belongs to no model: delete it, or add the model"))
+def _references(catalog: Catalog) -> Iterator[Problem]:
+    """Faults between files: names that nothing answers to."""
+    for key, model in catalog.models.items():
+        if model.successor and model.successor not in catalog.models:
+            yield catalog.problem("models", key, ("successor",), f"no model {model.successor} in the catalog")
+    for key in catalog.traces:
+        if key not in catalog.models:
+            path = catalog.root / "traces" / f"{key}.json"
+            yield Problem(path, 1, "", "belongs to no model: delete it, or add the model")
+    for key, file in catalog.published.items():
+        if key not in catalog.models:
+            yield catalog.problem("published", key, (), "belongs to no model: delete it, or add the model")
         for index, speed in enumerate(file.speeds):
-            if speed.gpu not in cards:
-                faults.append(Problem(path, 1, f"speeds.{index}.gpu", f"no card {speed.gpu!r} in the catalog"))
-            if known is not None and speed.quantization not in known:
-                faults.append(
-                    Problem(path, 1, f"speeds.{index}.quantization", f"no quantization {speed.quantization!r}")
+            if speed.gpu not in catalog.cards:
+                yield catalog.problem(
+                    "published", key, ("speeds", index, "gpu"), f"no card {speed.gpu!r} in the catalog"
                 )
-    for run in runs:
-        path = root / "runs" / run.machine.device / f"{run.model}.yaml"
-        if run.model not in models:
-            faults.append(Problem(path, 1, "", f"no model {run.model} in the catalog"))
-        if known is not None and run.quantization not in known:
-            faults.append(Problem(path, 1, run.key, f"no quantization {run.quantization!r} in the catalog"))
-    return faults
+            if speed.quantization not in catalog.quantizations:
+                yield catalog.problem(
+                    "published", key, ("speeds", index, "quantization"), f"no quantization {speed.quantization!r}"
+                )
+    for run in catalog.runs:
+        path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
+        if run.model not in catalog.models:
+            yield Problem(path, 1, run.key, f"no model {run.model} in the catalog")
+        if run.quantization not in catalog.quantizations:
+            yield Problem(path, 1, run.key, f"no quantization {run.quantization!r} in the catalog")
 
 
-def _untraced(root: Path, models: Mapping[str, Model], traces: Mapping[str, Trace]) -> list[Problem]:
+def _untraced(catalog: Catalog) -> Iterator[Problem]:
     """Models whose configuration has not been traced."""
-    faults: list[Problem] = []
-    for key, model in models.items():
-        path = root / "models" / f"{key}.yaml"
-        if key not in traces:
-            faults.append(Problem(path, 1, "", f"has no trace: run `fitcard trace {key}`"))
-        elif traces[key].config_sha256 != model.config_sha256:
-            faults.append(Problem(path, 1, "config", f"is not the one that was traced: run `fitcard trace {key}`"))
-    return faults
+    for key, model in catalog.models.items():
+        if key not in catalog.traces:
+            yield catalog.problem("models", key, (), f"has no trace: run `fitcard trace {key}`")
+        elif catalog.traces[key].config_sha256 != model.config_sha256:
+            yield catalog.problem(
+                "models", key, ("config",), f"is not the one that was traced: run `fitcard trace {key}`"
+            )

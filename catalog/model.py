@@ -111,6 +111,7 @@ class Model(Record):
         facts = [("license", self.license.source), ("config", self.config_source), ("released", self.released_source)]
         facts += [(f"claims: {claim.what}", claim.source) for claim in self.claims]
         facts += [(f"used_by: {user.name}", user.source) for user in self.used_by]
+        facts += [(f"corrections: {correction.said}", correction.source) for correction in self.corrections]
         return tuple(name for name, source in facts if source == UNVERIFIED)
 
     def facts(self) -> int:

@@ -189,9 +189,9 @@ def bits_per_weight(counted: Census) -> float:
     return sum(row.bytes for row in counted.values()) * 8 / sum(row.elements for row in counted.values())
 
 
-def held_bytes(quantization: Quantization, tensors: Iterable[Tensor]) -> int:
-    """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `held_bits`."""
-    width = quantization.held_bits // 8
+def held_bytes(quantization: Quantization, tensors: Iterable[Tensor], bits: int | None = None) -> int:
+    """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `bits` (`held_bits`)."""
+    width = (bits or quantization.held_bits) // 8
     return sum(
         s.bytes if TENSOR_TYPES[s.type].packed else s.tensor.elements * width
         for s in stored_tensors(quantization, tensors)

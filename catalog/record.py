@@ -59,25 +59,22 @@ Sources = dict[Slug, Source]
 R = TypeVar("R", bound=BaseModel)
 
 
-def validate(kind: type[R], data: object, path: Path, lines: Lines, prefix: tuple[str | int, ...] = ()) -> R:
-    """`data` as a record of `kind`. Raises CatalogError with one line for each fault.
-
-    `prefix` is where in the file `data` stands, for the line numbers.
-    """
+def validate(kind: type[R], data: object, path: Path, lines: Lines) -> R:
+    """`data` as a record of `kind`. Raises CatalogError with one line for each fault."""
     if not isinstance(data, Mapping):
         message = f"must be a list of `key: value` lines (got {shorten(data)})"
-        raise CatalogError([Problem(path, line_of(lines, prefix), ".".join(map(str, prefix)), message)])
+        raise CatalogError([Problem(path, 1, "", message)])
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(fault, path, lines, prefix) for fault in error.errors(include_url=False)]
+        problems = [_problem(fault, path, lines) for fault in error.errors(include_url=False)]
         raise CatalogError(problems) from None
 
 
-def read_record(kind: type[R], path: Path) -> R:
-    """The one record that the YAML file at `path` holds."""
+def read_record(kind: type[R], path: Path) -> tuple[R, Lines]:
+    """The one record that the YAML file at `path` holds, and the lines of its values."""
     data, lines = read_yaml(path)
-    return validate(kind, data, path, lines)
+    return validate(kind, data, path, lines), lines
 
 
 _MESSAGES = {
@@ -96,24 +93,21 @@ _MESSAGES = {
 }
 
 
-def _problem(fault: Mapping[str, Any], path: Path, lines: Lines, prefix: tuple[str | int, ...]) -> Problem:
+def _problem(fault: Mapping[str, Any], path: Path, lines: Lines) -> Problem:
     kind, location = str(fault["type"]), tuple(fault["loc"])
     # Pydantic names the branch of a union, or the key of a mapping, as parts of the location; only what stands in the file helps.
-    at = prefix + tuple(part for part in location if part != "[key]" and not str(part).startswith("function-"))
+    at = tuple(part for part in location if part != "[key]" and not str(part).startswith("function-"))
     got = fault.get("input")
     message = _MESSAGES.get(kind, str(fault["msg"]).removeprefix("Value error, "))
     if kind == "value_error":
         # A check of a whole file says itself where: `gpus.rtx-4090: bandwidth ...`.
         where, colon, rest = message.partition(": ")
         inside = tuple(where.split("."))
-        if colon and " " not in where and prefix + at + inside in lines:
+        if colon and " " not in where and at + inside in lines:
             at, message = at + inside, rest
         shown = ""
-    elif kind == "missing":
+    elif kind == "missing" or kind == "extra_forbidden":
         shown = ""
-    elif kind == "extra_forbidden":
-        known = sorted(fault.get("ctx", {}).get("known", ()))
-        shown = f" (allowed: {', '.join(known)})" if known else ""
     elif kind == "string_pattern_mismatch":
         message, shown = f"has the wrong form, expected {fault['ctx']['pattern']}", f" (got {shorten(got)})"
     else:

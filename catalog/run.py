@@ -19,6 +19,7 @@ from catalog.trace import Component
 
 Status = Literal["ok", "out_of_memory", "unsupported", "crashed", "timed_out"]
 Mode = Literal["eager", "compiled"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Machine(Record):
@@ -27,6 +28,8 @@ class Machine(Record):
     device: Slug
     """The card's id in the catalog, or `cpu-...` for a processor."""
     device_name: Text
+    device_vendor: Text = "CPU"
+    """Whose runtime serves it: the key of the catalog's runtimes."""
     cpu: Text
     cpu_cores: Annotated[int, Field(ge=1)]
     """Cores that the run could use."""
@@ -69,6 +72,11 @@ class Memory(Record):
     peak_bytes: Count
     reserved_bytes: Count | None = None
 
+    @property
+    def total_bytes(self) -> int:
+        """All that the process took: on a card the allocator's reserve on top of the context; a resident set holds the runtime already."""
+        return self.peak_bytes if self.reserved_bytes is None else self.runtime_bytes + self.reserved_bytes
+
 
 class Speed(Record):
     """Wall-clock seconds of single forward passes at one batch: every sample, one list a process."""
@@ -86,12 +94,6 @@ class Speed(Record):
     def median_s(self) -> float:
         """The median of the processes' medians."""
         return quantile(self.medians_s(), 0.5)
-
-    @property
-    def iqr_s(self) -> float:
-        """Interquartile range over all samples."""
-        samples = [sample for process in self.samples_s for sample in process]
-        return quantile(samples, 0.75) - quantile(samples, 0.25)
 
     @property
     def spread(self) -> float:
@@ -118,10 +120,13 @@ class Fidelity(Record):
     """How near the embeddings are to those of the same weights in FP32, on the same seeded inputs."""
 
     inputs: Count
-    cosine_mean: float
-    cosine_min: float
-    floor: float
-    """The same mean for FP32 against itself in another batch order: what counts as no difference."""
+    """How many embeddings were compared; the means are over those of them that are finite."""
+    nonfinite: Count = 0
+    """Embeddings that held an infinity or not-a-number, and so were left out."""
+    cosine_mean: Finite
+    cosine_min: Finite
+    floor: Finite
+    """The same mean for FP32 against itself, the inputs run one by one instead of together: what counts as no difference."""
 
 
 class Content(Record):
@@ -197,8 +202,13 @@ class Run(Content):
 
 
 def run_key(content: Content) -> str:
-    """Sixteen hex digits that name a record: the hash of all of it but the key."""
-    text = json.dumps(content.model_dump(mode="json", exclude={"key"}), sort_keys=True, separators=(",", ":"))
+    """Sixteen hex digits that name a record: the hash of all of it but the key.
+
+    Fields at their defaults are left out, so that a field added later changes no older key.
+    """
+    text = json.dumps(
+        content.model_dump(mode="json", exclude={"key"}, exclude_defaults=True), sort_keys=True, separators=(",", ":")
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -42,6 +42,8 @@ class Runtimes(Record):
     """The share of a unified memory that the graphics side may use."""
     dequantize_chunk_elements: dict[Text, Count]
     """How many elements are unpacked at a time, by vendor; sets the temporary buffers of packed weights."""
+    dequantize_bytes_per_element: Count
+    """Bytes that are alive for each of them while they are unpacked: float32 values, shifted quants and scales."""
 
     @model_validator(mode="after")
     def _sources_known(self) -> Runtimes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from catalog.errors import FitcardError
 from catalog.load import read_runs
 from catalog.run import Run
 from catalog.trace import Trace
@@ -51,6 +53,21 @@ def add_run(folder: Path, run: Run) -> Path:
         if all(run.key != other.key for other in runs):
             write_atomically(path, run_file_text([*runs, run]).encode())
     return path
+
+
+def check_writable(folder: Path, device: str, model: str) -> None:
+    """Raise FitcardError unless a run of `model` on `device` can be added, so that this is known before hours of measuring."""
+    path = folder / device / f"{model}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise FitcardError(
+            f"no record can be written under {folder}: {error.strerror}; give another --output"
+        ) from None
+    if path.exists():
+        read_runs(path)
 
 
 def run_file_text(runs: Sequence[Run]) -> str:

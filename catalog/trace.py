@@ -14,6 +14,7 @@ from pydantic import Field
 from catalog.record import Count, Many, Record, Text
 
 Component = Literal["vision", "text", "all"]
+Reader = Literal["vision", "text", "shared", "joint", "unused"]
 Kind = Literal["linear", "embedding", "convolution", "other"]
 Role = Literal[
     "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down",
@@ -30,8 +31,8 @@ class Tensor(Record):
     shape: Many[int]
     layers: Annotated[int, Field(ge=1)] | None = None
     """How many layers have one, numbered from 0; null for a tensor that is no part of a numbered stack."""
-    component: Literal["vision", "text", "shared", "unused"]
-    """The component that reads it when it runs; `shared` when both do."""
+    component: Reader
+    """Who reads it: one tower, both (`shared`), only the two together (`joint`), or nobody (`unused`)."""
     kind: Kind
     """What kind of module owns it; only weights of plain linear and embedding layers can be quantized."""
     role: Role
@@ -140,9 +141,9 @@ class Trace(Record):
     tensors: Many[Tensor]
     phases: Many[Phase]
 
-    def parameters(self, component: Literal["vision", "text", "shared", "unused", "all"] = "all") -> int:
-        """Exact number of parameters."""
-        return sum(t.count * t.elements for t in self.tensors if component in ("all", t.component))
+    def parameters(self, component: Component = "all") -> int:
+        """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""
+        return sum(t.count * t.elements for t in self.tensors_of(component))
 
     def components(self) -> tuple[Component, ...]:
         """What can be run, the whole model last."""
@@ -159,7 +160,7 @@ class Trace(Record):
         """The tensors that must be in memory to run `component`; for `all`, every tensor of the checkpoint."""
         if component == "all":
             return self.tensors
-        return tuple(t for t in self.tensors if t.component == component)
+        return tuple(t for t in self.tensors if t.component in (component, "shared"))
 
 
 _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")

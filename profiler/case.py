@@ -150,7 +150,8 @@ class _Case:
         names = {s.name for s in stored_tensors(self.quantization, _tensors(task))}
         kept_modules(self.model, names)
         # The libraries that loading and the first pass would pull in belong to the runtime, not to the model.
-        torch.nn.functional.linear(torch.ones(2, 2, dtype=self.dtype), torch.ones(2, 2, dtype=self.dtype))
+        warm = torch.ones(2, 2, dtype=self.dtype, device=self.device.torch_device)
+        torch.nn.functional.linear(warm, warm)
         self.context_bytes = self.device.context_bytes()
 
     def load(self) -> None:

@@ -68,7 +68,7 @@ def profile(
     weights: str, mode: str, repeats: int, seconds: float, output: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MODEL for real, in each quantization, and record memory, speed and fidelity."""
-    from catalog.store import add_run
+    from catalog.store import add_run, check_writable
     from profiler.devices import find_device
     from profiler.run import Settings, device_id, steps
     from profiler.run import profile as run_all
@@ -89,6 +89,7 @@ def profile(
         batches=tuple(sorted(set(batches))) or (1, 4), mode=mode, checkpoint=checkpoint, repeats=repeats, seconds=seconds,  # type: ignore[arg-type]
     )  # fmt: skip
     folder = output or catalog.root / "runs"
+    check_writable(folder, device_id(catalog, found), model_id)
     runs: list[Run] = []
     _stderr.print(
         f"{model_id} on {device_id(catalog, found)}: {', '.join(settings.components)}; {', '.join(settings.quantizations)}"
@@ -112,9 +113,11 @@ def profile(
             bar.console.print(_line(run))
     if as_json:
         click.echo(json.dumps({"runs": [run.model_dump(mode="json") for run in runs]}))
-        return
-    Console().print(_table(runs))
-    click.echo(f"{len(runs)} records added under {folder}")
+    else:
+        Console().print(_table(runs))
+        click.echo(f"{len(runs)} records added under {folder}")
+    if not any(run.status == "ok" for run in runs):
+        raise FitcardError("no case gave a measurement; the records say why")
 
 
 @click.command(epilog="Example: fitcard trace google/siglip-so400m-patch14-384")

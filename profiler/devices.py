@@ -7,10 +7,10 @@ import gc
 import os
 import platform
 import re
+import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -118,8 +118,13 @@ def device_name(device: Device) -> str:
     if device.kind == "cuda":
         return torch.cuda.get_device_name()
     if device.kind == "mps":
-        return platform.processor() or "Apple"
+        return _apple_chip()
     return f"{cpu_name()}, {cpu_cores()} cores"
+
+
+def device_memory_bytes(device: Device) -> int | None:
+    """The device's own memory; None where it is the machine's."""
+    return torch.cuda.get_device_properties(0).total_memory if device.kind == "cuda" else None
 
 
 def slug(name: str) -> str:
@@ -129,9 +134,6 @@ def slug(name: str) -> str:
 
 def machine(device: Device, device_id: str) -> Machine:
     """Everything about this machine that a measurement depends on."""
-    cuda: dict[str, Any] = {}
-    if device.kind == "cuda":
-        cuda = {"device_memory_bytes": torch.cuda.get_device_properties(0).total_memory}
     libraries = {"python": platform.python_version()}
     for library in LIBRARIES:
         try:
@@ -139,9 +141,18 @@ def machine(device: Device, device_id: str) -> Machine:
         except PackageNotFoundError:
             continue
     return Machine(
-        device=device_id, device_name=device_name(device), cpu=cpu_name(), cpu_cores=cpu_cores(), cpu_features=cpu_features(),
-        memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}", libraries=libraries, **cuda,
+        device=device_id, device_name=device_name(device), device_vendor=device.vendor, cpu=cpu_name(), cpu_cores=cpu_cores(), cpu_features=cpu_features(),
+        memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}", libraries=libraries,
+        device_memory_bytes=device_memory_bytes(device),
     )  # fmt: skip
+
+
+def _apple_chip() -> str:
+    """The chip's name, such as Apple M4 Max."""
+    done = subprocess.run(
+        ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "Apple"
 
 
 def cpu_cores() -> int:

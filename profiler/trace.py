@@ -19,7 +19,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from catalog.model import config_sha256
-from catalog.trace import Activations, Kind, Operation, Phase, StridedLinear, Tensor, Trace, layer_pattern, tensor_role
+from catalog.trace import (
+    Activations,
+    Kind,
+    Operation,
+    Phase,
+    Reader,
+    StridedLinear,
+    Tensor,
+    Trace,
+    layer_pattern,
+    tensor_role,
+)
 from profiler.skeleton import Path, build, inputs, paths
 
 BATCHES = (1, 2, 4, 16, 64)
@@ -301,11 +312,11 @@ def _parameters(model: nn.Module, used: dict[str, set[str]]) -> Iterator[Tensor]
         )
 
 
-def _component(pattern: str, used: dict[str, set[str]]) -> Any:
-    readers = [component for component in ("vision", "text") if pattern in used.get(component, set())]
-    if len(readers) == 1:
-        return readers[0]
-    return "shared" if readers or any(pattern in names for names in used.values()) else "unused"
+def _component(pattern: str, used: dict[str, set[str]]) -> Reader:
+    vision, text = (pattern in used.get(tower, set()) for tower in ("vision", "text"))
+    if vision or text:
+        return "shared" if vision and text else "vision" if vision else "text"
+    return "joint" if pattern in used.get("all", set()) else "unused"
 
 
 def _kinds(model: nn.Module) -> dict[str, Kind]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 from catalog.errors import FitcardError
 
 ROOT = Path(__file__).parents[2]
+MARKER = ".fitcard-site"
+"""The file by which a folder is known to be a site of ours."""
 
 
 def build(target: Path | None = None, catalog: Path | None = None) -> tuple[Path, int]:
@@ -20,21 +21,38 @@ def build(target: Path | None = None, catalog: Path | None = None) -> tuple[Path
     """
     from mkdocs.commands.build import build as mkdocs_build
     from mkdocs.config import load_config  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
+    from mkdocs.exceptions import Abort
 
     config_file = configuration()
     target = (target or ROOT / "build" / "site").resolve()
+    _check_ours(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-        fresh = Path(folder) / "site"
+        fresh, old = Path(folder) / "site", Path(folder) / "old"
         with _environment("FITCARD_CATALOG", catalog):
             _quiet()
-            mkdocs_build(load_config(str(config_file), site_dir=str(fresh), strict=True))
-        old = Path(folder) / "old"
+            try:
+                mkdocs_build(load_config(str(config_file), site_dir=str(fresh), strict=True))
+            except Abort as error:
+                raise (
+                    error.__cause__ if isinstance(error.__cause__, FitcardError) else FitcardError(str(error))
+                ) from None
+        (fresh / MARKER).write_text("This folder is written by `fitcard build`, which replaces it as a whole.\n")
         if target.exists():
             target.rename(old)
-        fresh.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     return target, sum(1 for _ in target.rglob("*.html"))
+
+
+def _check_ours(target: Path) -> None:
+    """Raise FitcardError for a folder that holds anything but a site that we built: building replaces it as a whole."""
+    if target.exists() and not (target / MARKER).exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FitcardError(f"{target} holds something that fitcard did not build; give --output a new or empty folder")
 
 
 def configuration() -> Path:

@@ -42,6 +42,7 @@ def serve(root: Path | None, address: str) -> None:
     if root is not None:
         os.environ["FITCARD_CATALOG"] = str(root.resolve())
     try:
-        mkdocs_serve(str(configuration()), dev_addr=address)
+        watched = [str(root.resolve())] if root is not None else []
+        mkdocs_serve(str(configuration()), dev_addr=address, watch=watched)
     except (OSError, Abort) as error:
         raise FitcardError(f"cannot serve at {address}: {error}; give another --address") from None

@@ -58,7 +58,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
         "figures": figures(card),
         "rates": [(name, rate, _rate_source(card, kind)) for kind, name in _RATES if (rate := card.peak_flops(kind))],
-        "natively": [name for kind, name in (("bf16", "BF16"), ("fp16", "FP16"), ("fp8", "FP8"), ("int8", "INT8")) if card.supports(kind)],  # type: ignore[arg-type]
+        "device": {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}.get(card.vendor),
         "labels": labels,
         "best": best,
         "published": [
@@ -83,6 +83,6 @@ def figures(card: Card) -> list[Figure]:
 
 def _rate_source(card: Card, kind: NumberType) -> str:
     if getattr(card.spec.published_tflops, kind):
-        return "as the maker prints it"
+        return "from what the maker prints, dense"
     unit = card.rates.unit if card.rates else "unit"
     return f"{card.spec.units} {unit} × {card.spec.boost_mhz:,g} MHz × {getattr(card.rates, kind):,} per clock"

@@ -9,11 +9,13 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 
 from catalog import load
+from catalog.errors import FitcardError
 from generator.outputs import Asset, Page, outputs
 from generator.words import FILTERS
 
@@ -24,7 +26,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every output of the generator."""
     root = os.environ.get("FITCARD_CATALOG")
     _pages.clear()
-    for output in outputs(load(Path(root) if root else None)):
+    try:
+        made = outputs(load(Path(root) if root else None))
+    except FitcardError as error:
+        # Abort ends a build, and leaves the last good site standing while serving; others would be a traceback.
+        raise Abort(str(error)) from error
+    for output in made:
         if isinstance(output, Asset):
             files.append(File.generated(config, output.path, content=output.content))
             continue

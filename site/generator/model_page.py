@@ -7,8 +7,8 @@ from typing import Any
 
 from advisor import answers, compare
 from advisor.answers import Answer
-from advisor.evidence import fastest_known, newest_run
-from advisor.memory import activation_bytes, need
+from advisor.evidence import fastest_known, good_runs, newest_run
+from advisor.memory import need
 from catalog import Catalog
 from catalog.file_format import file_bytes
 from catalog.prose import fill
@@ -80,13 +80,12 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "tables": [(c, TOWERS[c], variants(catalog, key, c)) for c in components],
         "uncounted": [(q.name, q.runtime) for q in catalog.quantizations.values() if not q.defined],
         "odd_rows": _odd_rows(trace),
-        "machine": _machine(catalog, key),
+        "measured": _measured(catalog, key),
         "published": catalog.published.get(key),
         "hardware": [
             (catalog.cards[card], answer or _any(cards, card), fastest_known(catalog, key, main, card))
             for card, answer in best.items()
         ],
-        "run_speeds": _run_speeds(catalog, key),
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key, cards),
         "cards": catalog.cards,
@@ -176,7 +175,9 @@ def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question
     if not usable:
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = usable[0].component
-    need_of = {a.quantization: a.memory.required_bytes for a in usable}
+    need_of = {
+        label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes for label in answers.described(catalog)
+    }
     least = min(need_of, key=lambda label: need_of[label])
     default = "BF16" if "BF16" in need_of else least
     smallest = min(
@@ -232,20 +233,35 @@ def _newest_by_device(catalog: Catalog, key: str, component: Component, label: s
     return [run for run in found if run]
 
 
-def _machine(catalog: Catalog, key: str) -> list[Run]:
-    """The newest run on each machine that this model was measured on, for naming the machine once."""
-    newest = {run.machine.device: run for run in catalog.runs_of(key) if run.status == "ok"}
-    return list(newest.values())
+@dataclass(frozen=True)
+class Measured:
+    """All that was measured of a model on one device: the newest run of each variant, and what failed."""
+
+    device: str
+    runs: tuple[Run, ...]
+    failed: tuple[Run, ...]
 
 
-def _run_speeds(catalog: Catalog, key: str) -> list[Run]:
-    """Every newest good run, by component and quantization."""
-    order = {label: i for i, label in enumerate(catalog.quantizations)}
-    components = catalog.traces[key].components()
-    found = [
-        run for c in components for label in catalog.quantizations for run in _newest_by_device(catalog, key, c, label)
+def _measured(catalog: Catalog, key: str) -> list[Measured]:
+    """By device; runs in the order of components and quantizations."""
+    labels, components = list(catalog.quantizations), catalog.traces[key].components()
+    newest: dict[tuple[str, Component, str, str], Run] = {}
+    for run in good_runs(catalog, key):
+        newest.setdefault((run.machine.device, run.component, run.quantization, run.mode), run)
+    failed = [run for run in catalog.runs_of(key) if run.status != "ok"]
+
+    def order(run: Run) -> tuple[int, int, str]:
+        return components.index(run.component), labels.index(run.quantization), run.mode
+
+    devices = dict.fromkeys(run.machine.device for run in (*newest.values(), *failed))
+    return [
+        Measured(
+            device,
+            tuple(sorted((run for run in newest.values() if run.machine.device == device), key=order)),
+            tuple(sorted((run for run in failed if run.machine.device == device), key=order)),
+        )
+        for device in devices
     ]
-    return sorted(found, key=lambda run: (run.machine.device, components.index(run.component), order[run.quantization]))
 
 
 def _any(cards: list[Answer], card: str) -> Answer:
@@ -279,7 +295,6 @@ class Comparison:
     cost: float
     imagenet: str
     weights_bytes: int
-    activations_bytes: int
 
 
 def _comparisons(catalog: Catalog, key: str, component: Component) -> list[Comparison]:
@@ -303,5 +318,4 @@ def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> 
         id=key, name=model.name, tier=tier, parameters=millions(trace.parameters(component)), cost=phase.multiply_adds() / 1e9,
         imagenet=f"{claim.value:g} %{source}" if claim else "not known",
         weights_bytes=held_bytes(catalog.quantizations[label], trace.tensors_of(component)),
-        activations_bytes=activation_bytes(phase.activations, 1, 16),
     )  # fmt: skip

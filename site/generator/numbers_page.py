@@ -24,5 +24,4 @@ def view(catalog: Catalog) -> dict[str, Any]:
         "median_error": median(errors) if errors else None,
         "worst_error": max(errors, default=None),
         "tight_above": TIGHT_ABOVE,
-        "catalog": catalog,
     }

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog import Catalog
-from catalog.errors import FitcardError
+from catalog.check import prose_problems
+from catalog.errors import CatalogError, FitcardError
 from generator import gpu_page, home_page, model_page, numbers_page
 
 
@@ -33,7 +34,12 @@ class Asset:
 
 
 def outputs(catalog: Catalog) -> list[Page | Asset]:
-    """Every page and file of the site. Raises FitcardError when two would have the same address."""
+    """Every page and file of the site.
+
+    Raises CatalogError when prose states what no data hold, FitcardError when two outputs would have the same address.
+    """
+    if problems := list(prose_problems(catalog)):
+        raise CatalogError(problems)
     made: list[Page | Asset] = [*_pages(catalog), *_assets(catalog)]
     seen: set[str] = set()
     for output in made:

@@ -39,7 +39,8 @@ GMACS = {
 def test_parameter_counts_are_exact(key: str, real: Catalog) -> None:
     committed = real.traces[key]
     assert tuple(committed.parameters(c) for c in ("vision", "text", "all")) == COUNTS[key]
-    assert committed.parameters("unused") == 0
+    assert [t.name for t in committed.tensors if t.component == "unused"] == []
+    assert sum(t.elements for t in committed.tensors if t.component == "joint") == COUNTS[key][2] - sum(COUNTS[key][:2])
 
 
 @pytest.mark.parametrize("key", GMACS)
