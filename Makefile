@@ -16,7 +16,7 @@ serve: $(VENV)/site.stamp  ## build the website, serve it, rebuild on changes
 	@$(BIN)/fitcard serve
 
 test: $(VENV)/test.stamp browser lint types  ## set up and run every check and test
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q --benchmark-disable
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
@@ -25,7 +25,7 @@ types: $(VENV)/test.stamp
 	@$(BIN)/mypy && $(BIN)/pyright
 
 bench: $(VENV)/test.stamp  ## the benchmarks alone, with their ratios
-	@$(BIN)/pytest -q tests/benchmarks --benchmark-only
+	@$(BIN)/pytest -q tests/benchmarks --benchmark-only --benchmark-group-by=group
 
 # MODEL and options: make profile ARGS="siglip-base-patch16-384 --quant BF16"
 profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError, load
+from catalog.store import add_run
+from tests.catalog.test_store import made_run
 from tests.conftest import Cli
 
 MODEL = "models/google/siglip-so400m-patch14-384.yaml"
@@ -159,3 +161,45 @@ def test_a_placeholder_that_names_nothing(copied: Path, cli: Cli) -> None:
     done = cli("check", catalog=copied)
     assert done.returncode == 1
     assert "no fact is called {vison_parameters}" in done.stderr
+
+
+def test_a_file_that_would_never_be_read(copied: Path) -> None:
+    """At another depth, or with another ending, a file would be passed over in silence."""
+    (copied / "models/orphan.yaml").write_text("name: x\n")
+    (copied / "gpus/nvidia.yml").write_text("vendor: x\n")
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert re.search(r"gpus/nvidia\.yml:1: would not be read: files here are gpus/name\.yaml", lines[0])
+    assert re.search(r"models/orphan\.yaml:1: would not be read: files here are models/\.\.\./name\.yaml", lines[1])
+
+
+def test_a_vendor_that_no_runtime_serves(copied: Path) -> None:
+    spoil(copied, CARDS, "vendor: NVIDIA", "vendor: Nvidia")
+    with pytest.raises(
+        CatalogError, match=r"vendor: runtimes\.yaml knows no runtime of Nvidia \(it knows: CPU, NVIDIA, "
+    ):
+        load(copied)
+
+
+def test_faults_between_files_have_lines(copied: Path) -> None:
+    spoil(copied, "published/google/siglip-so400m-patch14-384.yaml", "gpu: rtx-4090", "gpu: rtx-4091")
+    with pytest.raises(
+        CatalogError, match=r"siglip-so400m-patch14-384\.yaml:(?!1:)\d+: speeds\.0\.gpu: no card 'rtx-4091'"
+    ):
+        load(copied)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_run_record_cut_off_in_the_middle(share: float, copied: Path, cli: Cli) -> None:
+    """`check` names the file and the line, in one line, and changes nothing."""
+    path = add_run(copied / "runs", made_run())
+    text = path.read_text()
+    path.write_text(text[: int(len(text) * share)])
+    before = snapshot(copied)
+    done = cli("check", catalog=copied)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert re.search(r"siglip-so400m-patch14-384\.yaml:\d+: (ends in the middle of a record|is damaged)", done.stderr)
+    assert snapshot(copied) == before

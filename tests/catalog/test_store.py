@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from catalog import CatalogError
+from catalog import CatalogError, FitcardError
 from catalog.load import read_runs
 from catalog.run import Run, sealed
-from catalog.store import add_run, json_text, write_atomically
+from catalog.store import add_run, check_writable, json_text, write_atomically
 from catalog.yaml_file import read_yaml
 
 MODEL = "google/siglip-so400m-patch14-384"
@@ -116,3 +116,29 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 def test_json_text_is_the_same_data() -> None:
     value = {"a": [[1.5] * 50, []], "b": {"c": "ü" * 200, "d": None}, "e": []}
     assert json.loads(json_text(value)) == value
+
+
+def test_a_field_added_later_changes_no_older_key() -> None:
+    """Fields at their defaults are no part of the hash: a record without them has the key of one with them spelled out."""
+    run = made_run()
+    spelled = {**run.model_dump(mode="json"), "reason": None, "memory_limit_bytes": None}
+    assert Run.model_validate(spelled).key == run.key
+    assert made_run(memory_limit_bytes=1).key != run.key
+
+
+def test_what_is_not_a_number_is_no_measurement() -> None:
+    """NaN would make the file, and the site's API, no JSON."""
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite number"):
+            made_run(fidelity={"inputs": 4, "cosine_mean": value, "cosine_min": 0.9, "floor": 1.0})
+
+
+def test_that_no_record_can_be_written_is_known_before_measuring(tmp_path: Path) -> None:
+    path = add_run(tmp_path, made_run())
+    check_writable(tmp_path, "cpu-test", MODEL)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(CatalogError):
+        check_writable(tmp_path, "cpu-test", MODEL)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FitcardError, match="no record can be written under"):
+        check_writable(tmp_path / "file", "cpu-test", MODEL)

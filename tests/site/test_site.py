@@ -289,3 +289,41 @@ def test_markdown_from_the_catalog_is_harmless() -> None:
     assert "href" not in phrase("[x]( JaVaScRiPt:alert(1))")
     assert "href" not in phrase("[x](data:text/html,hi)")
     assert prose("<div>\n\n*x*\n\n</div>") == "<p>&lt;div&gt;</p>\n<p><em>x</em></p>\n<p>&lt;/div&gt;</p>"
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path, cli: Cli) -> None:
+    """`--output .` by mistake must not delete anything."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = cli("build", "--output", tmp_path)
+    assert done.returncode == 1
+    assert "holds something that fitcard did not build; give --output a new or empty folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_failed_run_is_shown_with_its_reason(tmp_path: Path, real: Catalog) -> None:
+    root = copy_catalog(tmp_path / "catalog")
+    empty = {
+        "census": {},
+        "memory": [],
+        "speed": [],
+        "bits_per_weight": None,
+        "file_bytes": None,
+        "weights_bytes": None,
+    }
+    add_run(
+        root / "runs", made_run(status="out_of_memory", reason="<b>no room</b>", load_s=None, first_run_s=None, **empty)
+    )
+    site, _ = build(tmp_path / "out", root)
+    text = (site / MODEL).read_text()
+    assert "out of memory, &lt;b&gt;no room&lt;/b&gt;" in text
+
+
+def test_a_number_in_prose_that_no_data_hold_stops_the_build(tmp_path: Path, cli: Cli) -> None:
+    root = copy_catalog(tmp_path / "catalog")
+    path = root / "models/google/siglip-base-patch16-384.yaml"
+    path.write_text(path.read_text().replace('  - "English only."', '  - "English only, 12345 words."'))
+    done = cli("build", "--output", tmp_path / "out", catalog=root)
+    assert done.returncode == 1
+    assert re.search(
+        r"siglip-base-patch16-384\.yaml:\d\d: weaknesses\.1: states 12345, which no data hold", done.stderr
+    )

@@ -1,0 +1,59 @@
+"""A card is recognised by its very name and memory, and never taken for one that resembles it."""
+
+from __future__ import annotations
+
+import pytest
+
+from catalog import Catalog
+from profiler import run
+from profiler.devices import Device, cpu_cores, cpu_name, find_device, machine
+from profiler.run import fidelity
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "expected"),
+    [
+        ("NVIDIA GeForce RTX 4090", 23.5, "rtx-4090"),
+        ("NVIDIA GeForce RTX 3080", 9.8, "rtx-3080"),
+        ("NVIDIA GeForce RTX 3080", 11.8, "rtx-3080-12gb"),
+        ("NVIDIA GeForce RTX 4060 Ti", 15.6, "rtx-4060-ti-16gb"),
+        ("NVIDIA GeForce RTX 4060 Ti", 7.8, "nvidia-geforce-rtx-4060-ti"),
+        ("NVIDIA GeForce RTX 4060 Laptop GPU", 7.9, "rtx-4060-laptop"),
+        ("NVIDIA H200", 139.8, "h200-sxm"),
+        ("NVIDIA H100 80GB HBM3", 79.1, "h100-sxm"),
+        ("NVIDIA A100 80GB PCIe", 79.1, "nvidia-a100-80gb-pcie"),
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
+            94.9,
+            "nvidia-rtx-pro-6000-blackwell-workstation-edition",
+        ),
+        ("AMD Radeon RX 7900 XTX", 24.0, "rx-7900-xtx"),
+        ("Tesla T4", 14.6, "t4"),
+    ],
+)
+def test_names_that_drivers_give(
+    name: str, gib: float, expected: str, real: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "device_name", lambda device: name)
+    monkeypatch.setattr(run, "device_memory_bytes", lambda device: int(gib * 2**30))
+    assert run.device_id(real, Device("cuda", "NVIDIA")) == expected
+
+
+def test_this_machine() -> None:
+    device = find_device("cpu")
+    here = machine(device, "cpu-here")
+    assert here.cpu == cpu_name()
+    assert here.cpu_cores == cpu_cores() >= 1
+    assert here.memory_bytes > 2**30
+    assert here.device_vendor == "CPU"
+    assert {"python", "torch", "transformers"} <= set(here.libraries)
+
+
+def test_embeddings_that_are_not_finite_are_left_out_and_counted() -> None:
+    nan = float("nan")
+    truth = {"together": [[1.0, 0.0]] * 4, "alone": [[1.0, 0.0]] * 4}
+    found = fidelity({"together": [[1.0, 0.0], [nan, 1.0], [1.0, 0.0], [0.0, 1.0]]}, truth)
+    assert found is not None
+    assert (found.inputs, found.nonfinite, found.cosine_min, found.floor) == (4, 1, 0.0, 1.0)
+    assert found.cosine_mean == pytest.approx(2 / 3)
+    assert fidelity({"together": [[nan, nan]] * 4}, truth) is None
