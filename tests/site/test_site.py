@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -302,7 +303,7 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path, cli: Cli) -
 
 def test_a_failed_run_is_shown_with_its_reason(tmp_path: Path, real: Catalog) -> None:
     root = copy_catalog(tmp_path / "catalog")
-    empty = {
+    empty: dict[str, Any] = {
         "census": {},
         "memory": [],
         "speed": [],
@@ -311,7 +312,8 @@ def test_a_failed_run_is_shown_with_its_reason(tmp_path: Path, real: Catalog) ->
         "weights_bytes": None,
     }
     add_run(
-        root / "runs", made_run(status="out_of_memory", reason="<b>no room</b>", load_s=None, first_run_s=None, **empty)
+        root / "runs",
+        made_run(0, status="out_of_memory", reason="<b>no room</b>", load_s=None, first_run_s=None, **empty),
     )
     site, _ = build(tmp_path / "out", root)
     text = (site / MODEL).read_text()
