@@ -115,7 +115,7 @@ def profile(
         click.echo(json.dumps({"runs": [run.model_dump(mode="json") for run in runs]}))
     else:
         Console().print(_table(runs))
-        click.echo(f"{len(runs)} records added under {folder}")
+        click.echo(f"{len(runs)} {'record' if len(runs) == 1 else 'records'} added under {folder}")
     if not any(run.status == "ok" for run in runs):
         raise FitcardError("no case gave a measurement; the records say why")
 

@@ -37,6 +37,11 @@ def build(target: Path | None = None, catalog: Path | None = None) -> tuple[Path
                 raise (
                     error.__cause__ if isinstance(error.__cause__, FitcardError) else FitcardError(str(error))
                 ) from None
+        for name in (
+            "sitemap.xml",
+            "sitemap.xml.gz",
+        ):  # MkDocs' own is empty without a site_url, and holds the day of the build
+            (fresh / name).unlink(missing_ok=True)
         (fresh / MARKER).write_text("This folder is written by `fitcard build`, which replaces it as a whole.\n")
         if target.exists():
             target.rename(old)
