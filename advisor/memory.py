@@ -45,11 +45,8 @@ def need(
     runs GGUF in 32 bit. Raises KeyError for a component that the model does not have, ValueError for a label whose types
     are not described.
     """
-    quantization, phase, runtimes = (
-        catalog.quantizations[label],
-        catalog.traces[model].phase(component),
-        catalog.runtimes,
-    )
+    quantization, runtimes = catalog.quantizations[label], catalog.runtimes
+    phase = catalog.traces[model].phase(component)
     width = bits or quantization.held_bits
     weights = weights_of(catalog, model, component, label, width)
     activations = activation_bytes(phase.activations, batch, width)

@@ -28,7 +28,6 @@ from profiler.skeleton import Path, build, inputs, kept_modules, paths
 from profiler.weights import checkpoint_values, random_values
 
 BACKENDS = {"torch": "torch_dtype", "gguf": "gguf_packed"}
-WARM_UP_RUNS = 1
 MIN_SAMPLES, MAX_SAMPLES = 3, 200
 SETTLED = 0.01
 """Samples have settled when the standard error of their median is below this share of it."""
@@ -108,10 +107,8 @@ def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
     first_run_s = 0.0
     for batch in task["batches"]:
         given = case.inputs(batch)
-        first = case.timed(given)
+        first = case.timed(given)  # the warm-up too: it compiles, reorders and fills caches
         first_run_s = first_run_s or first
-        for _ in range(WARM_UP_RUNS - 1):
-            case.timed(given)
         samples: list[float] = []
         began = time.perf_counter()
         while True:

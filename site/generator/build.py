@@ -34,13 +34,10 @@ def build(target: Path | None = None, catalog: Path | None = None) -> tuple[Path
             try:
                 mkdocs_build(load_config(str(config_file), site_dir=str(fresh), strict=True))
             except Abort as error:
-                raise (
-                    error.__cause__ if isinstance(error.__cause__, FitcardError) else FitcardError(str(error))
-                ) from None
-        for name in (
-            "sitemap.xml",
-            "sitemap.xml.gz",
-        ):  # MkDocs' own is empty without a site_url, and holds the day of the build
+                cause = error.__cause__
+                raise cause if isinstance(cause, FitcardError) else FitcardError(str(error)) from None
+        # MkDocs' own site map is empty without a site_url, and holds the day of the build.
+        for name in ("sitemap.xml", "sitemap.xml.gz"):
             (fresh / name).unlink(missing_ok=True)
         (fresh / MARKER).write_text("This folder is written by `fitcard build`, which replaces it as a whole.\n")
         if target.exists():
