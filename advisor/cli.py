@@ -212,9 +212,10 @@ def _cell(answer: Answer, best: bool) -> str:
 
 
 def _speed(answer: Answer) -> str:
-    return (
-        f"{answer.speed.per_second:,.1f} {answer.speed.unit} ({answer.speed.evidence})" if answer.speed else "not known"
-    )
+    if answer.speed is None:
+        return "not known"
+    rate = answer.speed.per_second
+    return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} {answer.speed.unit} ({answer.speed.evidence})"
 
 
 def _explain(catalog: Catalog, answer: Answer) -> None:

@@ -29,7 +29,7 @@ class Problem:
 
     def __str__(self) -> str:
         field = f"{self.field}: " if self.field else ""
-        return f"{_shown(self.path)}:{self.line}: {field}{self.message}"
+        return f"{shown(self.path)}:{self.line}: {field}{self.message}"
 
 
 class CatalogError(FitcardError):
@@ -52,7 +52,7 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """The path as a person would type it: relative where that is shorter."""
     try:
         return str(path.resolve().relative_to(Path.cwd().resolve()))

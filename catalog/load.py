@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-from catalog.errors import CatalogError, Problem
+from catalog.errors import CatalogError, Problem, shown
 from catalog.gpu import Card, GpuFile
 from catalog.model import Model
 from catalog.published import PublishedFile
@@ -162,7 +162,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
     except json.JSONDecodeError as error:
         end = error.pos >= len(text.rstrip()) - 1 or "Unterminated" in error.msg
         what = "ends in the middle of a record" if end else f"is damaged: {error.msg}"
-        message = f"{what}; restore it (git checkout -- {path.name}) or delete the file and run again"
+        message = f"{what}; restore it (git checkout -- {shown(path)}), or cut it back to the last whole record"
         raise CatalogError([Problem(path, error.lineno, "", message)]) from None
     try:
         return validate(RunFile, data, path, {}).runs
