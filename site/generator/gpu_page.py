@@ -38,6 +38,7 @@ class Figure:
 def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
     card = catalog.cards[key]
+    cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     rows = list(answers.models(catalog, key))
     labels = answers.described(catalog)
     matrix = [(catalog.models[model], model, [row for row in rows if row.model == model]) for model in catalog.models]
@@ -57,6 +58,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "available": available_bytes(catalog, card),
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
         "figures": figures(card),
+        "sources": [source for name, source in card.sources.items() if name in cited],
         "rates": [(name, rate, _rate_source(card, kind)) for kind, name in _RATES if (rate := card.peak_flops(kind))],
         "device": {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}.get(card.vendor),
         "labels": labels,
