@@ -86,7 +86,7 @@ def card_of(catalog: Catalog, card_id: str) -> Card:
     segment: Segment = "cpu" if machine.device_vendor == "CPU" else "desktop"
     spec = Gpu(name=machine.device_name, segment=segment, memory_gib=memory / GIB, sources={"run": ("memory_gib",)})
     vendor = machine.device_vendor
-    return Card(id=card_id, vendor=vendor, generation="", spec=spec, rates=None, sources={}, reviewed="2000-01-01")
+    return Card(id=card_id, vendor=vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None)
 
 
 def _machine(catalog: Catalog, card_id: str) -> Machine | None:

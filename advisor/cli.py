@@ -244,5 +244,5 @@ def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
         memory_gib=size / GIB,
         sources={"typed": ("memory_gib",)},
     )
-    card = Card(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed="2000-01-01")
+    card = Card(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed=None)
     return replace(catalog, cards={**catalog.cards, "any": card}), "any"

@@ -167,7 +167,8 @@ class Card(Record):
     spec: Gpu
     rates: UnitRates | None
     sources: Sources
-    reviewed: Date
+    reviewed: Date | None
+    """Null for what is no entry of the catalog: a device that only runs know, or so much memory that somebody asked about."""
 
     @property
     def name(self) -> str:

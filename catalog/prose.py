@@ -18,6 +18,7 @@ from catalog.quantization import bits_per_weight, held_bytes, predicted_census
 from catalog.trace import Component, Trace
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
+_COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all"}
 _NUMBER = re.compile(r"(?<![\w./#-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|[.-]\w)")
 
 
@@ -41,7 +42,7 @@ def facts(catalog: Catalog, model_id: str) -> dict[str, str]:
 
 def fill(text: str, catalog: Catalog, model_id: str) -> str:
     """`text` with its placeholders filled in. Raises ValueError for one that names nothing."""
-    plain = facts(catalog, model_id)
+    plain, trace = facts(catalog, model_id), catalog.traces[model_id]
 
     def one(match: re.Match[str]) -> str:
         name, rest = match[1], match[2]
@@ -54,7 +55,7 @@ def fill(text: str, catalog: Catalog, model_id: str) -> str:
             return facts(catalog, rest).get("image_size", "not known")
         label, _, component = (rest or "").partition(".")
         if name in ("file_gb", "memory_gb", "bits") and label in catalog.quantizations:
-            return _variant(catalog, model_id, name, label, component or "all")
+            return _variant(catalog, model_id, name, label, component or trace.components()[-1])
         raise ValueError(
             f"no fact is called {{{whole}}} (there are: {', '.join(sorted(plain))}, file_gb.LABEL, memory_gb.LABEL, bits.LABEL)"
         )
@@ -90,9 +91,9 @@ def _widths(trace: Trace, component: str) -> dict[str, str]:
 
 def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: str) -> str:
     quantization, trace = catalog.quantizations[label], catalog.traces[model_id]
-    if component not in ("vision", "text", "all") or not quantization.defined:
+    chosen = _COMPONENTS.get(component)
+    if chosen is None or chosen not in trace.components() or not quantization.defined:
         raise ValueError(f"nothing is known of {label} for {component}")
-    chosen: Component = component  # type: ignore[assignment]
     tensors = trace.tensors_of(chosen)
     if what == "bits":
         return f"{bits_per_weight(predicted_census(quantization, tensors)):.2f}"

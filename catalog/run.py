@@ -185,10 +185,6 @@ class Run(Content):
             raise ValueError("key is not the hash of the record: it was edited or damaged; restore it or run again")
         return self
 
-    @property
-    def day(self) -> str:
-        return self.measured_at[:10]
-
     def batch_memory(self, batch: int) -> Memory | None:
         return next((m for m in self.memory if m.batch == batch), None)
 

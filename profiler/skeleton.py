@@ -56,6 +56,7 @@ def _parameters_on_meta() -> Generator[None]:
         if param is not None:
             module._parameters[name] = nn.Parameter(param.to("meta"), requires_grad=False)
 
+    # A method is replaced on purpose: it is the one place through which every parameter of every module passes.
     nn.Module.register_parameter = on_meta  # type: ignore[method-assign, assignment]
     try:
         yield

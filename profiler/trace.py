@@ -44,6 +44,7 @@ _NORMS = {"native_layer_norm", "native_group_norm", "_fused_rms_norm", "native_b
 _COPIES = {"clone", "_to_copy", "copy_", "cat", "repeat", "contiguous", "stack", "index"}
 
 
+# torch leaves its modes untyped, hence the ignored calls of their constructors below.
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that are alive, and remembers the peak.
 
