@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -20,8 +19,8 @@ from advisor import answers
 from advisor.accuracy import memory_errors
 from advisor.answers import Answer
 from catalog import Catalog, load
-from catalog.errors import FitcardError
-from catalog.gpu import GB, GIB, Card, Gpu
+from catalog.amount import parse_bytes
+from catalog.gpu import GIB, Card, Gpu
 from catalog.names import find_card, find_model, find_quantization
 
 DOES_NOT_FIT = 3
@@ -234,12 +233,9 @@ def _explain(catalog: Catalog, answer: Answer) -> None:
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
     """The catalog with a card of nothing but so much free memory, of which nothing is reserved."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB)\s*", typed, re.IGNORECASE)
-    if not found or float(found[1]) <= 0:
-        raise FitcardError(f"--vram takes an amount such as 8GB (10^9 bytes each) or 8GiB (2^30) (got {typed!r})")
-    size = float(found[1]) * (GIB if found[2].lower() == "gib" else GB)
+    size = parse_bytes(typed, "--vram")
     spec = Gpu(
-        name=f"a card with {found[1]} {found[2]} free",
+        name=f"a card with {typed.strip()} free",
         segment="datacenter",
         memory_gib=size / GIB,
         sources={"typed": ("memory_gib",)},

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from catalog.record import Count, Many, Record, Slug, Sources, Text
 from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
-from catalog.trace import Role, Tensor
+from catalog.trace import Kind, Role, Tensor
 
 Runtime = Literal["torch", "gguf", "torchao", "bitsandbytes", "onnxruntime"]
 Format = Literal["safetensors", "gguf", "onnx"]
@@ -25,7 +25,10 @@ TensorTypeName = Annotated[str, Field(pattern=f"^({'|'.join(TENSOR_TYPES)})$")]
 class Rule(Record):
     """Tensors that get a type of their own. The first rule of a label that fits a tensor decides."""
 
-    roles: Many[Role]
+    roles: Many[Role] = ()
+    """The parts that it is for; empty means all."""
+    kinds: Many[Kind] = ("linear", "embedding")
+    """The kinds of module whose weights it is for."""
     layers: Layers = "all"
     """`more_bits`: the first and last eighth of the layers and every third between, as llama.cpp's `use_more_bits`."""
     type: TensorTypeName
@@ -103,17 +106,19 @@ def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -
     """
     if quantization.weight_type is None or quantization.other_type is None or quantization.vector_type is None:
         raise ValueError(f"the tensor types of {quantization.name} are not described")
-    if len(tensor.shape) < 2 or tensor.role == "position_embedding":
+    if len(tensor.shape) < 2:
         return quantization.vector_type
-    if tensor.kind not in ("linear", "embedding"):
-        return quantization.other_type
     row = tensor.shape[-1]
-    wanted = quantization.weight_type
-    for rule in quantization.rules:
-        if tensor.role in rule.roles and _in_layers(rule.layers, layer, tensor.layers):
-            label_fits = TENSOR_TYPES[quantization.weight_type].holds(row)
-            wanted = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
-            break
+    rule = next((rule for rule in quantization.rules if _applies(rule, tensor, layer)), None)
+    if rule is not None:
+        label_fits = TENSOR_TYPES[quantization.weight_type].holds(row)
+        wanted = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
+    elif tensor.role == "position_embedding":
+        return quantization.vector_type
+    elif tensor.kind not in ("linear", "embedding"):
+        return quantization.other_type
+    else:
+        wanted = quantization.weight_type
     if TENSOR_TYPES[wanted].holds(row):
         return wanted
     fallback = quantization.fallbacks.get(wanted)
@@ -122,6 +127,14 @@ def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -
     if quantization.last_resort is None:
         raise ValueError(f"{quantization.name} has no type for rows of {row}")
     return quantization.last_resort
+
+
+def _applies(rule: Rule, tensor: Tensor, layer: int | None) -> bool:
+    return (
+        tensor.role in (rule.roles or (tensor.role,))
+        and tensor.kind in rule.kinds
+        and _in_layers(rule.layers, layer, tensor.layers)
+    )
 
 
 def _in_layers(layers: Layers, layer: int | None, count: int | None) -> bool:

@@ -78,6 +78,21 @@ class Memory(Record):
         return self.peak_bytes if self.reserved_bytes is None else self.runtime_bytes + self.reserved_bytes
 
 
+class Power(Record):
+    """What the device's own sensors said while one batch ran, all processes together. NVIDIA only."""
+
+    joules_per_item: Positive
+    """Energy of the whole card, by its own counter."""
+    watts: Positive
+    """The mean over the time that the samples took."""
+    clock_mhz: Positive
+    """The median clock of the multiprocessors."""
+    temperature_c: Count
+    """The highest."""
+    throttled: Many[Text] = ()
+    """Why the driver held the clocks down, by NVML's names; empty when it did not."""
+
+
 class Speed(Record):
     """Wall-clock seconds of single forward passes at one batch: every sample, one list a process."""
 
@@ -85,6 +100,7 @@ class Speed(Record):
     samples_s: Many[Many[Positive]]
     settled: Many[bool]
     """For each process, whether the samples settled before the time for them was up."""
+    power: Power | None = None
 
     def medians_s(self) -> tuple[float, ...]:
         """The median of each process."""
@@ -94,6 +110,15 @@ class Speed(Record):
     def median_s(self) -> float:
         """The median of the processes' medians."""
         return quantile(self.medians_s(), 0.5)
+
+    def latency_s(self, q: float) -> float:
+        """The q-quantile of all samples: 0.95 for what 19 of 20 passes stay below."""
+        return quantile([sample for samples in self.samples_s for sample in samples], q)
+
+    @property
+    def iqr_s(self) -> float:
+        """The interquartile range of all samples."""
+        return self.latency_s(0.75) - self.latency_s(0.25)
 
     @property
     def spread(self) -> float:
@@ -123,18 +148,24 @@ class Fidelity(Record):
     """How many embeddings were compared; the means are over those of them that are finite."""
     nonfinite: Count = 0
     """Embeddings that held an infinity or not-a-number, and so were left out."""
-    cosine_mean: Finite
-    cosine_min: Finite
+    cosine_mean: Finite | None = None
+    """Null when not one embedding is finite."""
+    cosine_min: Finite | None = None
     floor: Finite
     """The same mean for FP32 against itself, the inputs run one by one instead of together: what counts as no difference."""
+    top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
+    """How often the nearest candidate is the one that is nearest in FP32. An embedding that is not finite has none."""
+    top1_candidates: Count | None = None
+    """How many there are to choose from: FP32 embeddings of the other tower, or of the other inputs where there is one tower."""
 
 
 class Content(Record):
     """All of a run but its key."""
 
     schema_version: Literal[1] = 1
-    metrics_version: Literal[1] = 1
-    """1: wall clock around one forward pass; resident set on CPU, the allocator's own counters on CUDA; batches of equal inputs."""
+    metrics_version: Literal[1, 2] = 1
+    """1: wall clock around one forward pass; resident set on CPU, the allocator's own counters on CUDA; batches of equal inputs.
+    2: the same, and fidelity over more inputs, with the agreement of the nearest candidate."""
     measured_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     model: ModelId
     config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -160,6 +191,8 @@ class Content(Record):
     first_run_s: Positive | None = None
     memory: Many[Memory] = ()
     speed: Many[Speed] = ()
+    out_of_memory_batch: Count | None = None
+    """The first batch of the ladder that did not fit; those before it are in `memory` and `speed`."""
     fidelity: Fidelity | None = None
     fitcard_commit: Text | None = None
     fitcard_dirty: bool | None = None

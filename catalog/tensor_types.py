@@ -4,7 +4,9 @@ A type packs `block_elements` neighbouring numbers of a row into `block_bytes` b
 the block cannot be held at all; what happens then is the quantization's rule, not the type's (`catalog/quantization.py`).
 
 Sources: the GGML types from `ggml/src/ggml-common.h` of ggml-org/llama.cpp (block structs) and, equal to it,
-`gguf.constants.GGML_QUANT_SIZES` of the `gguf` package; a test holds this table to that package.
+`gguf.constants.GGML_QUANT_SIZES` of the `gguf` package; a test holds this table to that package. The others are what
+torchao, bitsandbytes and ONNX Runtime keep of a matrix, scales and zero points included; tests hold them to the tensors
+that those packages write.
 """
 
 from __future__ import annotations
@@ -19,18 +21,42 @@ class TensorType:
     name: str
     block_elements: int
     block_bytes: int
+    row_bytes: int = 0
+    """What each row takes besides its blocks, such as a scale."""
+    tensor_bytes: int = 0
+    """What each tensor takes besides its rows."""
+    pads: bool = False
+    """Whether a last block that is not full is filled up, so that any row fits."""
+    flat: bool = False
+    """Whether the tensor is one long row, so that the length of its own rows does not matter."""
 
     @property
     def bits_per_weight(self) -> float:
+        """Bits of a number in a full block, without what rows and tensors take."""
         return self.block_bytes * 8 / self.block_elements
 
     @property
     def packed(self) -> bool:
-        """Whether the numbers must be unpacked before arithmetic can use them."""
-        return self.block_elements > 1
+        """Whether it stays as it is in memory: it is no plain number that arithmetic uses directly."""
+        return self.name not in PLAIN
 
     def holds(self, row: int) -> bool:
-        return row % self.block_elements == 0
+        return self.pads or row % self.block_elements == 0
+
+    def bytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes of a tensor of `shape`, whose rows are the last dimension. Raises ValueError for rows that do not fit."""
+        row = shape[-1] if shape else 1
+        if not self.holds(row):
+            raise ValueError(f"{self.name} holds rows in blocks of {self.block_elements}; {row} is no multiple of that")
+        elements = 1
+        for size in shape:
+            elements *= size
+        rows, row = (1, elements) if self.flat else (elements // row if row else 0, row)
+        return rows * (-(-row // self.block_elements) * self.block_bytes + self.row_bytes) + self.tensor_bytes
+
+
+PLAIN = ("F32", "F16", "BF16")
+"""Types that arithmetic uses as they are."""
 
 
 TENSOR_TYPES = {
@@ -49,6 +75,13 @@ TENSOR_TYPES = {
         TensorType("Q4_K", 256, 2 + 2 + 12 + 128),
         TensorType("Q5_K", 256, 2 + 2 + 12 + 32 + 128),
         TensorType("Q6_K", 256, 128 + 64 + 16 + 2),
+        TensorType("INT8C", 1, 1, row_bytes=4),  # a scale (F32) for each row
+        TensorType("INT8CZ", 1, 1, row_bytes=4 + 1),  # torchao keeps a zero point beside each scale
+        TensorType("INT8T", 1, 1, tensor_bytes=4 + 1),  # one scale (F32) and one zero point for the whole tensor
+        TensorType("FP8C", 1, 1, row_bytes=4),  # E4M3 with a scale (F32) for each row
+        TensorType("INT4G128", 128, 64 + 4),  # a scale and a zero (BF16) for each 128 numbers of a row
+        TensorType("INT4B32", 32, 16 + 4, pads=True),  # a scale (F32) for each 32 numbers of a row
+        TensorType("NF4", 64, 32 + 4, tensor_bytes=16 * 4, pads=True, flat=True),  # scale (F32) a block; the 16 levels
     )
 }
 
@@ -58,11 +91,4 @@ def tensor_bytes(type_name: str, shape: tuple[int, ...]) -> int:
 
     Raises ValueError when the type cannot hold rows of that length.
     """
-    type_ = TENSOR_TYPES[type_name]
-    row = shape[-1] if shape else 1
-    if not type_.holds(row):
-        raise ValueError(f"{type_name} holds rows in blocks of {type_.block_elements}; {row} is no multiple of that")
-    elements = 1
-    for size in shape:
-        elements *= size
-    return elements // type_.block_elements * type_.block_bytes
+    return TENSOR_TYPES[type_name].bytes(shape)

@@ -4,34 +4,42 @@ back beside it. A fresh process means that nothing of another case is in memory,
 
 from __future__ import annotations
 
-import dataclasses
+import ctypes
 import json
 import math
 import os
+import resource
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path as FilePath
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
 
-from catalog.quantization import Quantization, stored_tensors
+from catalog.quantization import Quantization
 from catalog.run import quantile
 from catalog.store import write_atomically
-from catalog.trace import Component, Tensor
+from catalog.trace import Tensor
+from profiler import nvml
 from profiler.devices import Device
-from profiler.modules import weight_bytes
-from profiler.skeleton import Path, build, inputs, kept_modules, paths
+from profiler.skeleton import inputs
+from profiler.variant import Runnable, Variant
 from profiler.weights import checkpoint_values, random_values
 
-BACKENDS = {"torch": "torch_dtype", "gguf": "gguf_packed"}
+BACKENDS = {
+    "torch": "torch_dtype", "gguf": "gguf_packed", "torchao": "torchao_tensors", "bitsandbytes": "bitsandbytes_layers",
+    "onnxruntime": "onnx_graph",
+}  # fmt: skip
 MIN_SAMPLES, MAX_SAMPLES = 3, 200
 SETTLED = 0.01
 """Samples have settled when the standard error of their median is below this share of it."""
-FIDELITY_INPUTS = 4
+FIDELITY_INPUTS = {"vision": 8, "text": 32, "all": 8}
+"""How many embeddings are compared. Two-tower models match 8 images with 32 texts."""
+_NO_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory", "Failed to allocate", "mmap failed")
 
 
 def backend(quantization: Quantization) -> ModuleType:
@@ -41,145 +49,189 @@ def backend(quantization: Quantization) -> ModuleType:
 
 def main() -> None:
     """Do the task that the file named on the command line asks for."""
+    _die_with_parent()
     file = FilePath(sys.argv[1])
     task: dict[str, Any] = json.loads(file.read_text())
     try:
         result: dict[str, Any] = {"status": "ok", **TASKS[task["task"]](task)}
-    except torch.OutOfMemoryError as error:
-        result = {"status": "out_of_memory", "reason": str(error).splitlines()[0]}
-    except MemoryError:
-        result = {"status": "out_of_memory", "reason": "the process could not get more memory"}
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):
+    except Exception as error:
+        if (reason := _no_memory(error)) is None:
             raise
-        result = {"status": "out_of_memory", "reason": str(error).splitlines()[0]}
+        result = {"status": "out_of_memory", "reason": reason}
     write_atomically(file.with_suffix(".result"), json.dumps(result).encode())
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to end this process when the one that started it is gone, even by kill -9. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
+        if os.getppid() == 1:
+            sys.exit("the process that started this one is gone")
+
+
+def _no_memory(error: BaseException) -> str | None:
+    """What to say of an error that means that memory ran out; None for any other."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        return text or "the process could not get more memory"
+    if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _NO_MEMORY):
+        return text.strip().splitlines()[0]
+    return None
 
 
 def write_artifact(task: dict[str, Any]) -> dict[str, Any]:
     """Quantize the real tensors, write the file, and count what is in it."""
-    quantization, tensors = Quantization.model_validate(task["quantization"]), _tensors(task)
-    stored = list(stored_tensors(quantization, tensors))
+    variant = _variant(task)
     folder = task["checkpoint"]
-    values = checkpoint_values(FilePath(folder), stored) if folder else random_values(task["seed"])
-    path = FilePath(task["artifact"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    values = checkpoint_values(FilePath(folder), variant.stored) if folder else random_values(task["seed"])
+    path, module = FilePath(task["artifact"]), backend(variant.quantization)
     try:
-        backend(quantization).write(temporary, task["model"], task["label"], stored, values)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return {"census": backend(quantization).read_census(path), "file_bytes": path.stat().st_size}
+        module.write(path, variant, values)
+        return {"census": module.read_census(path), "file_bytes": sum(file.stat().st_size for file in _parts(path))}
+    except BaseException:
+        for part in _parts(path):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _parts(path: FilePath) -> Iterator[FilePath]:
+    """The variant's file, and a second one where the format needs one for its tensors."""
+    yield from (part for part in (path, path.with_name(path.name + "_data")) if part.exists())
 
 
 def measure_memory(task: dict[str, Any]) -> dict[str, Any]:
-    """Memory at each batch, nothing timed."""
+    """Memory at each batch up to the largest that fits, nothing timed."""
     case = _Case(task)
     runtime = case.context_bytes
-    case.load()
+    ready = case.load()
     case.device.release()
     loaded = case.device.memory()["now"]
     rows: list[dict[str, Any]] = []
+    too_large: int | None = None
     for batch in task["batches"]:
-        given = case.inputs(batch)
-        case.device.reset_peak()
-        for _ in range(2):  # the second pass shows what the allocator keeps from the first
-            case.run(given)
+        try:
+            given = case.inputs(batch)
+            case.device.reset_peak()
+            for _ in range(2):  # the second pass shows what the allocator keeps from the first
+                ready.run(given)
+        except Exception as error:
+            if _no_memory(error) is None or not rows:
+                raise
+            too_large = batch
+            break
         used = case.device.memory()
         rows.append({"batch": batch, "runtime_bytes": runtime, "loaded_bytes": loaded, "peak_bytes": used["peak"]})
         if "reserved" in used:
             rows[-1]["reserved_bytes"] = used["reserved"]
         del given
-    return {"memory": rows, "weights_bytes": weight_bytes(case.model)}
+    return {"memory": rows, "weights_bytes": ready.weights_bytes, "out_of_memory_batch": too_large}
 
 
 def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of single forward passes at each batch, until they settle or the time for them is up."""
+    """Seconds of single forward passes at each batch, until they settle or the time for them is up.
+
+    The first process goes on to give the embeddings of the fixed inputs: the variant is loaded already.
+    """
     case = _Case(task)
     started = time.perf_counter()
-    case.load()
+    ready = case.load()
     case.device.synchronize()
     load_s = time.perf_counter() - started
     if task["mode"] == "compiled":
-        case.compile()
+        ready = Runnable(torch.compile(ready.call), ready.weights_bytes)
     rows: list[dict[str, Any]] = []
     first_run_s = 0.0
+    sensors = nvml.sensors() if case.device.vendor == "NVIDIA" else None
     for batch in task["batches"]:
         given = case.inputs(batch)
-        first = case.timed(given)  # the warm-up too: it compiles, reorders and fills caches
+        first = case.timed(ready, given)  # the warm-up too: it compiles, reorders and fills caches
         first_run_s = first_run_s or first
         samples: list[float] = []
         began = time.perf_counter()
+        if sensors:
+            sensors.start()
         while True:
-            samples.append(case.timed(given))
+            samples.append(case.timed(ready, given))
+            if sensors:
+                sensors.sample()
             settled = len(samples) >= MIN_SAMPLES and _settled(samples)
             over = time.perf_counter() - began > task["seconds"] and len(samples) >= MIN_SAMPLES
             if settled or over or len(samples) >= MAX_SAMPLES:
                 break
         rows.append({"batch": batch, "samples_s": samples, "settled": settled})
-    return {"speed": rows, "load_s": load_s, "first_run_s": first_run_s, "threads": torch.get_num_threads()}
+        if sensors:
+            rows[-1]["power"] = sensors.stop(items=batch * len(samples))
+        del given
+    result = {"speed": rows, "load_s": load_s, "first_run_s": first_run_s, "threads": torch.get_num_threads()}
+    return {**result, "embeddings": _embeddings(case, ready)} if task["embed"] else result
 
 
 def embed(task: dict[str, Any]) -> dict[str, Any]:
-    """Embeddings of the fixed inputs, for comparison with the reference: all at once, and one by one."""
+    """Embeddings of the fixed inputs by the reference: all at once, and one by one, whose difference is the noise floor."""
     case = _Case(task)
-    case.load()
-    given = case.inputs(FIDELITY_INPUTS)
-    together = case.run(given).float().cpu()
-    alone = torch.cat(
-        [case.run({k: v[i : i + 1] for k, v in given.items()}).float().cpu() for i in range(FIDELITY_INPUTS)]
-    )
-    return {"together": together.flatten(1).tolist(), "alone": alone.flatten(1).tolist()}
+    ready = case.load()
+    given = case.inputs(FIDELITY_INPUTS[task["component"]])
+    alone = [ready.run({k: v[i : i + 1] for k, v in given.items()}).float().cpu() for i in range(4)]
+    return {"together": _embeddings(case, ready), "alone": torch.cat(alone).flatten(1).tolist()}
+
+
+def _embeddings(case: _Case, ready: Runnable) -> list[list[float]]:
+    found = ready.run(case.inputs(FIDELITY_INPUTS[case.variant.component])).float().cpu()
+    return found.flatten(1).tolist()  # type: ignore[no-any-return]
 
 
 class _Case:
-    """A variant on a device, loaded from its file."""
+    """A variant on a device."""
 
     def __init__(self, task: dict[str, Any]) -> None:
         self.task = task
-        self.device = Device(task["device"], task["vendor"])
-        self.quantization = Quantization.model_validate(task["quantization"])
-        self.backend = backend(self.quantization)
-        self.model: nn.Module = build(task["config"])
-        self.path = _path(self.model, task["component"])
-        self.dtype: torch.dtype = self.backend.activation_type(self.quantization, self.device)
-        names = {s.name for s in stored_tensors(self.quantization, _tensors(task))}
-        kept_modules(self.model, names)
+        self.variant = _variant(task)
+        self.device = self.variant.device
+        self.backend = backend(self.variant.quantization)
+        self.dtype: torch.dtype = self.backend.activation_type(self.variant.quantization, self.device)
+        self.model = self.variant.skeleton()
+        self.way = self.variant.way(self.model)
         # The libraries that loading and the first pass would pull in belong to the runtime, not to the model.
         warm = torch.ones(2, 2, dtype=self.dtype, device=self.device.torch_device)
         torch.nn.functional.linear(warm, warm)
         self.context_bytes = self.device.context_bytes()
+        if task["memory_limit_bytes"] is not None:
+            limit_memory(self.device, task["memory_limit_bytes"], self.context_bytes)
 
-    def load(self) -> None:
-        """Load the weights from the variant's file onto the device."""
-        self.backend.load(
-            FilePath(self.task["artifact"]), self.model, self.quantization, self.device, self.task["chunk_elements"]
-        )
-        for name, buffer in self.model.named_buffers():
-            if not name.endswith("packed"):
-                buffer.data = buffer.data.to(self.device.torch_device)
-        left = [name for name, p in self.model.named_parameters() if p.is_meta]
-        if left:
-            raise AssertionError(f"the file does not hold {', '.join(left[:3])}")
-
-    def compile(self) -> None:
-        """Let torch.compile make the forward pass; the call itself, for a model's own methods would pass by a compiled module."""
-        self.path = dataclasses.replace(self.path, call=torch.compile(self.path.call))
+    def load(self) -> Runnable:
+        """Load the variant from its file onto the device."""
+        ready: Runnable = self.backend.load(FilePath(self.task["artifact"]), self.variant)
+        return ready
 
     def inputs(self, batch: int) -> dict[str, torch.Tensor]:
-        return inputs(self.model, self.path, batch, self.dtype, self.device.torch_device)
+        return inputs(self.model, self.way, batch, self.dtype, self.device.torch_device)
 
-    def run(self, given: dict[str, torch.Tensor]) -> torch.Tensor:
-        with torch.inference_mode():
-            return self.path.call(self.model, given)
-
-    def timed(self, given: dict[str, torch.Tensor]) -> float:
+    def timed(self, ready: Runnable, given: dict[str, torch.Tensor]) -> float:
         self.device.synchronize()
         began = time.perf_counter()
-        self.run(given)
+        ready.run(given)
         self.device.synchronize()
         return time.perf_counter() - began
+
+
+def limit_memory(device: Device, limit_bytes: int, context_bytes: int) -> None:
+    """Let this process have no more than `limit_bytes` of the device's memory, the runtime's own included.
+
+    On a card torch's allocator refuses more than the limit less the context. On a processor the kernel refuses more
+    private memory (RLIMIT_DATA, which counts what is reserved whether touched or not: stricter than the resident set).
+    Raises MemoryError when the runtime alone takes more.
+    """
+    if context_bytes >= limit_bytes:
+        raise MemoryError(f"the runtime alone takes {context_bytes / 1e6:,.0f} MB")
+    if device.kind == "cpu":
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+    elif device.kind == "cuda":
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((limit_bytes - context_bytes) / total)
+    elif device.kind == "mps":
+        torch.mps.set_per_process_memory_fraction(limit_bytes / torch.mps.recommended_max_memory())
+    else:
+        raise AssertionError(f"torch cannot limit the memory of {device.kind}")
 
 
 def _settled(samples: list[float]) -> bool:
@@ -188,12 +240,12 @@ def _settled(samples: list[float]) -> bool:
     return 1.2533 * sigma / math.sqrt(len(samples)) < SETTLED * quantile(samples, 0.5)
 
 
-def _tensors(task: dict[str, Any]) -> list[Tensor]:
-    return [Tensor.model_validate(tensor) for tensor in task["tensors"]]
-
-
-def _path(model: nn.Module, component: Component) -> Path:
-    return next(path for path in paths(model) if path.component == component)
+def _variant(task: dict[str, Any]) -> Variant:
+    return Variant(
+        task["model"], task["label"], task["config"], task["component"], Quantization.model_validate(task["quantization"]),
+        tuple(Tensor.model_validate(tensor) for tensor in task["tensors"]), Device(task["device"], task["vendor"]),
+        task["chunk_elements"],
+    )  # fmt: skip
 
 
 TASKS = {"artifact": write_artifact, "memory": measure_memory, "speed": measure_speed, "embed": embed}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.live import Live
 from rich.table import Table
 
 from catalog import load
+from catalog.amount import parse_bytes
 from catalog.errors import FitcardError
 from catalog.names import find_model, find_quantization
 from catalog.run import Run
+from catalog.trace import Component
 
 _stderr = Console(stderr=True)
 
@@ -27,7 +31,7 @@ _stderr = Console(stderr=True)
     "--quant",
     "quants",
     multiple=True,
-    help="Quantization to run; repeat for several. Default: FP32, BF16, Q8_0, Q4_K_M.",
+    help="Quantization to run; repeat for several. Default: all; what this device cannot serve is recorded so.",
 )
 @click.option(
     "--component",
@@ -36,16 +40,24 @@ _stderr = Console(stderr=True)
     type=click.Choice(["vision", "text", "all"]),
     help="Default: each tower.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda", "mps"]), help="Default: the best that is here.")
-@click.option("--batch", "batches", multiple=True, type=click.IntRange(1, 65536), help="Default: 1 and 4.")
+@click.option("--device", type=click.Choice(["cpu", "cuda", "mps", "xpu"]), help="Default: the best that is here.")
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    type=click.IntRange(1, 65536),
+    help="Default: 1 and 4 on a processor, else 1, 2, 4 and so on to the largest that fits, at most 256.",
+)
 @click.option(
     "--weights",
     default="random",
     show_default=True,
-    metavar="random|PATH",
-    help="Random weights, or a local checkpoint folder.",
+    metavar="random|hub|PATH",
+    help="Random weights, the hub's (hub@REVISION for another than main), or a local checkpoint folder.",
 )
 @click.option("--mode", type=click.Choice(["eager", "compiled"]), default="eager", show_default=True)
+@click.option("--vram-limit", metavar="SIZE", help="Prove that it runs within this much, such as 8GiB or 8GB.")
+@click.option("--fleet", metavar="ADDRESS", help="Spread the cases over the Ray cluster at ADDRESS (extra: fleet).")
 @click.option(
     "--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Processes that measure speed."
 )
@@ -57,67 +69,139 @@ _stderr = Console(stderr=True)
     help="Most time for one batch in one process.",
 )
 @click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(1, 86400),
+    default=3600.0,
+    show_default=True,
+    help="Most seconds for one process; one that takes longer is ended and recorded so.",
+)
+@click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the records. Default: the catalog's runs/.",
 )
+@click.option("--fresh", is_flag=True, help="Do not go on from an interrupted profile; run every case.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON on the last line.")
 @click.pass_obj
 def profile(
     root: Path | None, model: str, quants: tuple[str, ...], components: tuple[str, ...], device: str | None, batches: tuple[int, ...],
-    weights: str, mode: str, repeats: int, seconds: float, output: Path | None, as_json: bool,
+    weights: str, mode: str, vram_limit: str | None, fleet: str | None, repeats: int, seconds: float, timeout_s: float,
+    output: Path | None, fresh: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run MODEL for real, in each quantization, and record memory, speed and fidelity."""
+    """Run MODEL for real, in each quantization, and record memory, speed and fidelity.
+
+    Interrupted, the same command goes on where it was.
+    """
     from catalog.store import add_run, check_writable
-    from profiler.devices import find_device
-    from profiler.run import Settings, device_id, steps
+    from profiler.checkpoint import find_weights
+    from profiler.devices import find_device, machine
+    from profiler.journal import Journal, forget
+    from profiler.run import Settings, cases, device_id, estimate_s
     from profiler.run import profile as run_all
 
     catalog = load(root)
     model_id = find_model(catalog, model)
-    labels = [find_quantization(catalog, label) for label in quants] or ["FP32", "BF16", "Q8_0", "Q4_K_M"]
+    labels = [find_quantization(catalog, label) for label in quants] or list(catalog.quantizations)
     there = catalog.traces[model_id].components()
     wanted = components or tuple(c for c in there if c != "all") or there
     if missing := [c for c in wanted if c not in there]:
         raise FitcardError(f"{model_id} has no component {missing[0]} (it has: {', '.join(there)})")
     found = find_device(device)
-    checkpoint = None if weights == "random" else Path(weights)
-    if checkpoint is not None and not checkpoint.is_dir():
-        raise FitcardError(f"--weights takes random or the folder of a checkpoint; {weights!r} is neither")
+    checkpoint, source = find_weights(weights, model_id)
+    ladder = tuple(sorted(set(batches))) or ((1, 4) if found.kind == "cpu" else tuple(2**n for n in range(9)))
     settings = Settings(
         device=found, components=tuple(c for c in there if c in wanted), quantizations=tuple(dict.fromkeys(labels)),
-        batches=tuple(sorted(set(batches))) or (1, 4), mode=mode, checkpoint=checkpoint, repeats=repeats, seconds=seconds,  # type: ignore[arg-type]
+        batches=ladder, mode=mode, checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds,  # type: ignore[arg-type]
+        timeout_s=timeout_s, memory_limit_bytes=parse_bytes(vram_limit, "--vram-limit") if vram_limit else None,
     )  # fmt: skip
     folder = output or catalog.root / "runs"
-    check_writable(folder, device_id(catalog, found), model_id)
-    runs: list[Run] = []
+    if fleet:
+        from profiler.fleet import profile_fleet
+
+        _report(profile_fleet(catalog, model_id, settings, fleet, folder, _stderr), folder, as_json)
+        return
+    device_name = device_id(catalog, found)
+    check_writable(folder, device_name, model_id)
+    if fresh:
+        forget(folder, device_name, model_id)
+    journal = Journal(folder, model_id, catalog.models[model_id].config_sha256, machine(found, device_name), settings)
+    runs = journal.done()
+    todo = [case for case in cases(settings) if case not in runs]
     _stderr.print(
-        f"{model_id} on {device_id(catalog, found)}: {', '.join(settings.components)}; {', '.join(settings.quantizations)}"
+        f"{model_id} on {device_name}: {', '.join(settings.components)}; {', '.join(settings.quantizations)}; "
+        f"batches {', '.join(map(str, settings.batches))}"
     )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=_stderr) as bar:
-        task = bar.add_task("starting", total=steps(settings))
+    if runs:
+        _stderr.print(f"{len(runs)} cases were done before this was interrupted and are not run again (--fresh does)")
+    _stderr.print(f"{len(todo)} cases, roughly {_duration(estimate_s(catalog, model_id, settings, todo))}")
+    try:
+        with _Board(cases(settings), runs) as board:
+            for run in run_all(catalog, model_id, settings, todo, board.begin):
+                add_run(folder, run)
+                journal.add(run)
+                runs[run.component, run.quantization] = run
+                board.done(run)
+    except KeyboardInterrupt:
+        raise FitcardError(
+            f"interrupted; the {len(runs)} records written so far are kept, and the same command goes on from there"
+        ) from None
+    except OSError as error:
+        raise FitcardError(
+            f"a record could not be written under {folder}: {error.strerror or error}; the {len(runs)} before it are kept, "
+            "and the same command goes on from there"
+        ) from None
+    journal.finish()
+    _report([runs[case] for case in cases(settings)], folder, as_json)
 
-        def step(what: str) -> None:
-            bar.update(task, description=what, advance=1)
 
-        for run in run_all(catalog, model_id, settings, step):
-            add_run(folder, run)
-            runs.append(run)
-            bar.console.print(_line(run))
+def _report(runs: Sequence[Run], folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"runs": [run.model_dump(mode="json") for run in runs]}))
     else:
         Console().print(_table(runs))
-        click.echo(f"{len(runs)} {'record' if len(runs) == 1 else 'records'} added under {folder}")
+        click.echo(f"{len(runs)} {'record' if len(runs) == 1 else 'records'} under {folder}")
     if not any(run.status == "ok" for run in runs):
         raise FitcardError("no case gave a measurement; the records say why")
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+class _Board:
+    """A live table of the cases on a terminal; lines as they are done elsewhere."""
+
+    def __init__(self, cases: Sequence[tuple[Component, str]], runs: Mapping[tuple[Component, str], Run]) -> None:
+        self.rows = {case: _outcome(runs[case]) if case in runs else "" for case in cases}
+        self.live = Live(console=_stderr, refresh_per_second=2, get_renderable=self.table, transient=True)
+        self.began = time.monotonic()
+
+    def __enter__(self) -> _Board:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def begin(self, component: str, label: str, what: str) -> None:
+        """A process of a case begins."""
+        self.rows[component, label] = f"[bold]{what} ...[/bold]"  # type: ignore[index]
+
+    def done(self, run: Run) -> None:
+        """A case has its record."""
+        self.rows[run.component, run.quantization] = _outcome(run)
+        if not _stderr.is_terminal:
+            _stderr.print(f"{run.component} {run.quantization}: {_outcome(run)}")
+
+    def table(self) -> Table:
+        finished = sum(bool(row) and not row.startswith("[bold]") for row in self.rows.values())
+        minutes = (time.monotonic() - self.began) / 60
+        table = Table("component", "quantization", "", title=f"{finished} of {len(self.rows)} cases, {minutes:.0f} min")
+        for (component, label), row in self.rows.items():
+            table.add_row(component, label, row)
+        return table
 
 
 @click.command(epilog="Example: fitcard trace google/siglip-so400m-patch14-384")
@@ -164,36 +248,31 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config  # pyright: ignore[reportUnknownVariableType]
 
 
-def _line(run: Run) -> str:
+def _outcome(run: Run) -> str:
     if run.status != "ok":
-        return f"{run.component} {run.quantization}: {run.status}, {run.reason}"
-    speeds = ", ".join(f"{s.per_second:.2f}/s at batch {s.batch}" for s in run.speed)
-    return f"{run.component} {run.quantization}: {speeds}"
+        return f"{run.status}: {run.reason}"
+    return ", ".join(f"{s.per_second:.2f}/s at batch {s.batch}" for s in run.speed)
 
 
-def _table(runs: list[Run]) -> Table:
+def _table(runs: Sequence[Run]) -> Table:
     table = Table(
-        "component",
-        "quantization",
-        "became",
-        "bits/weight",
-        "file MB",
-        "weights MB",
-        "peak MB",
-        "per second",
-        "spread",
-        "cosine",
-    )
+        "component", "quantization", "became", "bits/weight", "file MB", "weights MB", "peak MB", "per second",
+        "median ms (IQR)", "spread", "cosine", "top-1",
+    )  # fmt: skip
     for run in runs:
-        if run.status != "ok" or run.fidelity is None or run.bits_per_weight is None:
-            table.add_row(run.component, run.quantization, run.status, *[""] * 7)
+        if run.status != "ok" or run.bits_per_weight is None:
+            table.add_row(run.component, run.quantization, f"{run.status}: {run.reason}", *[""] * 9)
             continue
         became = ", ".join(f"{name} x{row.tensors}" for name, row in run.census.items())
-        peaks = " / ".join(f"{m.peak_bytes / 1e6:,.0f}" for m in run.memory)
-        speeds = " / ".join(f"{s.per_second:.2f}" for s in run.speed)
-        spreads = " / ".join(f"{s.spread:.1%}" for s in run.speed)
+        near = run.fidelity
         table.add_row(
             run.component, run.quantization, became, f"{run.bits_per_weight:.2f}", f"{(run.file_bytes or 0) / 1e6:,.1f}",
-            f"{(run.weights_bytes or 0) / 1e6:,.1f}", peaks, speeds, spreads, f"{run.fidelity.cosine_mean:.6f}",
+            f"{(run.weights_bytes or 0) / 1e6:,.1f}",
+            "\n".join(f"{m.total_bytes / 1e6:,.0f}" for m in run.memory),
+            "\n".join(f"{s.per_second:.2f} (batch {s.batch})" for s in run.speed),
+            "\n".join(f"{s.median_s * 1e3:,.1f} ({s.iqr_s * 1e3:,.1f})" for s in run.speed),
+            "\n".join(f"{s.spread:.1%}" for s in run.speed),
+            "not finite" if near and near.cosine_mean is None else f"{near.cosine_mean:.6f}" if near else "",
+            "" if near is None or near.top1_agreement is None else f"{near.top1_agreement:.0%}",
         )  # fmt: skip
     return table

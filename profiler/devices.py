@@ -17,8 +17,11 @@ import torch
 
 from catalog.errors import FitcardError
 from catalog.run import Machine
+from profiler import nvml
 
-LIBRARIES = ("torch", "transformers", "safetensors", "gguf", "xllamacpp")
+LIBRARIES = (
+    "torch", "transformers", "safetensors", "gguf", "xllamacpp", "torchao", "bitsandbytes", "onnxruntime",
+)  # fmt: skip
 _FEATURES = (
     "avx2",
     "f16c",
@@ -40,9 +43,9 @@ class Device:
     """A device that can run a variant."""
 
     kind: str
-    """cpu, cuda or mps, as torch calls them."""
+    """cpu, cuda, xpu or mps, as torch calls them."""
     vendor: str
-    """CPU, NVIDIA, AMD or Apple: the key of the catalog's runtimes."""
+    """CPU, NVIDIA, AMD, Intel or Apple: the key of the catalog's runtimes."""
 
     @property
     def torch_device(self) -> str:
@@ -55,7 +58,14 @@ class Device:
             return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
         if self.kind == "mps":
             return torch.float16
+        if self.kind == "xpu":
+            return torch.bfloat16
         return torch.bfloat16 if {"avx512_bf16", "amx_bf16", "bf16"} & set(cpu_features()) else torch.float32
+
+    def compute_capability(self) -> float:
+        """CUDA's version of the device's features, such as 8.9; NVIDIA only."""
+        major, minor = torch.cuda.get_device_capability()
+        return major + minor / 10
 
     def synchronize(self) -> None:
         """Wait until all work that was given to the device is done."""
@@ -64,25 +74,28 @@ class Device:
 
     def reset_peak(self) -> None:
         """Forget the highest memory seen so far."""
-        if self.kind == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        if self.kind in ("cuda", "xpu"):
+            torch.accelerator.reset_peak_memory_stats()
         elif self.kind == "cpu" and Path("/proc/self/clear_refs").exists():
             Path("/proc/self/clear_refs").write_text("5")
 
     def release(self) -> None:
         """Give back what was freed but is still held, so that leftovers of loading do not count as weights."""
         gc.collect()
-        if self.kind == "cuda":
-            torch.cuda.empty_cache()
+        if self.kind in ("cuda", "xpu"):
+            torch.accelerator.empty_cache()
         elif platform.libc_ver()[0] == "glibc":
             ctypes.CDLL(None).malloc_trim(0)
 
     def memory(self) -> dict[str, int]:
         """Bytes in use now, the highest since the last reset, and what the allocator took from the device."""
-        if self.kind == "cuda":
+        if self.kind in ("cuda", "xpu"):
+            of = torch.accelerator
             return {
-                "now": torch.cuda.memory_allocated(), "peak": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved(),
-            }  # fmt: skip
+                "now": of.memory_allocated(),
+                "peak": of.max_memory_allocated(),
+                "reserved": of.max_memory_reserved(),
+            }
         if self.kind == "mps":
             return {"now": torch.mps.current_allocated_memory(), "peak": torch.mps.driver_allocated_memory()}
         status = Path("/proc/self/status")
@@ -94,22 +107,28 @@ class Device:
 
     def context_bytes(self) -> int:
         """What the runtime takes before any model is there: the process on a CPU, the device's context on CUDA."""
-        if self.kind == "cuda":
-            torch.zeros(1, device="cuda")
-            free, total = torch.cuda.mem_get_info()
-            return total - free - torch.cuda.memory_reserved()
+        if self.kind in ("cuda", "xpu"):
+            torch.zeros(1, device=self.kind)
+            if self.vendor == "NVIDIA" and (own := nvml.process_bytes(os.getpid())) is not None:
+                return own - torch.cuda.memory_reserved()
+            # Without the driver's own count, all that is taken from the card: right when nothing else runs on it.
+            free, total = torch.cuda.mem_get_info() if self.kind == "cuda" else torch.xpu.mem_get_info()
+            return total - free - torch.accelerator.memory_reserved()
         return self.memory()["now"]
 
 
 def find_device(kind: str | None) -> Device:
     """The device of that kind, or the best that is there. Raises FitcardError when there is none of that kind."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cuda": torch.cuda.is_available(), "xpu": torch.xpu.is_available(), "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }  # fmt: skip
     if kind is None:
-        kind = next(name for name in ("cuda", "mps", "cpu") if there[name])
+        kind = next(name for name, found in there.items() if found)
     if not there.get(kind, False):
         usable = ", ".join(name for name, found in there.items() if found)
         raise FitcardError(f"no {kind} device here that torch {torch.__version__} can use (there is: {usable})")
-    vendor = {"cpu": "CPU", "mps": "Apple"}.get(kind) or ("AMD" if torch.version.hip else "NVIDIA")
+    vendor = {"cpu": "CPU", "mps": "Apple", "xpu": "Intel"}.get(kind) or ("AMD" if torch.version.hip else "NVIDIA")
     return Device(kind, vendor)
 
 
@@ -117,6 +136,8 @@ def device_name(device: Device) -> str:
     """The name by which the maker sells it."""
     if device.kind == "cuda":
         return torch.cuda.get_device_name()
+    if device.kind == "xpu":
+        return torch.xpu.get_device_name()
     if device.kind == "mps":
         return _apple_chip()
     return f"{cpu_name()}, {cpu_cores()} cores"
@@ -124,7 +145,9 @@ def device_name(device: Device) -> str:
 
 def device_memory_bytes(device: Device) -> int | None:
     """The device's own memory; None where it is the machine's."""
-    return torch.cuda.get_device_properties(0).total_memory if device.kind == "cuda" else None
+    if device.kind == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    return torch.xpu.get_device_properties(0).total_memory if device.kind == "xpu" else None
 
 
 def slug(name: str) -> str:
@@ -140,7 +163,9 @@ def machine(device: Device, device_id: str) -> Machine:
             libraries[library] = version(library)
         except PackageNotFoundError:
             continue
+    driver, power_limit = nvml.driver_and_power_limit() if device.vendor == "NVIDIA" else (None, None)
     return Machine(
+        driver=driver, power_limit_w=power_limit,
         device=device_id, device_name=device_name(device), device_vendor=device.vendor, cpu=cpu_name(), cpu_cores=cpu_cores(), cpu_features=cpu_features(),
         memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}", libraries=libraries,
         device_memory_bytes=device_memory_bytes(device),

@@ -23,4 +23,16 @@ def put(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
 def weight_bytes(model: nn.Module) -> int:
     """Bytes of all parameters and packed weights that the model holds, counted tensor by tensor."""
     packed = [b for name, b in model.named_buffers() if name.endswith("packed")]
-    return sum(t.numel() * t.element_size() for t in [*model.parameters(), *packed])
+    return sum(held_bytes(tensor) for tensor in [*model.parameters(), *packed])
+
+
+def held_bytes(tensor: torch.Tensor) -> int:
+    """Bytes of a tensor; of a quantized one, the bytes of all the tensors that it is made of."""
+    if hasattr(tensor, "__tensor_flatten__"):  # torch's protocol for tensor subclasses, which torchao follows
+        return sum(held_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    size = tensor.numel() * tensor.element_size()
+    if (state := getattr(tensor, "quant_state", None)) is not None:  # bitsandbytes, 4 bit
+        size += held_bytes(state.absmax) + held_bytes(state.code)
+    if (scales := getattr(tensor, "SCB", None)) is not None:  # bitsandbytes, 8 bit; CB is the tensor itself
+        size += held_bytes(scales)
+    return size

@@ -6,16 +6,19 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from catalog import Catalog
@@ -25,13 +28,20 @@ from catalog.run import Fidelity, Memory, Mode, Run, Speed, Weights, Workload, s
 from catalog.trace import Component
 from profiler.case import BACKENDS, FIDELITY_INPUTS, backend
 from profiler.devices import Device, device_memory_bytes, device_name, machine, slug
+from profiler.variant import Variant
+from profiler.weights import SEED
 
 REPEATS = 3
 SECONDS_PER_BATCH = 20.0
 TIMEOUT_S = 3600.0
 REFERENCE = "FP32"
+RANDOM = Weights(kind="random", seed=SEED)
+METRICS_VERSION = 2
+_WORKSPACE = "fitcard-profile-"
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, str, str], None]
+"""Told the component, the quantization, and what begins now, before each process."""
+Embeddings = list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,26 @@ class Settings:
     batches: tuple[int, ...]
     mode: Mode = "eager"
     checkpoint: Path | None = None
-    """A local checkpoint; None for random weights."""
-    seed: int = 0
+    """A checkpoint on disk; None for random weights."""
+    weights: Weights = RANDOM
+    """Where its numbers come from, as the record says it."""
     repeats: int = REPEATS
     seconds: float = SECONDS_PER_BATCH
+    """The most time for one batch in one process."""
+    timeout_s: float = TIMEOUT_S
+    """The most time for one process."""
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the FP32 reference makes of the fixed inputs."""
+
+    together: Embeddings
+    alone: Embeddings
+    """The first few again, run one by one."""
+    candidates: Embeddings | None
+    """The other tower's embeddings; None where there is one tower."""
 
 
 def device_id(catalog: Catalog, device: Device) -> str:
@@ -73,39 +99,88 @@ def _bare(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", words)
 
 
-def steps(settings: Settings) -> int:
-    """How many processes a whole profile runs, for a progress bar."""
-    per_case = 3 + settings.repeats
-    return len(settings.components) * (2 + per_case * len(settings.quantizations))
+def cases(settings: Settings) -> list[tuple[Component, str]]:
+    """Every case that a profile runs, in order."""
+    return [(component, label) for component in settings.components for label in settings.quantizations]
 
 
-def profile(catalog: Catalog, model_id: str, settings: Settings, progress: Progress = lambda _: None) -> Iterator[Run]:
-    """Run every case and give its record as soon as it is there.
+def estimate_s(catalog: Catalog, model_id: str, settings: Settings, todo: Sequence[tuple[Component, str]]) -> float:
+    """Roughly how long the cases will take, from one matrix product timed here. Right within a factor of two or so."""
+    a = torch.randn(1024, 1024, device=settings.device.torch_device)
+    began, products = time.perf_counter(), 0
+    while time.perf_counter() - began < 0.3:
+        torch.mm(a, a)
+        settings.device.synchronize()
+        products += 1
+    multiply_adds_per_s = products * 1024**3 / (time.perf_counter() - began)
+    start_s, samples, total = 8.0, 5, 0.0
+    for component, label in todo:
+        if label not in catalog.quantizations or BACKENDS.get(catalog.quantizations[label].runtime) is None:
+            continue
+        phase = catalog.traces[model_id].phase(component)
+        item_s = phase.multiply_adds() / multiply_adds_per_s
+        ladder = sum(settings.batches) * item_s
+        total += (2 + settings.repeats) * start_s + 2 * ladder + settings.repeats * samples * ladder
+        total += FIDELITY_INPUTS[component] * item_s
+    return total
+
+
+def profile(
+    catalog: Catalog,
+    model_id: str,
+    settings: Settings,
+    todo: Sequence[tuple[Component, str]],
+    progress: Progress = lambda *_: None,
+) -> Iterator[Run]:
+    """Run the cases and give each record as soon as it is there.
 
     Raises FitcardError when a checkpoint is not this model's; anything that goes wrong with one case is a record.
     """
-    with tempfile.TemporaryDirectory(prefix="fitcard-") as folder:
-        for component in settings.components:
-            reference = _Case(catalog, model_id, component, REFERENCE, settings, Path(folder))
-            try:
-                reference.artifact(progress)
-                truth = reference.process("embed", progress)
-            except _Failed as failure:  # no reference, no fidelity; the variants may well run
-                progress(f"{component} {REFERENCE}: {failure.status}")
-                truth = None
-            for label in settings.quantizations:
-                case = (
-                    reference
-                    if label == REFERENCE
-                    else _Case(catalog, model_id, component, label, settings, Path(folder))
-                )
-                yield case.run(truth, progress)
-                if case is not reference:
-                    case.path.unlink(missing_ok=True)
-            reference.path.unlink(missing_ok=True)
+    with workspace() as folder:
+        truths: dict[Component, Truth | None] = {}
+        for component, label in todo:
+            case = Case(catalog, model_id, component, label, settings, folder)
+            if (reason := case.unsupported()) is not None:
+                yield case.record("unsupported", reason)
+                continue
+            if component not in truths and settings.memory_limit_bytes is None:
+                truths[component] = truth(catalog, model_id, component, settings, folder, progress)
+            yield case.run(truths.get(component), progress)
 
 
-class _Failed(Exception):
+@contextmanager
+def workspace() -> Generator[Path]:
+    """A folder for the variants' files, gone at the end; those that a killed profile left behind go first."""
+    root = Path(tempfile.gettempdir())
+    for left in root.glob(f"{_WORKSPACE}*"):
+        owner = left.name.removeprefix(_WORKSPACE).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_WORKSPACE}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def truth(
+    catalog: Catalog, model_id: str, component: Component, settings: Settings, folder: Path, progress: Progress
+) -> Truth | None:
+    """The reference of a component, or None where FP32 does not run here: then there is no fidelity."""
+    there = catalog.traces[model_id].components()
+    other: Component | None = ("vision" if component == "text" else "text") if len(there) > 1 else None
+    found: list[dict[str, Any]] = []
+    for part in (component, other):
+        if part is None:
+            continue
+        case = Case(catalog, model_id, part, REFERENCE, settings, folder)
+        try:
+            case.artifact(progress)
+            found.append(case.process("embed", progress))
+        except CaseFailed as failure:
+            progress(part, REFERENCE, f"no reference: {failure.status}, {failure}")
+            return None
+    return Truth(found[0]["together"], found[0]["alone"], found[1]["together"] if other else None)
+
+
+class CaseFailed(Exception):
     """A process that did not give a result."""
 
     def __init__(self, status: str, reason: str) -> None:
@@ -113,7 +188,7 @@ class _Failed(Exception):
         self.status, self.reason = status, reason
 
 
-class _Case:
+class Case:
     """One variant of one component on one device, and the processes that measure it."""
 
     def __init__(
@@ -123,127 +198,175 @@ class _Case:
         self.quantization: Quantization = catalog.quantizations[label]
         self.phase = catalog.traces[model_id].phase(component)
         self.tensors = catalog.traces[model_id].tensors_of(component)
+        chunks = catalog.runtimes.dequantize_chunk_elements
+        chunk = chunks.get(settings.device.vendor, chunks["CPU"])
+        config = catalog.models[model_id].config
+        self.variant = Variant(
+            model_id, label, config, component, self.quantization, self.tensors, settings.device, chunk
+        )
         self.config_sha256 = catalog.models[model_id].config_sha256
         self.path = folder / f"{component}-{slug(label)}.{self.quantization.format}"
         self.machine = machine(settings.device, device_id(catalog, settings.device))
-        chunks = catalog.runtimes.dequantize_chunk_elements
         self.task: dict[str, Any] = {
             "model": model_id, "label": label, "component": component, "mode": settings.mode,
-            "config": catalog.models[model_id].config,
+            "config": config,
             "quantization": self.quantization.model_dump(mode="json"),
             "tensors": [tensor.model_dump(mode="json") for tensor in self.tensors],
             "device": settings.device.kind, "vendor": settings.device.vendor,
-            "chunk_elements": chunks.get(settings.device.vendor, chunks["CPU"]),
-            "artifact": str(self.path), "seed": settings.seed,
+            "chunk_elements": chunk,
+            "artifact": str(self.path), "seed": settings.weights.seed,
             "checkpoint": str(settings.checkpoint) if settings.checkpoint else None,
-            "batches": settings.batches, "seconds": settings.seconds,
+            "batches": settings.batches, "seconds": settings.seconds, "embed": False, "memory_limit_bytes": None,
         }  # fmt: skip
-        self.written: dict[str, Any] | None = None
-
-    def artifact(self, progress: Progress) -> dict[str, Any]:
-        """Write the variant's file, once."""
-        if self.written is None:
-            self.written = self.process("artifact", progress)
-        return self.written
-
-    def run(self, truth: dict[str, Any] | None, progress: Progress) -> Run:
-        """Measure the case."""
-        reason = self.unsupported()
-        if reason:
-            return self.record("unsupported", reason)
-        try:
-            made = self.artifact(progress)
-            memory = self.process("memory", progress)
-            speeds = [self.process("speed", progress, number=n + 1) for n in range(self.settings.repeats)]
-            embedded = self.process("embed", progress)
-        except _Failed as failure:
-            return self.record(failure.status, failure.reason)
-        counted = census([tuple(row) for row in made["census"]])
-        if counted != predicted_census(self.quantization, self.tensors):
-            return self.record(
-                "crashed", f"the file does not hold what the rule of {self.label} says: {', '.join(counted)}"
-            )
-        return self.record(
-            "ok", None,
-            activation_type=str(backend(self.quantization).activation_type(self.quantization, self.settings.device)).removeprefix("torch."),
-            threads=speeds[0]["threads"] if self.settings.device.kind == "cpu" else None,
-            census=counted, bits_per_weight=bits_per_weight(counted), file_bytes=made["file_bytes"],
-            weights_bytes=memory["weights_bytes"], memory=tuple(Memory(**row) for row in memory["memory"]),
-            load_s=min(s["load_s"] for s in speeds), first_run_s=min(s["first_run_s"] for s in speeds),
-            speed=tuple(self.speed(speeds, batch) for batch in self.settings.batches), fidelity=fidelity(embedded, truth) if truth else None,
-        )  # fmt: skip
-
-    def speed(self, processes: Sequence[dict[str, Any]], batch: int) -> Speed:
-        rows = [row for process in processes for row in process["speed"] if row["batch"] == batch]
-        samples = tuple(tuple(round(sample, 7) for sample in row["samples_s"]) for row in rows)
-        return Speed(batch=batch, samples_s=samples, settled=tuple(row["settled"] for row in rows))
 
     def unsupported(self) -> str | None:
         """Why this device cannot serve the variant, or None."""
-        if self.quantization.runtime not in BACKENDS or not self.quantization.defined:
-            return f"fitcard has no backend for {self.quantization.runtime}"
-        reason: str | None = backend(self.quantization).unsupported(self.quantization, self.settings.device)
+        device, requires = self.settings.device, self.quantization.requires
+        if not self.quantization.defined:
+            return f"fitcard does not know the tensor types of {self.label}"
+        if requires.vendors and device.vendor not in requires.vendors:
+            return f"{self.label} needs {' or '.join(requires.vendors)}: {requires.why}"
+        least = requires.nvidia_compute_capability
+        if least is not None and device.vendor == "NVIDIA" and device.compute_capability() < least:
+            return f"{self.label} needs compute capability {least}: {requires.why}"
+        try:
+            reason: str | None = backend(self.quantization).unsupported(self.variant, self.settings.mode)
+        except ImportError as error:
+            return f"the package {error.name or self.quantization.runtime} is not installed here: {error}"
         return reason
+
+    def artifact(self, progress: Progress) -> dict[str, Any]:
+        """Write the variant's file, or find it written: the result of the process that did it lies beside it."""
+        result = self.path.with_suffix(".artifact.result")
+        if result.exists() and self.path.exists():
+            written: dict[str, Any] = json.loads(result.read_text())
+            return written
+        return self.process("artifact", progress)
+
+    def run(self, truth: Truth | None, progress: Progress) -> Run:
+        """Measure the case."""
+        limit = {"memory_limit_bytes": self.settings.memory_limit_bytes}
+        try:
+            made = self.artifact(progress)
+            counted = census([tuple(row) for row in made["census"]])
+            if counted != predicted_census(self.quantization, self.tensors):
+                raise CaseFailed(
+                    "crashed", f"the file does not hold what the rule of {self.label} says: {', '.join(counted)}"
+                )
+            memory = self.process("memory", progress, **limit)
+            fitting = [row["batch"] for row in memory["memory"]]
+            speeds = [
+                self.process("speed", progress, n + 1, batches=fitting, embed=truth is not None and n == 0, **limit)
+                for n in range(self.settings.repeats)
+            ]
+        except CaseFailed as failure:
+            return self.record(failure.status, failure.reason)
+        finally:
+            if self.label != REFERENCE:
+                for part in self.path.parent.glob(f"{self.path.name}*"):
+                    part.unlink()
+        module = backend(self.quantization)
+        return self.record(
+            "ok", None,
+            activation_type=str(module.activation_type(self.quantization, self.settings.device)).removeprefix("torch."),
+            threads=speeds[0]["threads"] if self.settings.device.kind == "cpu" else None,
+            census=counted, bits_per_weight=bits_per_weight(counted), file_bytes=made["file_bytes"],
+            weights_bytes=memory["weights_bytes"], memory=tuple(Memory(**row) for row in memory["memory"]),
+            out_of_memory_batch=memory["out_of_memory_batch"],
+            load_s=min(s["load_s"] for s in speeds), first_run_s=min(s["first_run_s"] for s in speeds),
+            speed=tuple(_speed(speeds, batch) for batch in fitting),
+            fidelity=fidelity(speeds[0]["embeddings"], truth) if truth else None,
+        )  # fmt: skip
 
     def record(self, status: str, reason: str | None, **measured: Any) -> Run:
         """The record of this case."""
         commit, dirty = _commit()
         workload = Workload(image_size=self.phase.image_size, text_tokens=self.phase.text_tokens)
-        local = self.settings.checkpoint is not None
         fields: dict[str, Any] = {
             "measured_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "model": self.model_id, "config_sha256": self.config_sha256,
+            "metrics_version": METRICS_VERSION,
             "component": self.component, "quantization": self.label, "mode": self.settings.mode, "status": status, "reason": reason,
-            "weights": Weights(kind="local") if local else Weights(kind="random", seed=self.settings.seed),
-            "workload": workload, "machine": self.machine, "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
+            "weights": self.settings.weights, "workload": workload, "machine": self.machine,
+            "memory_limit_bytes": self.settings.memory_limit_bytes, "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
         }  # fmt: skip
         return sealed(fields)
 
-    def process(self, task: str, progress: Progress, number: int | None = None) -> dict[str, Any]:
-        """Do one task in a fresh process and give its result. Raises _Failed when there is none."""
-        progress(f"{self.component} {self.label}: {task}" + (f" {number}/{self.settings.repeats}" if number else ""))
+    def process(self, task: str, progress: Progress, number: int | None = None, **more: Any) -> dict[str, Any]:
+        """Do one task in a fresh process and give its result. Raises CaseFailed when there is none."""
+        progress(self.component, self.label, task + (f" {number}/{self.settings.repeats}" if number else ""))
         file = self.path.with_suffix(f".{task}.json")
         result = file.with_suffix(".result")
         result.unlink(missing_ok=True)
-        file.write_text(json.dumps({**self.task, "task": task}))
+        file.write_text(json.dumps({**self.task, "task": task, **more}))
         root = Path(__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-        began = time.monotonic()
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "profiler.case", str(file)], env=environment, stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+                capture_output=True, text=True, timeout=self.settings.timeout_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise _Failed("timed_out", f"{task} took longer than {time.monotonic() - began:.0f} s") from None
+            raise CaseFailed(
+                "timed_out", f"{task} took longer than {self.settings.timeout_s:g} s and was ended"
+            ) from None
         if not result.exists():
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             if last[0].startswith("catalog.errors.FitcardError: "):
                 raise FitcardError(last[0].removeprefix("catalog.errors.FitcardError: "))
             how = f"killed by signal {-done.returncode}" if done.returncode < 0 else last[0][:300]
-            raise _Failed("out_of_memory" if done.returncode == -9 else "crashed", f"{task}: {how}")
+            raise CaseFailed("out_of_memory" if done.returncode == -9 else "crashed", f"{task}: {how}")
         answer: dict[str, Any] = json.loads(result.read_text())
         if answer["status"] != "ok":
-            raise _Failed(answer["status"], f"{task}: {answer['reason'][:300]}")
+            raise CaseFailed(answer["status"], f"{task}: {answer['reason'][:300]}")
         return answer
 
 
-def fidelity(embedded: dict[str, Any], truth: dict[str, Any]) -> Fidelity | None:
-    """Cosine between the variant's embeddings and the reference's; the floor is the reference against itself one by one.
+def _speed(processes: Sequence[dict[str, Any]], batch: int) -> Speed:
+    rows = [row for process in processes for row in process["speed"] if row["batch"] == batch]
+    samples = tuple(tuple(round(sample, 7) for sample in row["samples_s"]) for row in rows)
+    powers = [row["power"] for row in rows if row.get("power")]
+    return Speed(
+        batch=batch, samples_s=samples, settled=tuple(row["settled"] for row in rows),
+        power=_pooled(powers) if powers else None,
+    )  # fmt: skip
 
-    None when no embedding is finite: then there is nothing to compare.
+
+def _pooled(powers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the processes of one case read, as one: means of energy, power and clock, the highest temperature, every reason."""
+    mean = {key: sum(power[key] for power in powers) / len(powers) for key in ("joules_per_item", "watts", "clock_mhz")}
+    reasons = tuple(sorted({reason for power in powers for reason in power["throttled"]}))
+    return {**mean, "temperature_c": max(power["temperature_c"] for power in powers), "throttled": reasons}
+
+
+def fidelity(found: Embeddings, truth: Truth) -> Fidelity | None:
+    """How near the variant's embeddings are to the reference's, and how often they choose the same candidate.
+
+    None when the reference itself is not finite: then there is nothing to compare with.
     """
-
-    def cosines(a: list[list[float]], b: list[list[float]]) -> list[float]:
-        pair = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
-        return [c for c in torch.nn.functional.cosine_similarity(*pair).tolist() if math.isfinite(c)]
-
-    found, floor = cosines(embedded["together"], truth["together"]), cosines(truth["alone"], truth["together"])
-    if not found or not floor:
+    ours, theirs, alone = (torch.tensor(rows, dtype=torch.float64) for rows in (found, truth.together, truth.alone))
+    cosine = torch.nn.functional.cosine_similarity
+    floor = [c for c in cosine(alone, theirs[: len(alone)]).tolist() if math.isfinite(c)]
+    if not floor or not torch.isfinite(theirs).all():
         return None
-    mean, least, zero = (round(x, 9) for x in (sum(found) / len(found), min(found), sum(floor) / len(floor)))
+    candidates = theirs if truth.candidates is None else torch.tensor(truth.candidates, dtype=torch.float64)
+    chosen, wanted = (_nearest(rows, candidates, truth.candidates is None) for rows in (ours, theirs))
+    finite = [c for c in cosine(ours, theirs).tolist() if math.isfinite(c)]
+    same = sum(math.isfinite(score) and a == b for (a, score), (b, _) in zip(chosen, wanted, strict=True))
     return Fidelity(
-        inputs=FIDELITY_INPUTS, nonfinite=FIDELITY_INPUTS - len(found), cosine_mean=mean, cosine_min=least, floor=zero
-    )
+        inputs=len(found), nonfinite=len(found) - len(finite),
+        cosine_mean=round(sum(finite) / len(finite), 9) if finite else None,
+        cosine_min=round(min(finite), 9) if finite else None, floor=round(sum(floor) / len(floor), 9),
+        top1_agreement=same / len(found), top1_candidates=len(candidates) - (truth.candidates is None),
+    )  # fmt: skip
+
+
+def _nearest(rows: torch.Tensor, candidates: torch.Tensor, itself: bool) -> list[tuple[int, float]]:
+    """For each row the candidate of the highest cosine, and that cosine; with `itself`, never the row's own place."""
+    scores = torch.nn.functional.normalize(rows) @ torch.nn.functional.normalize(candidates).T
+    if itself:
+        scores.fill_diagonal_(-2.0)
+    best = scores.max(dim=1)
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
 def _commit() -> tuple[str | None, bool | None]:

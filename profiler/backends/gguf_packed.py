@@ -6,7 +6,6 @@ kind whole: it keeps the image tower of a vision-language model and drops the po
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -15,23 +14,25 @@ import torch
 from torch import nn
 
 from catalog.file_format import GGUF_ALIGNMENT, gguf_metadata
-from catalog.quantization import Quantization, StoredTensor
+from catalog.quantization import Quantization
+from catalog.run import Mode
 from catalog.tensor_types import TENSOR_TYPES
 from profiler import ggml
 from profiler.devices import Device
 from profiler.modules import owner, put
 from profiler.packed import PackedEmbedding, PackedLinear
+from profiler.variant import Runnable, Variant, of_module
 from profiler.weights import Values
 
 
-def unsupported(quantization: Quantization, device: Device) -> str | None:
+def unsupported(variant: Variant, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     return None
 
 
-def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor], values: Values) -> None:
+def write(path: Path, variant: Variant, values: Values) -> None:
     """Write the variant's file, one tensor at a time."""
-    metadata = gguf_metadata(model_id, label)
+    metadata = gguf_metadata(variant.model_id, variant.label)
     writer = gguf.GGUFWriter(path, str(metadata["general.architecture"]))
     for key, value in metadata.items():
         if key == "general.architecture":
@@ -40,7 +41,7 @@ def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor],
             writer.add_string(key, value)
         else:
             writer.add_uint32(key, value)
-    for tensor in stored:
+    for tensor in variant.stored:
         raw = gguf.GGMLQuantizationType[tensor.type]
         packed = TENSOR_TYPES[tensor.type].packed
         # The writer takes the shape of packed tensors in bytes, and works the elements out itself.
@@ -54,7 +55,7 @@ def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor],
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for tensor in stored:
+    for tensor in variant.stored:
         numbers = values(tensor).numpy()
         if TENSOR_TYPES[tensor.type].packed:
             encoded = ggml.quantize(tensor.type, numbers.reshape(-1, tensor.shape[-1]))
@@ -74,10 +75,11 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return device.fast_type
 
 
-def load(path: Path, model: nn.Module, quantization: Quantization, device: Device, chunk_elements: int) -> None:
-    """Put the file's tensors into the model on the device, replacing the layers whose weights stay packed."""
+def load(path: Path, variant: Variant) -> Runnable:
+    """Put the file's tensors on the device, replacing the layers whose weights stay packed."""
     assert gguf.GGUF_DEFAULT_ALIGNMENT == GGUF_ALIGNMENT
-    dtype = activation_type(quantization, device)
+    model, device = variant.skeleton(), variant.device
+    dtype = activation_type(variant.quantization, device)
     reader = gguf.GGUFReader(path)
     tensors = [
         (t.name, t.tensor_type.name, int(t.data_offset), int(t.n_bytes), tuple(int(n) for n in t.shape[::-1]))
@@ -93,7 +95,8 @@ def load(path: Path, model: nn.Module, quantization: Quantization, device: Devic
         packed = torch.from_numpy(raw.reshape(shape[0], -1)).to(device.torch_device)
         parent, attribute, module = owner(model, name)
         if isinstance(module, nn.Embedding):
-            setattr(parent, attribute, PackedEmbedding(type_name, packed, dtype, chunk_elements))
+            setattr(parent, attribute, PackedEmbedding(type_name, packed, dtype, variant.chunk_elements))
         else:
             assert isinstance(module, nn.Linear)
-            setattr(parent, attribute, PackedLinear(type_name, packed, module.bias, chunk_elements))
+            setattr(parent, attribute, PackedLinear(type_name, packed, module.bias, variant.chunk_elements))
+    return of_module(variant, model)

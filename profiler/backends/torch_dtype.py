@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from catalog.file_format import SAFETENSORS_METADATA
-from catalog.quantization import Quantization, StoredTensor
+from catalog.quantization import Quantization
+from catalog.run import Mode
 from profiler.devices import Device
 from profiler.modules import put
+from profiler.variant import Runnable, Variant, of_module
 from profiler.weights import Values
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def unsupported(quantization: Quantization, device: Device) -> str | None:
+def unsupported(variant: Variant, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     return None
-
-
-def write(path: Path, model_id: str, label: str, stored: Sequence[StoredTensor], values: Values) -> None:
-    """Write the variant's file."""
-    save_file({t.name: values(t).to(DTYPES[t.type]).contiguous() for t in stored}, path, metadata=SAFETENSORS_METADATA)
-
-
-def read_census(path: Path) -> list[tuple[str, int, int]]:
-    """Type, elements and bytes of every tensor in the file, as the file says."""
-    names = {"F32": 4, "F16": 2, "BF16": 2}
-    rows: list[tuple[str, int, int]] = []
-    with safe_open(path, framework="pt") as opened:
-        for name in opened.keys():  # noqa: SIM118 - not a dict: it has keys(), and no iteration
-            part = opened.get_slice(name)
-            elements = 1
-            for size in part.get_shape():
-                elements *= size
-            rows.append((part.get_dtype(), elements, elements * names[part.get_dtype()]))
-    return rows
 
 
 def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
@@ -49,9 +32,32 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return DTYPES[quantization.weight_type]
 
 
-def load(path: Path, model: nn.Module, quantization: Quantization, device: Device, chunk_elements: int) -> None:
-    """Put the file's tensors into the model on the device."""
+def write(path: Path, variant: Variant, values: Values) -> None:
+    """Write the variant's file."""
+    tensors = {t.name: values(t).to(DTYPES[t.type]).contiguous() for t in variant.stored}
+    save_file(tensors, path, metadata=SAFETENSORS_METADATA)
+
+
+def read_census(path: Path) -> list[tuple[str, int, int]]:
+    """Type, elements and bytes of every tensor in the file, as the file says."""
+    rows: list[tuple[str, int, int]] = []
+    with safe_open(path, framework="pt") as opened:
+        for name in opened.keys():  # noqa: SIM118 - not a dict: it has keys(), and no iteration
+            rows.append(plain_row(opened.get_slice(name)))
+    return rows
+
+
+def plain_row(part: Any) -> tuple[str, int, int]:
+    """Type, elements and bytes of a tensor of a safetensors file that is no part of a packed one."""
+    elements = math.prod(part.get_shape())
+    return part.get_dtype(), elements, elements * DTYPES[part.get_dtype()].itemsize
+
+
+def load(path: Path, variant: Variant) -> Runnable:
+    """Put the file's tensors on the device."""
+    model = variant.skeleton()
     with safe_open(path, framework="pt") as opened:
         for name in opened.keys():  # noqa: SIM118 - not a dict: it has keys(), and no iteration
             # A copy: what safetensors gives is a view of the mapped file, which would stay in memory as a whole.
-            put(model, name, opened.get_tensor(name).to(device.torch_device, copy=True))
+            put(model, name, opened.get_tensor(name).to(variant.device.torch_device, copy=True))
+    return of_module(variant, model)

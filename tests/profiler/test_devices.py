@@ -7,7 +7,7 @@ import pytest
 from catalog import Catalog
 from profiler import run
 from profiler.devices import Device, cpu_cores, cpu_name, find_device, machine
-from profiler.run import fidelity
+from profiler.run import Truth, fidelity
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,21 @@ def test_this_machine() -> None:
 
 def test_embeddings_that_are_not_finite_are_left_out_and_counted() -> None:
     nan = float("nan")
-    truth = {"together": [[1.0, 0.0]] * 4, "alone": [[1.0, 0.0]] * 4}
-    found = fidelity({"together": [[1.0, 0.0], [nan, 1.0], [1.0, 0.0], [0.0, 1.0]]}, truth)
+    truth = Truth([[1.0, 0.0]] * 4, [[1.0, 0.0]] * 4, [[1.0, 0.0], [0.0, 1.0]])
+    found = fidelity([[1.0, 0.0], [nan, 1.0], [1.0, 0.0], [0.0, 1.0]], truth)
     assert found is not None
     assert (found.inputs, found.nonfinite, found.cosine_min, found.floor) == (4, 1, 0.0, 1.0)
     assert found.cosine_mean == pytest.approx(2 / 3)
-    assert fidelity({"together": [[nan, nan]] * 4}, truth) is None
+    assert (found.top1_agreement, found.top1_candidates) == (0.5, 2)
+    nothing = fidelity([[nan, nan]] * 4, truth)
+    assert nothing is not None
+    assert (nothing.nonfinite, nothing.cosine_mean, nothing.top1_agreement) == (4, None, 0.0)
+    assert fidelity([[1.0, 0.0]] * 4, Truth([[nan, 0.0]] * 4, [[nan, 0.0]] * 4, None)) is None
+
+
+def test_one_tower_is_compared_with_its_other_inputs() -> None:
+    """The nearest of the others, never itself: the third turned round chooses another neighbour."""
+    truth = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]
+    found = fidelity([[1.0, 0.0], [0.9, 0.1], [1.0, 0.0], [0.1, 0.9]], Truth(truth, truth, None))
+    assert found is not None
+    assert (found.top1_agreement, found.top1_candidates) == (0.75, 3)

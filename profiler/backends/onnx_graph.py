@@ -1,0 +1,147 @@
+"""ONNX Runtime: the component exported as a graph, quantized as transformers.js does, run by an inference session."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnxruntime.quantization import QuantizationMode, QuantType
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+from onnxruntime.quantization.registry import IntegerOpsRegistry
+from torch import nn
+
+from catalog.quantization import Quantization
+from catalog.run import Mode
+from catalog.tensor_types import TENSOR_TYPES
+from profiler.devices import Device
+from profiler.skeleton import Path as Way
+from profiler.skeleton import inputs
+from profiler.variant import Inputs, Runnable, Variant, with_values
+from profiler.weights import Values
+
+OPSET = 18
+ORDER = ("input_ids", "pixel_values")
+_Q4_BLOCK = TENSOR_TYPES["INT4B32"].block_elements
+
+
+def unsupported(variant: Variant, mode: Mode) -> str | None:
+    """Why the device cannot serve it, or None."""
+    if variant.device.kind != "cpu":
+        return "the package onnxruntime runs on processors; fitcard does not run its other builds"
+    return "torch.compile does not compile an ONNX graph" if mode == "compiled" else None
+
+
+def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
+    """The type of activations while it runs."""
+    return torch.float32
+
+
+def write(path: Path, variant: Variant, values: Values) -> None:
+    """Export the component in float32 and quantize the graph, by ONNX Runtime's own quantizers."""
+    model = with_values(variant, values)
+    way = variant.way(model)
+    _export(path, model, way)
+    if variant.quantization.weight_type == "F32":
+        return
+    del model
+    logging.getLogger().setLevel(logging.ERROR)  # both quantizers report each node that they look at
+    graph = onnx.load(path)
+    quantized = _int4(graph) if variant.quantization.weight_type == "INT4B32" else _int8(graph)
+    path.with_name(path.name + "_data").unlink(missing_ok=True)
+    _save(quantized, path)
+
+
+def _export(path: Path, model: nn.Module, way: Way) -> None:
+    """Export with the exporter that keeps each weight one constant, transposed where an operator wants it so."""
+    given = inputs(model, way, 2, torch.float32, "cpu")
+    names = [name for name in ORDER if name in given]
+    axes = {name: {0: "batch"} for name in (*names, "embeddings")}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # tracing warns of every shape that it takes for fixed, and those are
+        torch.onnx.export(
+            _Positional(model, way, names).eval(), tuple(given[name] for name in names), path, dynamo=False,
+            input_names=names, output_names=["embeddings"], dynamic_axes=axes, opset_version=OPSET,
+        )  # fmt: skip
+
+
+class _Positional(nn.Module):
+    """The exporter passes inputs by position and wants a module."""
+
+    def __init__(self, model: nn.Module, way: Way, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.way, self.names = model, way, names
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return self.way.call(self.model, dict(zip(self.names, given, strict=True)))
+
+
+def _int8(graph: Any) -> Any:
+    """Dynamic INT8, one scale a tensor: unsigned weights as soon as there is a convolution, signed ones without."""
+    convolution = any(node.op_type == "Conv" for node in graph.graph.node)
+    quantizer = ONNXQuantizer(
+        graph, False, False, mode=QuantizationMode.IntegerOps, static=False,
+        weight_qType=QuantType.QUInt8 if convolution else QuantType.QInt8, activation_qType=QuantType.QUInt8,
+        tensors_range=None, nodes_to_quantize=[], nodes_to_exclude=[], op_types_to_quantize=set(IntegerOpsRegistry),
+        extra_options={"EnableSubgraph": True, "MatMulConstBOnly": True},
+    )  # fmt: skip
+    quantizer.quantize_model()
+    return quantizer.model.model
+
+
+def _int4(graph: Any) -> Any:
+    quantizer = MatMulNBitsQuantizer(graph, block_size=_Q4_BLOCK, is_symmetric=True)
+    quantizer.process()
+    return quantizer.model.model
+
+
+def _save(graph: Any, path: Path) -> None:
+    """One file, or a second one for the tensors where they are more than a protocol buffer can hold."""
+    large = graph.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
+    onnx.save_model(graph, path, save_as_external_data=large, location=path.name + "_data" if large else None)
+
+
+def read_census(path: Path) -> list[tuple[str, int, int]]:
+    """Type, elements and bytes of every weight in the graph; scales and zero points belong to their weight."""
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {i.name: i for i in graph.initializer}
+    rows: list[tuple[str, int, int]] = []
+    for node in graph.node:
+        if node.op_type == "MatMulNBits":
+            size = {a.name: a.i for a in node.attribute}
+            blocks = sum(math.prod(constants[name].dims) for name in node.input[1:3] if name.endswith("_Q4"))
+            scales = sum(math.prod(constants[name].dims) for name in node.input[1:3] if name.endswith("_scales"))
+            rows.append(("INT4B32", size["K"] * size["N"], blocks + 4 * scales))
+    # Equal tensors are stored once; each other use is a node that passes the first one on.
+    names = [*constants, *(n.input[0] for n in graph.node if n.op_type == "Identity" and n.input[0] in constants)]
+    for name in names:
+        constant = constants[name]
+        elements = math.prod(constant.dims)
+        if name.endswith("_quantized"):
+            rows.append(("INT8T", elements, elements + 4 + 1))
+        elif constant.data_type == onnx.TensorProto.FLOAT and not name.endswith(("_scale", "_scales")):
+            rows.append(("F32", elements, 4 * elements))
+    return rows
+
+
+def load(path: Path, variant: Variant) -> Runnable:
+    """Open the graph in a session with as many threads as torch uses."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def call(given: Inputs) -> torch.Tensor:
+        (out,) = session.run(None, {name: np.asarray(given[name]) for name in names})
+        return torch.from_numpy(out)
+
+    return Runnable(call, sum(size for _, _, size in read_census(path)))

@@ -1,0 +1,53 @@
+"""Where a model's weights come from: a seed, the hub at a pinned revision, or a folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from catalog.errors import FitcardError
+from catalog.run import Weights
+from profiler.weights import SEED
+
+
+def find_weights(given: str, model_id: str) -> tuple[Path | None, Weights]:
+    """The folder of a checkpoint (None for random weights) and what the record says of it.
+
+    `given` is `random`, `hub`, `hub@REVISION` or a folder. From the hub, only safetensors files come, at the commit that the
+    revision is now; the record holds that commit. Raises FitcardError when there is no such checkpoint or no way to it.
+    """
+    if given == "random":
+        return None, Weights(kind="random", seed=SEED)
+    if given == "hub" or given.startswith("hub@"):
+        return _from_hub(model_id, given.partition("@")[2] or "main")
+    folder = Path(given)
+    if not folder.is_dir():
+        raise FitcardError(
+            f"--weights takes random, hub, hub@REVISION or a checkpoint's folder; {given!r} is none of them"
+        )
+    return folder, Weights(kind="local")
+
+
+def _from_hub(model_id: str, revision: str) -> tuple[Path, Weights]:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        folder = snapshot_download(model_id, revision=revision, allow_patterns=["*.safetensors"])
+    except GatedRepoError:
+        raise FitcardError(
+            f"{model_id} asks for consent on its page; give it there, then `hf auth login` here"
+        ) from None
+    except RepositoryNotFoundError:
+        raise FitcardError(f"the hub has no model {model_id} (or you may not see it)") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise FitcardError(
+            f"{model_id} at {revision} could not be fetched from the hub: {first} (--weights PATH takes a local copy)"
+        ) from None
+    commit = Path(folder).name  # the cache keeps each commit in a folder of its name
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise FitcardError(
+            f"the hub gave no commit for {model_id} at {revision}, so the record could not say what it ran"
+        )
+    return Path(folder), Weights(kind="hub", revision=commit)

@@ -1,0 +1,58 @@
+"""What an interrupted profile had done, so that the same command goes on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from catalog.errors import FitcardError
+from catalog.load import read_runs
+from catalog.run import Machine, Run
+from catalog.store import write_atomically
+from catalog.trace import Component
+from profiler.run import Settings
+
+
+class Journal:
+    """The keys of the records that a profile has written so far, in a file beside them until it is finished.
+
+    Its name is the hash of all that the records depend on: another setting, library or model begins afresh.
+    """
+
+    def __init__(self, folder: Path, model_id: str, config_sha256: str, machine: Machine, settings: Settings) -> None:
+        settings_fields = {**asdict(settings), "device": settings.device.kind, "weights": repr(settings.weights)}
+        facts = {"model": [model_id, config_sha256], "machine": machine.model_dump(mode="json"), **settings_fields}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+        self.records = folder / machine.device / f"{model_id}.yaml"
+        self.path = self.records.with_name(f".{self.records.stem}.{digest}.unfinished")
+        self.keys: list[str] = []
+
+    def done(self) -> dict[tuple[Component, str], Run]:
+        """The cases that an interrupted profile finished, with their records; none after a profile that finished."""
+        try:
+            self.keys = json.loads(self.path.read_text())["done"]
+        except (OSError, ValueError, KeyError):
+            return {}
+        written = read_runs(self.records) if self.records.exists() else ()
+        return {(run.component, run.quantization): run for run in written if run.key in self.keys}
+
+    def add(self, run: Run) -> None:
+        """Note that a record is written."""
+        self.keys.append(run.key)
+        write_atomically(self.path, json.dumps({"done": self.keys}).encode())
+
+    def finish(self) -> None:
+        """The profile is complete: the next one measures everything again."""
+        self.path.unlink(missing_ok=True)
+
+
+def forget(folder: Path, device: str, model_id: str) -> None:
+    """Forget every interrupted profile of a model on a device. Raises FitcardError when a journal cannot be removed."""
+    records = folder / device / f"{model_id}.yaml"
+    for path in records.parent.glob(f".{records.stem}.*.unfinished"):
+        try:
+            path.unlink()
+        except OSError as error:
+            raise FitcardError(f"{path} cannot be removed: {error.strerror}") from None

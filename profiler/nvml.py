@@ -1,0 +1,100 @@
+"""NVIDIA's own sensors, through NVML (package nvidia-ml-py): energy, clocks, temperature, throttling, driver, power limit."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+try:
+    import pynvml
+except ImportError:  # not an NVIDIA machine, or a container without the package: no sensors, and the record has none
+    pynvml = None
+
+_REASONS = {
+    "nvmlClocksEventReasonSwPowerCap": "power cap",
+    "nvmlClocksEventReasonHwSlowdown": "hardware slowdown",
+    "nvmlClocksEventReasonSwThermalSlowdown": "thermal, by software",
+    "nvmlClocksThrottleReasonHwThermalSlowdown": "thermal, by hardware",
+    "nvmlClocksThrottleReasonHwPowerBrakeSlowdown": "power brake",
+}
+
+
+class Sensors:
+    """The sensors of one card, read between samples so that nothing timed waits for them."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    def start(self) -> None:
+        """Begin a stretch of work."""
+        self.began, self.energy = time.perf_counter(), pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)
+        self.clocks: list[int] = []
+        self.temperatures: list[int] = []
+        self.reasons: set[str] = set()
+
+    def sample(self) -> None:
+        """Note clocks, temperature and throttling."""
+        self.clocks.append(pynvml.nvmlDeviceGetClockInfo(self.handle, pynvml.NVML_CLOCK_SM))
+        self.temperatures.append(pynvml.nvmlDeviceGetTemperature(self.handle, pynvml.NVML_TEMPERATURE_GPU))
+        mask = pynvml.nvmlDeviceGetCurrentClocksEventReasons(self.handle)
+        self.reasons |= {name for key, name in _REASONS.items() if mask & getattr(pynvml, key, 0)}
+
+    def stop(self, items: int) -> dict[str, Any] | None:
+        """The stretch as fields of a record; None where it was too short for the counter, which moves every 20 ms or so."""
+        seconds = time.perf_counter() - self.began
+        joules = (pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) - self.energy) / 1000
+        if seconds < 0.2 or joules <= 0:
+            return None
+        clocks = sorted(self.clocks)
+        return {
+            "joules_per_item": joules / items, "watts": joules / seconds, "clock_mhz": clocks[len(clocks) // 2],
+            "temperature_c": max(self.temperatures), "throttled": sorted(self.reasons),
+        }  # fmt: skip
+
+
+def sensors() -> Sensors | None:
+    """The sensors of the card that torch uses, or None where there are none (or no energy counter, before Volta)."""
+    handle = _handle()
+    if handle is None:
+        return None
+    try:
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except pynvml.NVMLError:
+        return None
+    return Sensors(handle)
+
+
+def driver_and_power_limit() -> tuple[str | None, float | None]:
+    """The driver's version and the card's power limit in watts, as far as they can be read."""
+    handle = _handle()
+    if handle is None:
+        return None, None
+    try:
+        limit: float | None = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+    except pynvml.NVMLError:
+        limit = None
+    return str(pynvml.nvmlSystemGetDriverVersion()), limit
+
+
+def process_bytes(pid: int) -> int | None:
+    """What a process takes of the card, its context included, as the driver counts it; None where it does not say."""
+    handle = _handle()
+    if handle is None:
+        return None
+    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+        if process.pid == pid and process.usedGpuMemory is not None:
+            return int(process.usedGpuMemory)
+    return None
+
+
+def _handle() -> Any:
+    """NVML's handle of the card that torch calls device 0, found by its UUID, which CUDA_VISIBLE_DEVICES does not renumber."""
+    import torch
+
+    if pynvml is None or not torch.cuda.is_available() or torch.version.hip:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+    except pynvml.NVMLError:
+        return None
