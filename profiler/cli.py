@@ -175,8 +175,8 @@ class _Board:
 
     def __init__(self, cases: Sequence[tuple[Component, str]], runs: Mapping[tuple[Component, str], Run]) -> None:
         self.rows = {case: _outcome(runs[case]) if case in runs else "" for case in cases}
-        self.live = Live(console=_stderr, refresh_per_second=2, get_renderable=self.table, transient=True)
         self.began = time.monotonic()
+        self.live = Live(console=_stderr, refresh_per_second=2, get_renderable=self.table, transient=True)
 
     def __enter__(self) -> _Board:
         self.live.start()
