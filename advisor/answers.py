@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from advisor.evidence import newest_run, published_speed
+from advisor.evidence import newest_run, published_speed, seen_unsupported
 from advisor.memory import Need, available_bytes, need
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
@@ -107,11 +107,6 @@ def default_component(catalog: Catalog, model: str) -> Component:
     return "vision" if "vision" in components else components[0]
 
 
-def described(catalog: Catalog) -> tuple[str, ...]:
-    """The labels whose exact bytes the catalog knows."""
-    return tuple(label for label, quantization in catalog.quantizations.items() if quantization.defined)
-
-
 def fit(
     catalog: Catalog, model: str, card: str, quantization: str, *, component: Component | None = None, batch: int = 1,
     mode: Mode = "eager", only_predicted: bool = False,
@@ -119,10 +114,12 @@ def fit(
     """Whether a variant fits a card at a batch, with the sum in bytes, the largest batch, and the speed where known.
 
     `model`, `card` and `quantization` are ids. `only_predicted` ignores every run and publication. Raises FitcardError
-    for a component that the model does not have, or a label whose bytes are not known.
+    for a component that the model does not have, or a batch below 1.
     """
     component = component or default_component(catalog, model)
-    _known(catalog, model, component, quantization)
+    there = catalog.traces[model].components()
+    if component not in there:
+        raise FitcardError(f"{model} has no component {component} (it has: {', '.join(there)})")
     if batch < 1:
         raise FitcardError(f"a batch holds at least one item (got {batch})")
     label, found = catalog.quantizations[quantization], card_of(catalog, card)
@@ -130,6 +127,9 @@ def fit(
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
     seen = run.batch_memory(batch) if run else None
     refusal = _unsupported(label, found)
+    if not refusal and not only_predicted:
+        refused = seen_unsupported(catalog, model, component, quantization, card, mode)
+        refusal = refused.reason if refused else None
 
     def needed(at: int) -> Need:
         return need(catalog, model, component, quantization, at, found.vendor, _bits(catalog, card, label))
@@ -169,7 +169,7 @@ def gpus(
     mode: Mode = "eager", only_predicted: bool = False,
 ) -> Iterator[Answer]:  # fmt: skip
     """Every card of the catalog with every quantization, cards by memory, then by id."""
-    labels = quantizations or described(catalog)
+    labels = quantizations or tuple(catalog.quantizations)
     for card in cards_by_memory(catalog):
         for label in labels:
             yield fit(
@@ -182,7 +182,7 @@ def models(
 ) -> Iterator[Answer]:
     """Every model of the catalog, in every quantization, on one card."""
     for model in catalog.models:
-        for label in quantizations or described(catalog):
+        for label in quantizations or tuple(catalog.quantizations):
             yield fit(catalog, model, card, label, batch=batch, mode=mode)
 
 
@@ -211,16 +211,6 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
         return group, labels.index(answer.quantization)
 
     return min(usable, key=rank, default=None)
-
-
-def _known(catalog: Catalog, model: str, component: Component, quantization: str) -> None:
-    there = catalog.traces[model].components()
-    if component not in there:
-        raise FitcardError(f"{model} has no component {component} (it has: {', '.join(there)})")
-    if not catalog.quantizations[quantization].defined:
-        raise FitcardError(
-            f"the exact bytes of {quantization} are not known yet (known: {', '.join(described(catalog))})"
-        )
 
 
 def _verdict(required: int, available: int) -> Verdict:

@@ -53,9 +53,7 @@ def _options(command: F) -> F:
 
 @click.command(epilog="Example: fitcard gpus siglip-so400m-patch14-384 --quant BF16 --quant Q4_K_M --batch 8")
 @click.argument("model")
-@click.option(
-    "--quant", "quants", multiple=True, help="Quantization; repeat for several. Default: all that are described."
-)
+@click.option("--quant", "quants", multiple=True, help="Quantization; repeat for several. Default: all.")
 @_options
 @click.pass_obj
 def gpus(
@@ -69,7 +67,7 @@ def gpus(
     if as_json:
         return _print_rows(rows)
     console = Console()
-    shown = labels or list(answers.described(catalog))
+    shown = labels or list(catalog.quantizations)
     what = rows[0].component if rows else component
     table = Table(
         "GPU",
@@ -117,7 +115,7 @@ def fit(
     if quant:
         answer = answers.fit(catalog, model_id, card, find_quantization(catalog, quant), **settings)
     else:
-        every = [answers.fit(catalog, model_id, card, label, **settings) for label in answers.described(catalog)]
+        every = [answers.fit(catalog, model_id, card, label, **settings) for label in catalog.quantizations]
         answer = answers.best(every, catalog) or min(every, key=lambda a: a.memory.required_bytes)
     if as_json:
         click.echo(answer.model_dump_json(indent=2))

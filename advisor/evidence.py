@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from catalog import Catalog
+from catalog.gpu import NumberType
 from catalog.published import PublishedSpeed
-from catalog.run import Mode, Run
+from catalog.run import Mode, Run, Speed
 from catalog.trace import Component
 
 
@@ -28,6 +29,43 @@ def newest_run(
         if (run.component, run.quantization, run.machine.device, run.mode) == (component, quantization, card, mode):
             return run
     return None
+
+
+def seen_unsupported(
+    catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
+) -> Run | None:
+    """The newest run of a variant on a card, if it says that the runtime cannot serve it there."""
+    for run in reversed(catalog.runs_of(model)):
+        if (run.component, run.quantization, run.machine.device, run.mode) == (component, quantization, card, mode):
+            return run if run.status == "unsupported" else None
+    return None
+
+
+@dataclass(frozen=True)
+class Utilisation:
+    """How much of a card's peak a run reached."""
+
+    mfu: float | None
+    """Arithmetic per second over the dense peak rate for the type that multiplies; None where the card's is not known."""
+    mbu: float | None
+    """Bytes of weights per second, each read once a pass, over the bandwidth."""
+
+
+def utilisation(catalog: Catalog, run: Run, speed: Speed) -> Utilisation | None:
+    """MFU and MBU of one batch of a run; None for a device whose specification the catalog does not hold."""
+    card = catalog.cards.get(run.machine.device)
+    if card is None:
+        return None
+    # Quantized weights are unpacked before they are multiplied, but for the labels whose integer or FP8 units multiply.
+    own: dict[str, NumberType] = {"FP8": "fp8", "INT8-dynamic": "int8", "INT8-bnb": "int8"}
+    types: dict[str, NumberType] = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+    kind = own.get(run.quantization) or types[run.activation_type or "float32"]
+    peak, bandwidth = card.peak_flops(kind), card.spec.bandwidth_gb_per_s
+    flops = 2 * catalog.traces[run.model].phase(run.component).multiply_adds(speed.batch)
+    return Utilisation(
+        mfu=flops / speed.median_s / peak if peak else None,
+        mbu=(run.weights_bytes or 0) / speed.median_s / (bandwidth * 1e9) if bandwidth else None,
+    )
 
 
 @dataclass(frozen=True)

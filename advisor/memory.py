@@ -42,8 +42,7 @@ def need(
     """The memory that a variant needs on a vendor's runtime (`CPU` for a processor).
 
     `bits` is the width of activations and unpacked numbers where it is not the label's own: a processor without native BF16
-    runs GGUF in 32 bit. Raises KeyError for a component that the model does not have, ValueError for a label whose types
-    are not described.
+    runs GGUF in 32 bit. Raises KeyError for a component that the model does not have.
     """
     quantization, runtimes = catalog.quantizations[label], catalog.runtimes
     phase = catalog.traces[model].phase(component)

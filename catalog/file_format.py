@@ -33,8 +33,6 @@ def gguf_metadata(model_id: str, label: str) -> dict[str, str | int]:
 
 def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: Sequence[Tensor]) -> int | None:
     """Exact size of the file that holds `tensors`, or None for a format whose size is not known without writing it."""
-    if not quantization.defined:
-        return None
     stored = list(stored_tensors(quantization, tensors))
     if quantization.format == "gguf":
         return _gguf_bytes(stored, gguf_metadata(model_id, label))

@@ -92,7 +92,7 @@ def _widths(trace: Trace, component: str) -> dict[str, str]:
 def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: str) -> str:
     quantization, trace = catalog.quantizations[label], catalog.traces[model_id]
     chosen = _COMPONENTS.get(component)
-    if chosen is None or chosen not in trace.components() or not quantization.defined:
+    if chosen is None or chosen not in trace.components():
         raise ValueError(f"nothing is known of {label} for {component}")
     tensors = trace.tensors_of(chosen)
     if what == "bits":
@@ -100,7 +100,9 @@ def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: 
     size = (
         held_bytes(quantization, tensors) if what == "memory_gb" else file_bytes(quantization, label, model_id, tensors)
     )
-    return f"{(size or 0) / 1e9:.2f}"
+    if size is None:
+        raise ValueError(f"the size of a file in {label} is not known without writing it")
+    return f"{size / 1e9:.2f}"
 
 
 def _numbers_in(value: Any) -> list[str]:

@@ -55,12 +55,12 @@ class Quantization(Record):
     format: Format
     summary: Text
     """What a person should know before picking it."""
-    weight_type: TensorTypeName | None = None
-    """The type of every weight matrix that no rule names; null while no type in this catalog describes it."""
+    weight_type: TensorTypeName
+    """The type of every weight matrix that no rule names."""
     rules: Many[Rule] = ()
-    other_type: TensorTypeName | None = None
+    other_type: TensorTypeName
     """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention weights)."""
-    vector_type: TensorTypeName | None = None
+    vector_type: TensorTypeName
     """The type of one-dimensional tensors (norms, biases) and position embeddings."""
     fallbacks: dict[TensorTypeName, TensorTypeName] = {}
     """What a type becomes for rows that it cannot hold."""
@@ -70,17 +70,6 @@ class Quantization(Record):
     """How wide a number of a tensor that is not packed is in memory while it runs, and every activation."""
     requires: Requirements = Requirements()
     sources: Many[Slug] = ()
-
-    @property
-    def defined(self) -> bool:
-        """Whether the catalog knows the exact bytes that this label makes."""
-        return self.weight_type is not None
-
-    @model_validator(mode="after")
-    def _whole(self) -> Quantization:
-        if self.weight_type is not None and (self.other_type is None or self.vector_type is None):
-            raise ValueError("a label with a weight_type also needs other_type and vector_type")
-        return self
 
 
 class Quantizations(Record):
@@ -102,10 +91,8 @@ class Quantizations(Record):
 def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -> str:
     """The type that `tensor` gets in `quantization`; `layer` is its number in its stack, if it has one.
 
-    Raises ValueError for a label whose types the catalog does not describe.
+    Raises ValueError for a label that has no type for such rows.
     """
-    if quantization.weight_type is None or quantization.other_type is None or quantization.vector_type is None:
-        raise ValueError(f"the tensor types of {quantization.name} are not described")
     if len(tensor.shape) < 2:
         return quantization.vector_type
     row = tensor.shape[-1]

@@ -27,7 +27,7 @@ from catalog.trace import Tensor
 from profiler import nvml
 from profiler.devices import Device
 from profiler.skeleton import inputs
-from profiler.variant import Runnable, Variant
+from profiler.variant import Inputs, Runnable, Variant
 from profiler.weights import checkpoint_values, random_values
 
 BACKENDS = {
@@ -144,14 +144,14 @@ def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
     sensors = nvml.sensors() if case.device.vendor == "NVIDIA" else None
     for batch in task["batches"]:
         given = case.inputs(batch)
-        first = case.timed(ready, given)  # the warm-up too: it compiles, reorders and fills caches
+        first = timed(case.device, ready, given)  # the warm-up too: it compiles, reorders and fills caches
         first_run_s = first_run_s or first
         samples: list[float] = []
         began = time.perf_counter()
         if sensors:
             sensors.start()
         while True:
-            samples.append(case.timed(ready, given))
+            samples.append(timed(case.device, ready, given))
             if sensors:
                 sensors.sample()
             settled = len(samples) >= MIN_SAMPLES and _settled(samples)
@@ -177,7 +177,7 @@ def embed(task: dict[str, Any]) -> dict[str, Any]:
 
 def _embeddings(case: _Case, ready: Runnable) -> list[list[float]]:
     found = ready.run(case.inputs(FIDELITY_INPUTS[case.variant.component])).float().cpu()
-    return found.flatten(1).tolist()  # type: ignore[no-any-return]
+    return found.flatten(1).tolist()
 
 
 class _Case:
@@ -203,15 +203,17 @@ class _Case:
         ready: Runnable = self.backend.load(FilePath(self.task["artifact"]), self.variant)
         return ready
 
-    def inputs(self, batch: int) -> dict[str, torch.Tensor]:
+    def inputs(self, batch: int) -> Inputs:
         return inputs(self.model, self.way, batch, self.dtype, self.device.torch_device)
 
-    def timed(self, ready: Runnable, given: dict[str, torch.Tensor]) -> float:
-        self.device.synchronize()
-        began = time.perf_counter()
-        ready.run(given)
-        self.device.synchronize()
-        return time.perf_counter() - began
+
+def timed(device: Device, ready: Runnable, given: Inputs) -> float:
+    """Seconds of one forward pass, from nothing under way to all of it done."""
+    device.synchronize()
+    began = time.perf_counter()
+    ready.run(given)
+    device.synchronize()
+    return time.perf_counter() - began
 
 
 def limit_memory(device: Device, limit_bytes: int, context_bytes: int) -> None:

@@ -97,7 +97,7 @@ def profile(
     from profiler.checkpoint import find_weights
     from profiler.devices import find_device, machine
     from profiler.journal import Journal, forget
-    from profiler.run import Settings, cases, device_id, estimate_s
+    from profiler.run import RANDOM, Settings, cases, device_id, estimate_s
     from profiler.run import profile as run_all
 
     catalog = load(root)
@@ -107,8 +107,8 @@ def profile(
     wanted = components or tuple(c for c in there if c != "all") or there
     if missing := [c for c in wanted if c not in there]:
         raise FitcardError(f"{model_id} has no component {missing[0]} (it has: {', '.join(there)})")
-    found = find_device(device)
-    checkpoint, source = find_weights(weights, model_id)
+    found = find_device("cpu" if fleet else device)
+    checkpoint, source = (None, RANDOM) if fleet else find_weights(weights, model_id)  # each node finds its own
     ladder = tuple(sorted(set(batches))) or ((1, 4) if found.kind == "cpu" else tuple(2**n for n in range(9)))
     settings = Settings(
         device=found, components=tuple(c for c in there if c in wanted), quantizations=tuple(dict.fromkeys(labels)),
@@ -119,7 +119,7 @@ def profile(
     if fleet:
         from profiler.fleet import profile_fleet
 
-        _report(profile_fleet(catalog, model_id, settings, fleet, folder, _stderr), folder, as_json)
+        _report(profile_fleet(catalog, model_id, settings, weights, fleet, folder, _stderr), folder, as_json)
         return
     device_name = device_id(catalog, found)
     check_writable(folder, device_name, model_id)

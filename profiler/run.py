@@ -24,9 +24,9 @@ import torch
 from catalog import Catalog
 from catalog.errors import FitcardError
 from catalog.quantization import Quantization, bits_per_weight, census, predicted_census
-from catalog.run import Fidelity, Memory, Mode, Run, Speed, Weights, Workload, sealed
+from catalog.run import Fidelity, Memory, Mode, Power, Run, Speed, Weights, Workload, sealed
 from catalog.trace import Component
-from profiler.case import BACKENDS, FIDELITY_INPUTS, backend
+from profiler.case import FIDELITY_INPUTS, backend
 from profiler.devices import Device, device_memory_bytes, device_name, machine, slug
 from profiler.variant import Variant
 from profiler.weights import SEED
@@ -114,9 +114,7 @@ def estimate_s(catalog: Catalog, model_id: str, settings: Settings, todo: Sequen
         products += 1
     multiply_adds_per_s = products * 1024**3 / (time.perf_counter() - began)
     start_s, samples, total = 8.0, 5, 0.0
-    for component, label in todo:
-        if label not in catalog.quantizations or BACKENDS.get(catalog.quantizations[label].runtime) is None:
-            continue
+    for component, _ in todo:
         phase = catalog.traces[model_id].phase(component)
         item_s = phase.multiply_adds() / multiply_adds_per_s
         ladder = sum(settings.batches) * item_s
@@ -222,8 +220,6 @@ class Case:
     def unsupported(self) -> str | None:
         """Why this device cannot serve the variant, or None."""
         device, requires = self.settings.device, self.quantization.requires
-        if not self.quantization.defined:
-            return f"fitcard does not know the tensor types of {self.label}"
         if requires.vendors and device.vendor not in requires.vendors:
             return f"{self.label} needs {' or '.join(requires.vendors)}: {requires.why}"
         least = requires.nvidia_compute_capability
@@ -327,7 +323,7 @@ def _speed(processes: Sequence[dict[str, Any]], batch: int) -> Speed:
     powers = [row["power"] for row in rows if row.get("power")]
     return Speed(
         batch=batch, samples_s=samples, settled=tuple(row["settled"] for row in rows),
-        power=_pooled(powers) if powers else None,
+        power=Power(**_pooled(powers)) if powers else None,
     )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from catalog.gpu import GpuFile
 from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.record import Record, read_record
+from catalog.run import Content
 from tests.conftest import ROOT, Cli
 
-KINDS: dict[str, type[Record]] = {"model": Model, "gpus": GpuFile, "published": PublishedFile}
+KINDS: dict[str, type[Record]] = {"model": Model, "gpus": GpuFile, "published": PublishedFile, "run": Content}
 
 
 @pytest.mark.parametrize("kind", KINDS)

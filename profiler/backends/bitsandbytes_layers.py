@@ -35,8 +35,6 @@ _STATE = ".quant_state.bitsandbytes__nf4"
 
 def unsupported(variant: Variant, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
-    if variant.device.kind == "mps":
-        return "bitsandbytes has no kernels for Apple's graphics"
     odd = [t for t in variant.stored if t.type == "NF4" and t.shape[-1] % NF4_BLOCK]
     if variant.device.kind == "cpu" and odd:
         # Held against its own quantization state: 23 % off for 288, 688 and 4304 wide rows, 0.2 % for 256 and 1152.

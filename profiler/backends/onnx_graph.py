@@ -36,8 +36,6 @@ _Q4_BLOCK = TENSOR_TYPES["INT4B32"].block_elements
 
 def unsupported(variant: Variant, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
-    if variant.device.kind != "cpu":
-        return "the package onnxruntime runs on processors; fitcard does not run its other builds"
     return "torch.compile does not compile an ONNX graph" if mode == "compiled" else None
 
 

@@ -28,7 +28,6 @@ def unsupported(variant: Variant, mode: Mode) -> str | None:
 
 def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     """The type of activations while it runs."""
-    assert quantization.weight_type is not None
     return DTYPES[quantization.weight_type]
 
 

@@ -11,8 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-# torchao says at import which of its CUDA kernels it cannot load; on a processor it needs none of them.
-logging.getLogger("torchao").setLevel(logging.ERROR)
+# torchao says at import which of its CUDA kernels it cannot load, which on a processor it does not need, and torch what
+# of torchao's it will refuse one day. Neither is for the people who profile.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 import torchao.quantization as ao  # noqa: E402
 from torchao.prototype.quantization.int4 import Int4OpaqueTensor  # noqa: E402

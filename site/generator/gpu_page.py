@@ -40,7 +40,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     rows = list(answers.models(catalog, key))
-    labels = answers.described(catalog)
+    labels = catalog.quantizations
     matrix = [(catalog.models[model], model, [row for row in rows if row.model == model]) for model in catalog.models]
     best = [
         (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from advisor import answers, compare
 from advisor.answers import Answer
-from advisor.evidence import fastest_known, good_runs, newest_run
+from advisor.evidence import fastest_known, good_runs, newest_run, utilisation
 from advisor.memory import need
 from catalog import Catalog
 from catalog.file_format import file_bytes
@@ -78,9 +79,9 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "phases": [trace.phase(c) for c in components],
         "parameters": {c: trace.parameters(c) for c in components},
         "tables": [(c, TOWERS[c], variants(catalog, key, c)) for c in components],
-        "uncounted": [(q.name, q.runtime) for q in catalog.quantizations.values() if not q.defined],
         "odd_rows": _odd_rows(trace),
         "measured": _measured(catalog, key),
+        "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
         "hardware": [
             (catalog.cards[card], answer or _any(cards, card), fastest_known(catalog, key, main, card))
@@ -102,8 +103,6 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
     rows: list[Variant] = []
     for label, quantization in catalog.quantizations.items():
         runs = tuple(_newest_by_device(catalog, key, component, label))
-        if not quantization.defined:
-            continue
         counted = predicted_census(quantization, tensors)
         measured = next((run.file_bytes for run in runs if run.file_bytes), None)
         rows.append(Variant(
@@ -111,7 +110,7 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
             census=shares(counted), bits=bits_per_weight(counted),
             file_bytes=measured or file_bytes(quantization, label, key, tensors), file_measured=measured is not None,
             weights_bytes=held_bytes(quantization, tensors),
-            needed_bytes=need(catalog, key, component, label, 1, "NVIDIA").required_bytes, runs=runs,
+            needed_bytes=need(catalog, key, component, label, 1, (quantization.requires.vendors or ("NVIDIA",))[0]).required_bytes, runs=runs,
         ))  # fmt: skip
     return rows
 
@@ -176,7 +175,7 @@ def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = usable[0].component
     need_of = {
-        label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes for label in answers.described(catalog)
+        label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes for label in catalog.quantizations
     }
     least = min(need_of, key=lambda label: need_of[label])
     default = "BF16" if "BF16" in need_of else least
@@ -205,7 +204,7 @@ def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question
 
 def _four_bit(catalog: Catalog, key: str) -> list[Question]:
     """Whether the most popular label does what people expect of it here."""
-    if "Q4_K_M" not in catalog.quantizations or not catalog.quantizations["Q4_K_M"].defined:
+    if "Q4_K_M" not in catalog.quantizations:
         return []
     main = answers.default_component(catalog, key)
     tensors = catalog.traces[key].tensors_of(main)

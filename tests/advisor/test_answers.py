@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor import answers
+from advisor.evidence import utilisation
 from advisor.memory import activation_bytes, available_bytes, need
 from catalog import Catalog
 from catalog.errors import FitcardError
@@ -146,28 +147,49 @@ def test_published_speed_is_shown_as_such(real: Catalog) -> None:
 
 def test_fp8_needs_the_hardware_for_it(real: Catalog) -> None:
     """Ada has compute capability 8.9, Ampere 8.6; a Radeon has none."""
-    fp8 = real.quantizations["FP8"].model_copy(update={"weight_type": "F16", "other_type": "F16", "vector_type": "F16"})
-    file = real.quantization_file.model_copy(update={"quantizations": {**real.quantizations, "FP8": fp8}})
-    catalog = replace(real, quantization_file=file)
-    assert answers.fit(catalog, SO400M, "rtx-4090", "FP8").verdict == "fits"
-    refused = answers.fit(catalog, SO400M, "rtx-3090", "FP8")
+    assert answers.fit(real, SO400M, "rtx-4090", "FP8").verdict == "fits"
+    refused = answers.fit(real, SO400M, "rtx-3090", "FP8")
     assert (refused.verdict, refused.max_batch) == ("unsupported", 0)
     assert "needs compute capability 8.9, this card has 8.6" in refused.reasons[0]
-    assert answers.fit(catalog, SO400M, "rx-7900-xtx", "FP8").verdict == "unsupported"
+    assert answers.fit(real, SO400M, "rx-7900-xtx", "FP8").verdict == "unsupported"
 
 
 def test_the_best_choice(real: Catalog) -> None:
     """BF16 where it is native, FP16 on Turing, FP32 on Pascal, and smaller only where nothing else fits."""
 
     def best(card: str, catalog: Catalog = real) -> str | None:
-        found = answers.best(
-            [answers.fit(catalog, SO400M, card, label) for label in answers.described(catalog)], catalog
-        )
+        found = answers.best([answers.fit(catalog, SO400M, card, label) for label in catalog.quantizations], catalog)
         return found.quantization if found else None
 
     assert (best("rtx-3060"), best("rtx-2060"), best("gtx-1080-ti")) == ("BF16", "FP16", "FP32")
     assert best("rtx-4090", with_memory(real, 2.1)) == "Q8_0"
     assert best("rtx-4090", with_memory(real, 0.5)) is None
+
+
+def test_what_a_runtime_was_seen_not_to_serve_is_unsupported(real: Catalog) -> None:
+    """A typed record decides for that very device, until a newer run of the same variant; a prediction ignores it."""
+    config = real.models[SO400M].config_sha256
+    reason = "the runtime unpacks it wrongly there"
+    nothing = {"status": "unsupported", "reason": reason, "memory": [], "speed": [], "census": {}}
+    refused = made_run(model=SO400M, config_sha256=config, quantization="NF4", **nothing)
+    catalog = replace(real, runs=(refused,))
+    answer = answers.fit(catalog, SO400M, "cpu-test", "NF4")
+    assert (answer.verdict, answer.max_batch, answer.reasons) == ("unsupported", 0, (reason,))
+    assert answers.fit(catalog, SO400M, "cpu-test", "NF4", only_predicted=True).verdict == "fits"
+    later = made_run(seed=1, model=SO400M, config_sha256=config, quantization="NF4")
+    assert answers.fit(replace(real, runs=(refused, later)), SO400M, "cpu-test", "NF4").verdict == "fits"
+
+
+def test_utilisation_of_a_card(real: Catalog) -> None:
+    """The published 195.2 images/s of an RTX 4090 at batch 256: 335.17 GMAC an image of 165.2 TFLOP/s, by hand."""
+    machine = {**made_run().machine.model_dump(mode="json"), "device": "rtx-4090"}
+    speed = [{"batch": 256, "samples_s": [[256 / 195.2] * 3], "settled": [True]}]
+    run = made_run(model=SO400M, machine=machine, speed=speed, weights_bytes=856_451_200)
+    used = utilisation(real, run, run.speed[0])
+    assert used is not None
+    assert used.mfu == pytest.approx(2 * 335.17e9 * 195.2 / 165.2e12, rel=0.002)
+    assert used.mbu == pytest.approx(856_451_200 * 195.2 / 256 / 1008e9)
+    assert utilisation(real, made_run(model=SO400M), run.speed[0]) is None
 
 
 def test_unified_memory_has_its_own_rule(real: Catalog) -> None:
@@ -176,8 +198,8 @@ def test_unified_memory_has_its_own_rule(real: Catalog) -> None:
 
 
 def test_what_does_not_exist_is_refused_in_words(real: Catalog) -> None:
-    with pytest.raises(FitcardError, match="the exact bytes of NF4 are not known yet"):
-        answers.fit(real, SO400M, "rtx-4090", "NF4")
+    with pytest.raises(FitcardError, match="has no component audio"):
+        answers.fit(real, SO400M, "rtx-4090", "NF4", component="audio")  # type: ignore[arg-type]
     with pytest.raises(FitcardError, match="a batch holds at least one item"):
         answers.fit(real, SO400M, "rtx-4090", "BF16", batch=0)
 

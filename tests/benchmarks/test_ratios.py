@@ -13,11 +13,21 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from advisor import answers
 from catalog import Catalog, load
+from catalog.tensor_types import tensor_bytes
+from catalog.trace import Tensor
 from generator.build import build
 from profiler import ggml
+from profiler.case import backend, timed
+from profiler.devices import Device
 from profiler.packed import PackedLinear
+from profiler.skeleton import Path as Way
+from profiler.skeleton import inputs
+from profiler.variant import Runnable, Variant, with_values
+from profiler.weights import random_values
 
-ROWS, COLUMNS, TOKENS = 4304, 1152, 729
+ROWS, COLUMNS = 4304, 1152
+BATCH = 4
+TOKENS = BATCH * 729
 
 
 def linear(type_name: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -29,13 +39,71 @@ def linear(type_name: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("type_name", ["BF16", "Q8_0", "Q5_0", "Q4_0"])
-@pytest.mark.benchmark(group="one linear layer of SO400M, 729 tokens")
+@pytest.mark.benchmark(group="one linear layer of SO400M, batch 4, packed and unpacked on the fly")
 def test_packed_layer(type_name: str, benchmark: BenchmarkFixture) -> None:
-    """What unpacking on the fly costs over plain BF16."""
+    """What unpacking on the fly costs over plain BF16; and that the weights stay packed while it runs."""
     layer, x = linear(type_name), torch.randn(TOKENS, COLUMNS, dtype=torch.bfloat16)
     with torch.inference_mode():
         out: Any = benchmark(layer, x)
     assert out.shape == (TOKENS, ROWS)
+    if isinstance(layer, PackedLinear):
+        assert layer.packed.numel() == tensor_bytes(type_name, (ROWS, COLUMNS))
+
+
+@pytest.mark.parametrize("label", ["BF16", "INT8-dynamic", "INT8-weight-only", "INT4", "INT8-bnb", "NF4"])
+@pytest.mark.benchmark(group="one linear layer of SO400M, batch 4, other runtimes")
+def test_quantized_layer(label: str, benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """What the other runtimes' own layers cost over plain BF16."""
+    tensor = Tensor(name="layer.weight", shape=(ROWS, COLUMNS), component="vision", kind="linear", role="ffn_up")
+    ready = one_layer(label, tensor, tmp_path / "layer")
+    x = torch.randn(TOKENS, COLUMNS, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        out: Any = benchmark(ready, x)
+    assert out.shape == (TOKENS, ROWS)
+
+
+class _OneLayer(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(COLUMNS, ROWS, bias=False, device="meta")
+
+
+def one_layer(label: str, tensor: Tensor, path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A model of one linear layer, through the backend that writes and loads whole models."""
+    model = _OneLayer()
+
+    class OneLayer(Variant):
+        def skeleton(self) -> torch.nn.Module:
+            return model
+
+        def way(self, model: torch.nn.Module) -> Way:
+            return Way("vision", None, None, lambda m, x: m.layer(x["x"]))  # type: ignore[operator]
+
+    quantization = load().quantizations[label]
+    variant = OneLayer("tiny/one", label, {}, "vision", quantization, (tensor,), Device("cpu", "CPU"), 1 << 18)
+    backend(quantization).write(path, variant, random_values())
+    ready = backend(quantization).load(path, variant)
+    return lambda x: ready.call({"x": x})
+
+
+@pytest.mark.parametrize("how", ["a bare loop", "the profiler's loop"])
+@pytest.mark.benchmark(group="overhead of the profiler")
+def test_overhead_of_the_profiler(how: str, benchmark: BenchmarkFixture) -> None:
+    """The same forward pass of SigLIP Base's text tower, called barely and as the profiler times it."""
+    catalog, device = load(), Device("cpu", "CPU")
+    model_id = "google/siglip-base-patch16-384"
+    tensors = catalog.traces[model_id].tensors_of("text")
+    config, quantization = catalog.models[model_id].config, catalog.quantizations["FP32"]
+    variant = Variant(model_id, "FP32", config, "text", quantization, tensors, device, 1 << 18)
+    model = with_values(variant, random_values())
+    way = variant.way(model)
+    given = inputs(model, way, BATCH, torch.float32, "cpu")
+    if how == "a bare loop":
+        with torch.inference_mode():
+            benchmark.pedantic(way.call, (model, given), rounds=30, warmup_rounds=3)  # type: ignore[no-untyped-call]
+    else:
+        ready = Runnable(lambda x: way.call(model, x), 0)
+        benchmark.pedantic(timed, (device, ready, given), rounds=30, warmup_rounds=3)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.benchmark(group="catalog")
@@ -46,7 +114,7 @@ def test_load_the_catalog(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.benchmark(group="catalog")
 def test_every_card_for_one_model(benchmark: BenchmarkFixture, real: Catalog) -> None:
     found = benchmark(lambda: list(answers.gpus(real, "google/siglip-so400m-patch14-384")))
-    assert len(found) == len(real.cards) * len(answers.described(real))
+    assert len(found) == len(real.cards) * len(real.quantizations)
 
 
 @pytest.mark.benchmark(group="catalog")

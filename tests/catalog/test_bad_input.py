@@ -102,11 +102,6 @@ def test_every_fault_of_all_files_is_reported_at_once(copied: Path) -> None:
         (("fit", "so400m", "--gpu", "rtx 9999"), 2, r"no GPU is called 'rtx 9999'"),
         (("fit", "so400m", "--gpu", "4090", "--quant", "Q9"), 2, r"no quantization is called 'Q9'"),
         (("fit", "so400m", "--gpu", "4090", "--batch", "0"), 2, r"0 is not in the range"),
-        (
-            ("fit", "so400m", "--gpu", "4090", "--quant", "NF4"),
-            1,
-            r"the exact bytes of NF4 are not known yet \(known: FP32, ",
-        ),
         (("models", "--vram", "lots"), 1, r"--vram takes an amount such as 8GB .* \(got 'lots'\)"),
         (("models",), 2, r"give either --gpu or --vram"),
         (("nonsense",), 2, r"No such command 'nonsense'"),

@@ -27,10 +27,22 @@ def linear(role: str, row: int, layers: int | None = 27) -> Tensor:
     )
 
 
-@pytest.mark.parametrize("name", TENSOR_TYPES)
+@pytest.mark.parametrize("name", [name for name in TENSOR_TYPES if name in gguf.GGMLQuantizationType.__members__])
 def test_block_sizes_are_those_of_the_gguf_package(name: str) -> None:
     type_ = TENSOR_TYPES[name]
     assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]] == (type_.block_elements, type_.block_bytes)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "size"),
+    [
+        ("INT8CZ", (10, 1152), 10 * (1152 + 4 + 1)), ("INT8T", (10, 1152), 11520 + 5), ("INT4G128", (10, 1152), 10 * 9 * 68),
+        ("INT4B32", (10, 4304), 10 * 135 * 20), ("NF4", (10, 4304), 673 * 36 + 64),
+    ],
+)  # fmt: skip
+def test_bytes_outside_of_blocks(name: str, shape: tuple[int, ...], size: int) -> None:
+    """Scales for rows and tensors, last blocks filled up (4304 = 134.5 x 32), and one long row: 43040 = 672.5 x 64."""
+    assert tensor_bytes(name, shape) == size
 
 
 def test_a_type_refuses_rows_that_it_cannot_hold() -> None:
@@ -45,10 +57,11 @@ def test_a_type_refuses_rows_that_it_cannot_hold() -> None:
         ("Q5_K_M", 1152, "Q5_1"), ("Q6_K", 1152, "Q8_0"), ("Q3_K_M", 1152, "Q4_0"), ("Q2_K", 1152, "Q4_0"),
         ("Q8_0", 1152, "Q8_0"), ("Q8_0", 4304, "F16"), ("Q4_0", 1152, "Q4_0"), ("Q4_0", 4304, "F16"),
         ("BF16", 4304, "BF16"), ("FP32", 7, "F32"),
+        ("INT4", 1152, "INT4G128"), ("INT4", 4304, "BF16"), ("NF4", 4304, "NF4"), ("ONNX-Q4", 4304, "INT4B32"),
     ],
 )  # fmt: skip
-def test_fallbacks_are_those_of_llama_cpp(label: str, row: int, became: str, real: Catalog) -> None:
-    """`tensor_type_fallback` of src/llama-quant.cpp, written down as a table."""
+def test_what_rows_become(label: str, row: int, became: str, real: Catalog) -> None:
+    """For GGUF, `tensor_type_fallback` of src/llama-quant.cpp, written down as a table."""
     assert tensor_type(real.quantizations[label], linear("attn_q", row), 13) == became
 
 

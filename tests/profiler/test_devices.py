@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from catalog import Catalog
-from profiler import run
+from profiler import nvml, run
 from profiler.devices import Device, cpu_cores, cpu_name, find_device, machine
 from profiler.run import Truth, fidelity
 
@@ -47,6 +48,20 @@ def test_this_machine() -> None:
     assert here.memory_bytes > 2**30
     assert here.device_vendor == "CPU"
     assert {"python", "torch", "transformers"} <= set(here.libraries)
+
+
+def test_no_sensors_where_there_is_no_nvidia_card() -> None:
+    if torch.cuda.is_available():
+        found = nvml.sensors()
+        assert found is not None
+        found.start()
+        torch.ones(4096, 4096, device="cuda").pow(2).sum().item()
+        found.sample()
+        assert found.clocks[0] > 0
+    else:
+        assert nvml.sensors() is None
+        assert nvml.driver_and_power_limit() == (None, None)
+        assert nvml.process_bytes(1) is None
 
 
 def test_embeddings_that_are_not_finite_are_left_out_and_counted() -> None:

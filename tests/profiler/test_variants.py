@@ -9,63 +9,22 @@ import gguf
 import numpy as np
 import pytest
 import torch
-import transformers
 from torch import nn
 
-from catalog import Catalog, load
+from catalog import Catalog
 from catalog.file_format import file_bytes
 from catalog.quantization import census, held_bytes, predicted_census, stored_tensors
 from catalog.run import Weights
-from catalog.store import write_trace
 from profiler.case import backend
 from profiler.devices import Device
 from profiler.modules import put
 from profiler.run import Settings, cases, profile
 from profiler.skeleton import build, inputs
-from profiler.trace import trace
 from profiler.variant import Variant
 from profiler.weights import Values, checkpoint_values, random_values
-from tests.conftest import copy_catalog
+from tests.profiler.conftest import KEY
 
 CPU = Device("cpu", "CPU")
-KEY = "tiny/siglip"
-# As in SO400M, rows that no multiple of 256 (288 = 9 x 32) and none of 32 (688 = 43 x 16) divides; and 256, which all types hold.
-CONFIGS: dict[str, dict[str, Any]] = {
-    "odd": {"hidden_size": 288, "intermediate_size": 688, "num_hidden_layers": 8, "num_attention_heads": 4},
-    "even": {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8, "num_attention_heads": 4},
-}
-
-
-@pytest.fixture(scope="module", params=CONFIGS)
-def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
-    """The real catalog with one small model more, traced."""
-    root = copy_catalog(tmp_path_factory.mktemp("tiny") / "catalog")
-    shape = CONFIGS[request.param]
-    sizes = ", ".join(f"{key}: {value}" for key, value in shape.items())
-    text = (root / "models/google/siglip-base-patch16-384.yaml").read_text()
-    start, end = text.index("  vision_config:"), text.index("config_source:")
-    config = f"  vision_config: {{{sizes}, image_size: 56, patch_size: 14}}\n  text_config: {{{sizes}, vocab_size: 512, max_position_embeddings: 16}}\n"
-    path = root / "models" / f"{KEY}.yaml"
-    path.parent.mkdir()
-    path.write_text((text[:start] + config + text[end:]).replace("{gmacs.google/siglip-so400m-patch14-384}", "more"))
-    model = load(root, traces_needed=False).models[KEY]
-    write_trace(root / "traces" / f"{KEY}.json", trace(model.config))
-    return load(root)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny: Catalog, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]:
-    """A checkpoint that transformers itself wrote, and the model that it was saved from."""
-    config = dict(tiny.models[KEY].config)
-    torch.manual_seed(5)
-    model = transformers.AutoModel.from_config(
-        transformers.AutoConfig.for_model(config.pop("model_type"), **config)
-    ).eval()
-    folder = tmp_path_factory.mktemp("checkpoint")
-    model.save_pretrained(folder)
-    return folder, model
-
-
 LABELS = [
     "FP32", "BF16", "FP16", "FP8", "INT8-dynamic", "INT8-weight-only", "INT4", "INT8-bnb", "NF4",
     "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K", "ONNX-FP32", "ONNX-INT8", "ONNX-Q4",
