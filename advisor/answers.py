@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from advisor.evidence import newest_run, published_speed, seen_unsupported
-from advisor.memory import Need, available_bytes, need
+from advisor.memory import Need, available_bytes, need, weights_of
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
 from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
@@ -195,20 +195,21 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     """The quantization to pick on a card, from its answers.
 
     The rule, of what fits (or else is tight): 16 bit first where the card multiplies it natively, since more bits buy no
-    accuracy that anybody measured here; FP32 where it does not; then the order of the catalog, which is that of fidelity.
+    accuracy that anybody measured here; FP32 where it does not; then the most bits per weight, as they really are.
     """
     usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
 
     native: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
     labels = list(catalog.quantizations)
 
-    def rank(answer: Answer) -> tuple[int, int]:
+    def rank(answer: Answer) -> tuple[int, float, int]:
         kind = native.get(answer.quantization)
         if kind:
             group = 0 if card_of(catalog, answer.gpu).supports(kind) is not False else 3
         else:
             group = 1 if answer.quantization == "FP32" else 2
-        return group, labels.index(answer.quantization)
+        bits = weights_of(catalog, answer.model, answer.component, answer.quantization, 16).bits_per_weight
+        return group, -bits if group == 2 else 0.0, labels.index(answer.quantization)
 
     return min(usable, key=rank, default=None)
 

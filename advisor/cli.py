@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from advisor import answers
 from advisor.accuracy import memory_errors
@@ -67,20 +68,21 @@ def gpus(
     if as_json:
         return _print_rows(rows)
     console = Console()
-    shown = labels or list(catalog.quantizations)
+    served = {row.quantization for row in rows if row.verdict != "unsupported"}
+    shown = labels or [label for label in catalog.quantizations if label in served]
     what = rows[0].component if rows else component
     table = Table(
-        "GPU",
+        Column("GPU", no_wrap=True),
         "GB",
-        *shown,
+        *(re.sub("[-_]", "\n", label) for label in shown),
         title=f"{model_id}, {what}, batch {batch}: memory needed in GB",
-        caption="* best choice for the card",
+        caption="* best choice for the card; empty: unsupported (`fitcard fit` says why)",
     )
     for card in answers.cards_by_memory(catalog):
         mine = [row for row in rows if row.gpu == card]
         best = answers.best(mine, catalog)
-        cells = [_cell(row, best is row) for row in mine]
-        table.add_row(escape(catalog.cards[card].name), f"{catalog.cards[card].spec.memory_bytes / 1e9:.1f}", *cells)
+        cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
+        table.add_row(escape(catalog.cards[card].spec.name), f"{catalog.cards[card].spec.memory_bytes / 1e9:.1f}", *cells)
     console.print(table)
     return None
 
@@ -202,10 +204,9 @@ def _print_rows(rows: Iterable[Answer]) -> None:
 
 def _cell(answer: Answer, best: bool) -> str:
     if answer.verdict == "unsupported":
-        return "[dim]unsupported[/dim]"
+        return ""
     style = _STYLES[answer.verdict]
-    star = "*" if best else ""
-    return f"[{style}]{answer.memory.required_bytes / 1e9:.2f} {answer.verdict}{star}[/{style}]"
+    return f"[{style}]{answer.memory.required_bytes / 1e9:.2f}\n{answer.verdict}{'*' if best else ''}[/]"
 
 
 def _speed(answer: Answer) -> str:

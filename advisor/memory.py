@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from catalog import Catalog
 from catalog.gpu import Card
-from catalog.quantization import Quantization, held_bytes, stored_tensors
+from catalog.quantization import Quantization, bits_per_weight, held_bytes, predicted_census, stored_tensors
 from catalog.tensor_types import TENSOR_TYPES
 from catalog.trace import Activations, Component, Phase
 
@@ -68,6 +68,7 @@ class Weights:
     bytes: int
     largest_packed: int
     """Elements of the largest packed matrix; 0 when none is packed."""
+    bits_per_weight: float
 
 
 @lru_cache(maxsize=4096)
@@ -76,7 +77,8 @@ def weights_of(catalog: Catalog, model: str, component: Component, label: str, b
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
     packed = [s.tensor for s in stored_tensors(quantization, tensors) if TENSOR_TYPES[s.type].packed]
     largest = max((tensor.elements for tensor in packed if tensor.kind == "linear"), default=0)
-    return Weights(held_bytes(quantization, tensors, bits), largest)
+    stored_bits = bits_per_weight(predicted_census(quantization, tensors))
+    return Weights(held_bytes(quantization, tensors, bits), largest, stored_bits)
 
 
 def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:

@@ -49,6 +49,8 @@ def add_run(folder: Path, run: Run) -> Path:
     path = folder / run.machine.device / f"{run.model}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path):
+        for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a writer that was killed; nobody else writes now
+            left.unlink()
         runs = read_runs(path) if path.exists() else ()
         if all(run.key != other.key for other in runs):
             write_atomically(path, run_file_text([*runs, run]).encode())

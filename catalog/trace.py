@@ -18,7 +18,7 @@ Reader = Literal["vision", "text", "shared", "joint", "unused"]
 Kind = Literal["linear", "embedding", "convolution", "other"]
 Role = Literal[
     "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down",
-    "token_embedding", "position_embedding", "patch_embedding", "other",
+    "token_embedding", "position_embedding", "patch_embedding", "projection", "other",
 ]  # fmt: skip
 Linear = Annotated[Many[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
@@ -186,6 +186,7 @@ _ROLES: tuple[tuple[str, Role], ...] = (
     (r"(token_embedding|word_embeddings)\.weight$", "token_embedding"),
     (r"position_embeddings?(\.weight)?$", "position_embedding"),
     (r"patch_embeddings?(\.projection)?\.weight$", "patch_embedding"),
+    (r"(visual|text)_projection\.weight$", "projection"),
 )
 
 

@@ -49,9 +49,9 @@ def backend(quantization: Quantization) -> ModuleType:
 
 def main() -> None:
     """Do the task that the file named on the command line asks for."""
-    _die_with_parent()
     file = FilePath(sys.argv[1])
     task: dict[str, Any] = json.loads(file.read_text())
+    _die_with(task["parent"])
     try:
         result: dict[str, Any] = {"status": "ok", **TASKS[task["task"]](task)}
     except Exception as error:
@@ -61,11 +61,11 @@ def main() -> None:
     write_atomically(file.with_suffix(".result"), json.dumps(result).encode())
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Ask the kernel to end this process when the one that started it is gone, even by kill -9. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
-        if os.getppid() == 1:
+        if os.getppid() != parent:
             sys.exit("the process that started this one is gone")
 
 

@@ -293,7 +293,7 @@ class Case:
         file = self.path.with_suffix(f".{task}.json")
         result = file.with_suffix(".result")
         result.unlink(missing_ok=True)
-        file.write_text(json.dumps({**self.task, "task": task, **more}))
+        file.write_text(json.dumps({**self.task, "task": task, "parent": os.getpid(), **more}))
         root = Path(__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
         try:

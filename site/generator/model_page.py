@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -234,33 +235,38 @@ def _newest_by_device(catalog: Catalog, key: str, component: Component, label: s
 
 @dataclass(frozen=True)
 class Measured:
-    """All that was measured of a model on one device: the newest run of each variant, and what failed."""
+    """All that was measured of a model on one device: the newest run of each variant, what failed, and runs under a cap."""
 
     device: str
     runs: tuple[Run, ...]
     failed: tuple[Run, ...]
+    capped: tuple[Run, ...]
 
 
 def _measured(catalog: Catalog, key: str) -> list[Measured]:
     """By device; runs in the order of components and quantizations."""
     labels, components = list(catalog.quantizations), catalog.traces[key].components()
-    newest: dict[tuple[str, Component, str, str], Run] = {}
+    good: dict[tuple[object, ...], Run] = {}
     for run in good_runs(catalog, key):
-        newest.setdefault((run.machine.device, run.component, run.quantization, run.mode), run)
-    failed = [run for run in catalog.runs_of(key) if run.status != "ok"]
+        good.setdefault((run.machine.device, run.component, run.quantization, run.mode), run)
+    newest: dict[tuple[object, ...], Run] = {}
+    capped: dict[tuple[object, ...], Run] = {}
+    for run in catalog.runs_of(key):  # oldest first, so that the newest stays
+        variant = (run.machine.device, run.component, run.quantization, run.mode)
+        if run.memory_limit_bytes is None:
+            newest[variant] = run
+        else:
+            capped[*variant, run.memory_limit_bytes] = run
+    failed = [run for run in newest.values() if run.status != "ok"]
 
-    def order(run: Run) -> tuple[int, int, str]:
-        return components.index(run.component), labels.index(run.quantization), run.mode
+    def order(run: Run) -> tuple[int, int, str, int]:
+        return components.index(run.component), labels.index(run.quantization), run.mode, run.memory_limit_bytes or 0
 
-    devices = dict.fromkeys(run.machine.device for run in (*newest.values(), *failed))
-    return [
-        Measured(
-            device,
-            tuple(sorted((run for run in newest.values() if run.machine.device == device), key=order)),
-            tuple(sorted((run for run in failed if run.machine.device == device), key=order)),
-        )
-        for device in devices
-    ]
+    def of(runs: Iterable[Run], device: str) -> tuple[Run, ...]:
+        return tuple(sorted((run for run in runs if run.machine.device == device), key=order))
+
+    devices = dict.fromkeys(run.machine.device for run in (*good.values(), *failed, *capped.values()))
+    return [Measured(d, of(good.values(), d), of(failed, d), of(capped.values(), d)) for d in devices]
 
 
 def _any(cards: list[Answer], card: str) -> Answer:

@@ -10,6 +10,7 @@ from advisor.answers import TIGHT_ABOVE
 from catalog import Catalog
 from catalog.check import check
 from catalog.record import UNVERIFIED
+from catalog.tensor_types import TENSOR_TYPES
 
 
 def view(catalog: Catalog) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
     errors = [abs(row.error) for row in rows]
     return {
         "runtimes": catalog.runtimes,
+        "types": tuple(TENSOR_TYPES.values()),
         "unverified": UNVERIFIED,
         "report": check(catalog),
         "rows": rows,

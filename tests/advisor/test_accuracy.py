@@ -16,7 +16,9 @@ def test_every_committed_run_became_what_the_rule_says(real: Catalog) -> None:
     """Full-size variants: census, file size to the byte, and bytes of weights in memory to the byte."""
     good = [run for run in real.runs if run.status == "ok"]
     assert {(r.component, r.quantization) for r in good if r.model == SO400M} >= {
-        (component, label) for component in ("vision", "text") for label in ("FP32", "BF16", "Q8_0", "Q4_K_M", "INT8-dynamic", "INT4", "INT8-bnb", "ONNX-INT8")
+        (component, label)
+        for component in ("vision", "text")
+        for label in ("FP32", "BF16", "Q8_0", "Q4_K_M", "INT8-dynamic", "INT4", "INT8-bnb", "ONNX-INT8")
     }
     for run in good:
         quantization, tensors = real.quantizations[run.quantization], real.traces[run.model].tensors_of(run.component)

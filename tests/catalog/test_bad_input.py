@@ -108,7 +108,7 @@ def test_every_fault_of_all_files_is_reported_at_once(copied: Path) -> None:
         (
             ("profile", "so400m", "--weights", "/no/such/folder"),
             1,
-            r"--weights takes random or the folder of a checkpoint",
+            r"--weights takes random, hub, hub@REVISION or a checkpoint's folder",
         ),
         (("profile", "so400m", "--device", "cuda"), 1, r"no cuda device here that torch .* can use \(there is: cpu\)"),
     ],

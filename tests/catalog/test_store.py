@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,38 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     assert [worker.exitcode for worker in workers] == [0] * 4
     runs = read_runs(tmp_path / "cpu-test" / f"{MODEL}.yaml")
     assert sorted(run.weights.seed or 0 for run in runs) == list(range(40))
+
+
+def _add_and_say(folder: str, first: int, said: Any) -> None:
+    for seed in range(first, first + 1000):
+        add_run(Path(folder), made_run(seed=seed))
+        said.send(seed)
+
+
+def test_kill_9_at_any_moment_loses_no_record(tmp_path: Path) -> None:
+    """Twenty writers, each killed at a random moment: what a writer had said to be written is there, and the file is whole."""
+    context, chance = multiprocessing.get_context("fork"), random.Random(7)
+    path = tmp_path / "cpu-test" / f"{MODEL}.yaml"
+    written: set[int] = set()
+    for number in range(20):
+        heard, said = context.Pipe(duplex=False)
+        writer = context.Process(target=_add_and_say, args=(str(tmp_path), number * 1000, said))
+        writer.start()
+        said.close()
+        heard.poll(10)
+        time.sleep(chance.uniform(0, 0.08))
+        writer.kill()
+        writer.join()
+        with contextlib.suppress(EOFError):
+            while True:
+                written.add(heard.recv())
+        found = {run.weights.seed for run in read_runs(path)}
+        assert written <= found
+        assert len(found) <= len(written) + number + 1  # a writer may die between writing and saying so
+        written |= {seed for seed in found if seed is not None}
+    assert len(written) > 40
+    add_run(tmp_path, made_run(seed=-1))
+    assert sorted(p.name for p in path.parent.iterdir() if p != path) == [".lock"]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
