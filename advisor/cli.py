@@ -82,7 +82,9 @@ def gpus(
         mine = [row for row in rows if row.gpu == card]
         best = answers.best(mine, catalog)
         cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
-        table.add_row(escape(catalog.cards[card].spec.name), f"{catalog.cards[card].spec.memory_bytes / 1e9:.1f}", *cells)
+        table.add_row(
+            escape(catalog.cards[card].spec.name), f"{catalog.cards[card].spec.memory_bytes / 1e9:.1f}", *cells
+        )
     console.print(table)
     return None
 

@@ -20,6 +20,8 @@ from catalog.names import find_model, find_quantization
 from catalog.run import Run
 from catalog.trace import Component
 
+UNSTABLE = 0.05
+"""The spread between processes from which a speed is worth a warning."""
 _stderr = Console(stderr=True)
 
 
@@ -161,6 +163,13 @@ def _report(runs: Sequence[Run], folder: Path, as_json: bool) -> None:
     else:
         Console().print(_table(runs))
         click.echo(f"{len(runs)} {'record' if len(runs) == 1 else 'records'} under {folder}")
+    for run in runs:
+        if unstable := [s for s in run.speed if s.spread > UNSTABLE]:
+            worst = max(unstable, key=lambda s: s.spread)
+            _stderr.print(
+                f"[yellow]unstable[/yellow]: {run.component} {run.quantization} at batch {worst.batch}: its processes lie "
+                f"{worst.spread:.0%} apart; if something else used the machine, run it again"
+            )
     if not any(run.status == "ok" for run in runs):
         raise FitcardError("no case gave a measurement; the records say why")
 

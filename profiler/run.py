@@ -105,22 +105,29 @@ def cases(settings: Settings) -> list[tuple[Component, str]]:
 
 
 def estimate_s(catalog: Catalog, model_id: str, settings: Settings, todo: Sequence[tuple[Component, str]]) -> float:
-    """Roughly how long the cases will take, from one matrix product timed here. Right within a factor of two or so."""
-    a = torch.randn(1024, 1024, device=settings.device.torch_device)
-    began, products = time.perf_counter(), 0
-    while time.perf_counter() - began < 0.3:
-        torch.mm(a, a)
-        settings.device.synchronize()
-        products += 1
-    multiply_adds_per_s = products * 1024**3 / (time.perf_counter() - began)
-    start_s, samples, total = 8.0, 5, 0.0
-    for component, _ in todo:
-        phase = catalog.traces[model_id].phase(component)
-        item_s = phase.multiply_adds() / multiply_adds_per_s
-        ladder = sum(settings.batches) * item_s
-        total += (2 + settings.repeats) * start_s + 2 * ladder + settings.repeats * samples * ladder
+    """Roughly how long the cases will take, from two matrix products timed here. Right within a factor of two or so."""
+    rates = {bits: _multiply_adds_per_s(settings.device, bits) for bits in (16, 32)}
+    start_s, passes, total = 8.0, 4.5, 0.0
+    for component, label in todo:
+        rate = rates[catalog.quantizations[label].held_bits]
+        item_s = catalog.traces[model_id].phase(component).multiply_adds() / rate
+        ladder_s = sum(settings.batches) * item_s
+        total += (2 + settings.repeats) * start_s + (2 + settings.repeats * passes) * ladder_s
         total += FIDELITY_INPUTS[component] * item_s
     return total
+
+
+def _multiply_adds_per_s(device: Device, bits: int) -> float:
+    """The rate of one product of 2048 x 2048 matrices, in float32 or in what the device multiplies fastest."""
+    a = torch.randn(2048, 2048, dtype=device.fast_type if bits == 16 else torch.float32, device=device.torch_device)
+    torch.mm(a, a)
+    device.synchronize()
+    began, products = time.perf_counter(), 0
+    while time.perf_counter() - began < 0.2:
+        torch.mm(a, a)
+        device.synchronize()
+        products += 1
+    return products * 2048**3 / (time.perf_counter() - began)
 
 
 def profile(
