@@ -18,8 +18,9 @@ from functools import lru_cache
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.quantization import Quantization, bits_per_weight, held_bytes, predicted_census, stored_tensors
+from catalog.runtimes import Runtimes
 from catalog.tensor_types import TENSOR_TYPES
-from catalog.trace import Activations, Component, Phase
+from catalog.trace import Activations, Component, Linear, Phase
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,46 @@ def need(
     width = bits or quantization.held_bits
     weights = weights_of(catalog, model, component, label, width)
     activations = activation_bytes(phase.activations, batch, width)
-    chunk = min(runtimes.dequantize_chunk_elements[vendor], weights.largest_packed)
-    unpacked = weights.largest_packed * width // 8 + chunk * runtimes.dequantize_bytes_per_element
+    work = runtimes.work.get(label)
+    outputs = _largest_output(phase, batch)
+    unpacked = _unpacked_bytes(runtimes, label, quantization.runtime, weights.largest_packed, vendor, width)
+    if work:
+        unpacked += int(outputs * (work.cpu_bytes_per_output if vendor == "CPU" else work.card_bytes_per_output))
     slack = int((activations + unpacked) * runtimes.allocator_slack[vendor].share)
-    copies = _cpu_copies(phase, quantization, batch, width) if vendor == "CPU" else 0
+    copies, extra = 0, 0
+    if vendor == "CPU":
+        copies = _cpu_copies(phase, quantization, batch, width)
+        copies += int(work.cpu_weight_copies * weights.packed_bytes) if work else 0
+        extra = (
+            runtimes.context_extra[quantization.runtime].bytes if quantization.runtime in runtimes.context_extra else 0
+        )
     return Need(
         weights_bytes=weights.bytes,
         activations_bytes=activations,
         buffers_bytes=unpacked + slack + copies,
-        runtime_bytes=runtimes.context[vendor].bytes,
+        runtime_bytes=runtimes.context[vendor].bytes + extra,
     )
+
+
+def _unpacked_bytes(runtimes: Runtimes, label: str, runtime: str, largest: int, vendor: str, width: int) -> int:
+    """The largest matrix as plain numbers, where a runtime unpacks weights before it multiplies; GGUF layers do it in chunks."""
+    if runtime == "gguf":
+        chunk = min(runtimes.dequantize_chunk_elements[vendor], largest)
+        return largest * width // 8 + chunk * runtimes.dequantize_bytes_per_element
+    return largest * width // 8 if label in ("INT8-weight-only", "NF4") else 0
+
+
+def _largest_output(phase: Phase, batch: int) -> int:
+    """Numbers that the largest matrix product of a forward pass puts out."""
+
+    def at(size: Linear | int) -> int:
+        return size if isinstance(size, int) else size[0] + size[1] * batch
+
+    sizes = [
+        at(op.shape["m"]) * at(op.shape["n"]) * at(op.shape["groups"])
+        for op in phase.operations if op.kind == "matmul" and op.weight is not None
+    ]  # fmt: skip
+    return max(sizes, default=0)
 
 
 @dataclass(frozen=True)
@@ -68,6 +99,8 @@ class Weights:
     bytes: int
     largest_packed: int
     """Elements of the largest packed matrix; 0 when none is packed."""
+    packed_bytes: int
+    """Bytes of all packed matrices."""
     bits_per_weight: float
 
 
@@ -75,10 +108,10 @@ class Weights:
 def weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
     """The weights of a variant. Kept, since every card and batch asks for them again."""
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
-    packed = [s.tensor for s in stored_tensors(quantization, tensors) if TENSOR_TYPES[s.type].packed]
-    largest = max((tensor.elements for tensor in packed if tensor.kind == "linear"), default=0)
+    packed = [s for s in stored_tensors(quantization, tensors) if TENSOR_TYPES[s.type].packed]
+    largest = max((s.tensor.elements for s in packed if s.tensor.kind == "linear"), default=0)
     stored_bits = bits_per_weight(predicted_census(quantization, tensors))
-    return Weights(held_bytes(quantization, tensors, bits), largest, stored_bits)
+    return Weights(held_bytes(quantization, tensors, bits), largest, sum(s.bytes for s in packed), stored_bits)
 
 
 def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:

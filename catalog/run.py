@@ -50,6 +50,7 @@ class Weights(Record):
     kind: Literal["random", "hub", "local"]
     seed: int | None = None
     revision: Text | None = None
+    """The hub's commit; for a folder the hash of its safetensors files."""
 
 
 class Workload(Record):
@@ -163,9 +164,10 @@ class Content(Record):
     """All of a run but its key."""
 
     schema_version: Literal[1] = 1
-    metrics_version: Literal[1, 2] = 1
+    metrics_version: Literal[1, 2, 3] = 1
     """1: wall clock around one forward pass; resident set on CPU, the allocator's own counters on CUDA; batches of equal inputs.
-    2: the same, and fidelity over more inputs, with the agreement of the nearest candidate."""
+    2: the same, and fidelity over more inputs, with the agreement of the nearest candidate.
+    3: the same, and memory at each batch after giving back what smaller batches left; loading without building the modules."""
     measured_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     model: ModelId
     config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

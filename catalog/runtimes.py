@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from typing import Annotated
+
+from pydantic import Field, model_validator
 
 from catalog.gpu import Segment
+from catalog.quantization import Runtime
 from catalog.record import UNVERIFIED, Count, Date, Record, Slug, Sources, Text
 
 MEASURED = "measured"
@@ -27,6 +30,19 @@ class Share(Record):
     source: Slug
 
 
+class Work(Record):
+    """What the layers of one quantization need for a moment besides activations, as our own runs show it."""
+
+    cpu_bytes_per_output: Annotated[float, Field(ge=0)] = 0
+    """Bytes alive for each number that the largest matrix product puts out, on a processor."""
+    card_bytes_per_output: Annotated[float, Field(ge=0)] = 0
+    """The same on a card."""
+    cpu_weight_copies: Annotated[float, Field(ge=0)] = 0
+    """Copies of all its packed weights that the runtime makes at the first pass and keeps, on a processor."""
+    why: Text
+    source: Slug
+
+
 class Runtimes(Record):
     """The file `runtimes.yaml`."""
 
@@ -40,6 +56,10 @@ class Runtimes(Record):
     """What the allocator holds beyond what is alive, as a share of activations and unpacked weights, by vendor."""
     unified_share: Share
     """The share of a unified memory that the graphics side may use."""
+    context_extra: dict[Runtime, Amount]
+    """What a runtime's own libraries take of main memory on top of torch's."""
+    work: dict[Text, Work]
+    """By quantization; what is not named needs nothing besides."""
     dequantize_chunk_elements: dict[Text, Count]
     """How many elements are unpacked at a time, by vendor; sets the temporary buffers of packed weights."""
     dequantize_bytes_per_element: Count
@@ -47,8 +67,10 @@ class Runtimes(Record):
 
     @model_validator(mode="after")
     def _sources_known(self) -> Runtimes:
-        amounts: list[Amount | Share] = [
+        amounts: list[Amount | Share | Work] = [
             *self.context.values(),
+            *self.context_extra.values(),
+            *self.work.values(),
             *self.reserve.values(),
             *self.allocator_slack.values(),
             self.unified_share,
@@ -63,5 +85,7 @@ class Runtimes(Record):
         named = {f"context.{k}": v.source for k, v in self.context.items()}
         named |= {f"reserve.{k}": v.source for k, v in self.reserve.items()}
         named |= {f"allocator_slack.{k}": v.source for k, v in self.allocator_slack.items()}
+        named |= {f"context_extra.{k}": v.source for k, v in self.context_extra.items()}
+        named |= {f"work.{k}": v.source for k, v in self.work.items()}
         named["unified_share"] = self.unified_share.source
         return tuple(name for name, source in named.items() if source == UNVERIFIED)

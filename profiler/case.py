@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path as FilePath
 from types import ModuleType
@@ -35,11 +35,20 @@ BACKENDS = {
     "onnxruntime": "onnx_graph",
 }  # fmt: skip
 MIN_SAMPLES, MAX_SAMPLES = 3, 200
+WARM_S = 1.0
+"""How long a card works before it is timed and before its energy is believed: clocks ramp, and the counter moves in steps."""
 SETTLED = 0.01
 """Samples have settled when the standard error of their median is below this share of it."""
 FIDELITY_INPUTS = {"vision": 8, "text": 32, "all": 8}
 """How many embeddings are compared. Two-tower models match 8 images with 32 texts."""
-_NO_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory", "Failed to allocate", "mmap failed")
+NO_MEMORY = (
+    "allocate memory", "bad_alloc", "bad allocation", "out of memory", "Failed to allocate", "mmap failed",
+    "STATUS_ALLOC_FAILED", "STATUS_NOT_INITIALIZED", "Invalid buffer size",
+)  # fmt: skip
+"""How libraries say that memory ran out."""
+
+
+Embeddings = list[list[float]]
 
 
 def backend(quantization: Quantization) -> ModuleType:
@@ -52,6 +61,7 @@ def main() -> None:
     file = FilePath(sys.argv[1])
     task: dict[str, Any] = json.loads(file.read_text())
     _die_with(task["parent"])
+    torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32, in convolutions too
     try:
         result: dict[str, Any] = {"status": "ok", **TASKS[task["task"]](task)}
     except Exception as error:
@@ -74,7 +84,7 @@ def _no_memory(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, MemoryError):
         return text or "the process could not get more memory"
-    if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _NO_MEMORY):
+    if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in NO_MEMORY):
         return text.strip().splitlines()[0]
     return None
 
@@ -87,22 +97,15 @@ def write_artifact(task: dict[str, Any]) -> dict[str, Any]:
     path, module = FilePath(task["artifact"]), backend(variant.quantization)
     try:
         module.write(path, variant, values)
-        return {"census": module.read_census(path), "file_bytes": sum(file.stat().st_size for file in _parts(path))}
+        return {"census": module.read_census(path), "file_bytes": path.stat().st_size}
     except BaseException:
-        for part in _parts(path):
-            part.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
-
-
-def _parts(path: FilePath) -> Iterator[FilePath]:
-    """The variant's file, and a second one where the format needs one for its tensors."""
-    yield from (part for part in (path, path.with_name(path.name + "_data")) if part.exists())
 
 
 def measure_memory(task: dict[str, Any]) -> dict[str, Any]:
     """Memory at each batch up to the largest that fits, nothing timed."""
     case = _Case(task)
-    runtime = case.context_bytes
     ready = case.load()
     case.device.release()
     loaded = case.device.memory()["now"]
@@ -110,21 +113,33 @@ def measure_memory(task: dict[str, Any]) -> dict[str, Any]:
     too_large: int | None = None
     for batch in task["batches"]:
         try:
-            given = case.inputs(batch)
-            case.device.reset_peak()
-            for _ in range(2):  # the second pass shows what the allocator keeps from the first
-                ready.run(given)
+            rows.append({"batch": batch, "loaded_bytes": loaded, **_memory_at(case, ready, batch)})
         except Exception as error:
             if _no_memory(error) is None or not rows:
                 raise
             too_large = batch
             break
-        used = case.device.memory()
-        rows.append({"batch": batch, "runtime_bytes": runtime, "loaded_bytes": loaded, "peak_bytes": used["peak"]})
-        if "reserved" in used:
-            rows[-1]["reserved_bytes"] = used["reserved"]
-        del given
     return {"memory": rows, "weights_bytes": ready.weights_bytes, "out_of_memory_batch": too_large}
+
+
+def _memory_at(case: _Case, ready: Runnable, batch: int) -> dict[str, int]:
+    """The memory of one batch, from a state in which smaller batches left nothing. Raises MemoryError above a cap."""
+    given = case.inputs(batch)
+    case.device.release()
+    case.device.reset_peak()
+    for _ in range(2):  # the second pass shows what the allocator keeps from the first
+        ready.run(given)
+    used = case.device.memory()
+    if "reserved" not in used:
+        row, total = {"runtime_bytes": case.context_bytes, "peak_bytes": used["peak"]}, used["peak"]
+    else:  # kernels and workspaces outside of torch's allocator come with the first pass that needs them
+        context = case.device.context_bytes()
+        row = {"runtime_bytes": context, "peak_bytes": used["peak"], "reserved_bytes": used["reserved"]}
+        total = context + used["reserved"]
+    limit = case.task["memory_limit_bytes"]
+    if limit is not None and total > limit:
+        raise MemoryError(f"batch {batch} took {total / 1e6:,.0f} MB in all")
+    return row
 
 
 def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
@@ -137,47 +152,61 @@ def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
     ready = case.load()
     case.device.synchronize()
     load_s = time.perf_counter() - started
-    if task["mode"] == "compiled":
-        ready = Runnable(torch.compile(ready.call), ready.weights_bytes)
     rows: list[dict[str, Any]] = []
     first_run_s = 0.0
-    sensors = nvml.sensors() if case.device.vendor == "NVIDIA" else None
     for batch in task["batches"]:
         given = case.inputs(batch)
         first = timed(case.device, ready, given)  # the warm-up too: it compiles, reorders and fills caches
         first_run_s = first_run_s or first
-        samples: list[float] = []
-        began = time.perf_counter()
-        if sensors:
-            sensors.start()
-        while True:
-            samples.append(timed(case.device, ready, given))
-            if sensors:
-                sensors.sample()
-            settled = len(samples) >= MIN_SAMPLES and _settled(samples)
-            over = time.perf_counter() - began > task["seconds"] and len(samples) >= MIN_SAMPLES
-            if settled or over or len(samples) >= MAX_SAMPLES:
-                break
-        rows.append({"batch": batch, "samples_s": samples, "settled": settled})
-        if sensors:
-            rows[-1]["power"] = sensors.stop(items=batch * len(samples))
+        rows.append({"batch": batch, **_samples(case, ready, given, batch)})
         del given
     result = {"speed": rows, "load_s": load_s, "first_run_s": first_run_s, "threads": torch.get_num_threads()}
     return {**result, "embeddings": _embeddings(case, ready)} if task["embed"] else result
+
+
+def _samples(case: _Case, ready: Runnable, given: Inputs, batch: int) -> dict[str, Any]:
+    """Samples of one batch, whether they settled, and what the sensors saw meanwhile."""
+    device, seconds = case.device, case.task["seconds"]
+    warm_until = time.perf_counter() + (0 if device.kind == "cpu" else min(WARM_S, seconds))
+    while time.perf_counter() < warm_until:
+        timed(device, ready, given)
+    sensors = nvml.sensors() if device.vendor == "NVIDIA" else None
+    if sensors:
+        sensors.start()
+    samples: list[float] = []
+    began = time.perf_counter()
+    while True:
+        samples.append(timed(device, ready, given))
+        if sensors:
+            sensors.sample()
+        settled = len(samples) >= MIN_SAMPLES and _settled(samples)
+        over = time.perf_counter() - began > seconds and len(samples) >= MIN_SAMPLES
+        if settled or over or len(samples) >= MAX_SAMPLES:
+            break
+    found: dict[str, Any] = {"samples_s": samples, "settled": settled}
+    if sensors:
+        passes = len(samples)
+        while time.perf_counter() - began < WARM_S:  # too short for the counter: more passes, which are no samples
+            timed(device, ready, given)
+            passes += 1
+        found["power"] = sensors.stop(items=batch * passes)
+    return found
 
 
 def embed(task: dict[str, Any]) -> dict[str, Any]:
     """Embeddings of the fixed inputs by the reference: all at once, and one by one, whose difference is the noise floor."""
     case = _Case(task)
     ready = case.load()
-    given = case.inputs(FIDELITY_INPUTS[task["component"]])
-    alone = [ready.run({k: v[i : i + 1] for k, v in given.items()}).float().cpu() for i in range(4)]
-    return {"together": _embeddings(case, ready), "alone": torch.cat(alone).flatten(1).tolist()}
+    alone = _embeddings(case, ready, count=4, at_once=1)
+    return {"together": _embeddings(case, ready, at_once=max(task["batches"])), "alone": alone}
 
 
-def _embeddings(case: _Case, ready: Runnable) -> list[list[float]]:
-    found = ready.run(case.inputs(FIDELITY_INPUTS[case.variant.component])).float().cpu()
-    return found.flatten(1).tolist()
+def _embeddings(case: _Case, ready: Runnable, count: int | None = None, at_once: int | None = None) -> Embeddings:
+    """Embeddings of the first of the fixed inputs, no more at once than the largest batch that was seen to fit."""
+    given = case.inputs(FIDELITY_INPUTS[case.variant.component])
+    count, step = count or len(next(iter(given.values()))), at_once or max(case.task["batches"])
+    parts = [{k: v[i : i + min(step, count - i)] for k, v in given.items()} for i in range(0, count, step)]
+    return torch.cat([ready.run(part).float().cpu() for part in parts]).flatten(1).tolist()
 
 
 class _Case:
@@ -199,9 +228,22 @@ class _Case:
             limit_memory(self.device, task["memory_limit_bytes"], self.context_bytes)
 
     def load(self) -> Runnable:
-        """Load the variant from its file onto the device."""
-        ready: Runnable = self.backend.load(FilePath(self.task["artifact"]), self.variant)
-        return ready
+        """Load the variant from its file onto the device, compiled if the mode says so."""
+        ready: Runnable = self.backend.load(FilePath(self.task["artifact"]), self.variant, self.model)
+        if self.task["mode"] == "eager":
+            return ready
+        compiled: dict[int, Callable[[Inputs], torch.Tensor]] = {}
+
+        def call(given: Inputs) -> torch.Tensor:
+            """One graph for each batch: with one for all, what a batch runs would depend on the batches before it."""
+            batch = len(next(iter(given.values())))
+            if batch not in compiled:
+                torch._dynamo.reset()
+                compiled.clear()
+                compiled[batch] = torch.compile(ready.call, dynamic=False)
+            return compiled[batch](given)
+
+        return Runnable(call, ready.weights_bytes)
 
     def inputs(self, batch: int) -> Inputs:
         return inputs(self.model, self.way, batch, self.dtype, self.device.torch_device)
@@ -220,8 +262,9 @@ def limit_memory(device: Device, limit_bytes: int, context_bytes: int) -> None:
     """Let this process have no more than `limit_bytes` of the device's memory, the runtime's own included.
 
     On a card torch's allocator refuses more than the limit less the context. On a processor the kernel refuses more
-    private memory (RLIMIT_DATA, which counts what is reserved whether touched or not: stricter than the resident set).
-    Raises MemoryError when the runtime alone takes more.
+    private memory (RLIMIT_DATA, which counts what is reserved whether touched or not, and no mapped files). What a pass
+    then really took in all is held to the limit once more by the memory pass. Raises MemoryError when the runtime alone
+    takes more.
     """
     if context_bytes >= limit_bytes:
         raise MemoryError(f"the runtime alone takes {context_bytes / 1e6:,.0f} MB")
@@ -229,11 +272,13 @@ def limit_memory(device: Device, limit_bytes: int, context_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
     elif device.kind == "cuda":
         total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction((limit_bytes - context_bytes) / total)
-    elif device.kind == "mps":
-        torch.mps.set_per_process_memory_fraction(limit_bytes / torch.mps.recommended_max_memory())
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (limit_bytes - context_bytes) / total))
+    elif device.kind == "xpu":
+        total = torch.xpu.get_device_properties(0).total_memory
+        torch.xpu.set_per_process_memory_fraction(min(1.0, (limit_bytes - context_bytes) / total))
     else:
-        raise AssertionError(f"torch cannot limit the memory of {device.kind}")
+        allowed = (limit_bytes - context_bytes) / torch.mps.recommended_max_memory()
+        torch.mps.set_per_process_memory_fraction(min(2.0, allowed))
 
 
 def _settled(samples: list[float]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -25,12 +26,28 @@ def find_weights(given: str, model_id: str) -> tuple[Path | None, Weights]:
         raise FitcardError(
             f"--weights takes random, hub, hub@REVISION or a checkpoint's folder; {given!r} is none of them"
         )
-    return folder, Weights(kind="local")
+    return folder, Weights(kind="local", revision=_digest(folder))
+
+
+def pinned(given: str, model_id: str) -> str:
+    """The same with the hub's commit of now, so that many machines run one and the same. Raises FitcardError without one."""
+    if not given.startswith("hub"):
+        return given
+    return f"hub@{_from_hub(model_id, given.partition('@')[2] or 'main')[1].revision}"
+
+
+def _digest(folder: Path) -> str:
+    """The hash of the folder's safetensors files, so that two checkpoints of one model are told apart."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{total.hexdigest()[:16]}"
 
 
 def _from_hub(model_id: str, revision: str) -> tuple[Path, Weights]:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
         folder = snapshot_download(model_id, revision=revision, allow_patterns=["*.safetensors"])
@@ -40,7 +57,7 @@ def _from_hub(model_id: str, revision: str) -> tuple[Path, Weights]:
         ) from None
     except RepositoryNotFoundError:
         raise FitcardError(f"the hub has no model {model_id} (or you may not see it)") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # whatever the network and the hub's client say; each version has other classes for it
         first = str(error).strip().splitlines()[0]
         raise FitcardError(
             f"{model_id} at {revision} could not be fetched from the hub: {first} (--weights PATH takes a local copy)"

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from catalog import load
@@ -20,6 +21,7 @@ from catalog.names import find_model, find_quantization
 from catalog.run import Run
 from catalog.trace import Component
 
+_BUSY = "[bold]"
 UNSTABLE = 0.05
 """The spread between processes from which a speed is worth a warning."""
 _stderr = Console(stderr=True)
@@ -99,9 +101,13 @@ def profile(
     from profiler.checkpoint import find_weights
     from profiler.devices import find_device, machine
     from profiler.journal import Journal, forget
-    from profiler.run import RANDOM, Settings, cases, device_id, estimate_s
+    from profiler.run import RANDOM, Settings, cases, device_id, estimate_s, ladder, missing_packages
     from profiler.run import profile as run_all
 
+    if fleet and (device or fresh):
+        raise click.UsageError(
+            "--fleet takes every device of the cluster and goes on from nothing: no --device, no --fresh"
+        )
     catalog = load(root)
     model_id = find_model(catalog, model)
     labels = [find_quantization(catalog, label) for label in quants] or list(catalog.quantizations)
@@ -111,10 +117,14 @@ def profile(
         raise FitcardError(f"{model_id} has no component {missing[0]} (it has: {', '.join(there)})")
     found = find_device("cpu" if fleet else device)
     checkpoint, source = (None, RANDOM) if fleet else find_weights(weights, model_id)  # each node finds its own
-    ladder = tuple(sorted(set(batches))) or ((1, 4) if found.kind == "cpu" else tuple(2**n for n in range(9)))
+    if absent := missing_packages(catalog, labels):
+        raise FitcardError(
+            f"not installed here: {', '.join(sorted(set(absent.values())))}, which {', '.join(absent)} need; "
+            "pip install 'fitcard[profile]', or name other quantizations with --quant"
+        )
     settings = Settings(
         device=found, components=tuple(c for c in there if c in wanted), quantizations=tuple(dict.fromkeys(labels)),
-        batches=ladder, mode=mode, checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds,  # type: ignore[arg-type]
+        batches=tuple(sorted(set(batches))) or (() if fleet else ladder(found.kind)), mode=mode, checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds,  # type: ignore[arg-type]
         timeout_s=timeout_s, memory_limit_bytes=parse_bytes(vram_limit, "--vram-limit") if vram_limit else None,
     )  # fmt: skip
     folder = output or catalog.root / "runs"
@@ -127,7 +137,7 @@ def profile(
     check_writable(folder, device_name, model_id)
     if fresh:
         forget(folder, device_name, model_id)
-    journal = Journal(folder, model_id, catalog.models[model_id].config_sha256, machine(found, device_name), settings)
+    journal = Journal(folder, catalog, model_id, machine(found, device_name), settings)
     runs = journal.done()
     todo = [case for case in cases(settings) if case not in runs]
     _stderr.print(
@@ -140,18 +150,19 @@ def profile(
     try:
         with _Board(cases(settings), runs) as board:
             for run in run_all(catalog, model_id, settings, todo, board.begin):
-                add_run(folder, run)
-                journal.add(run)
+                try:
+                    add_run(folder, run)
+                    journal.add(run)
+                except OSError as error:
+                    raise FitcardError(
+                        f"a record could not be written under {folder}: {error.strerror or error}; the {len(runs)} before "
+                        "it are kept, and the same command goes on from there"
+                    ) from None
                 runs[run.component, run.quantization] = run
                 board.done(run)
     except KeyboardInterrupt:
         raise FitcardError(
             f"interrupted; the {len(runs)} records written so far are kept, and the same command goes on from there"
-        ) from None
-    except OSError as error:
-        raise FitcardError(
-            f"a record could not be written under {folder}: {error.strerror or error}; the {len(runs)} before it are kept, "
-            "and the same command goes on from there"
         ) from None
     journal.finish()
     _report([runs[case] for case in cases(settings)], folder, as_json)
@@ -194,9 +205,11 @@ class _Board:
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
-    def begin(self, component: str, label: str, what: str) -> None:
-        """A process of a case begins."""
-        self.rows[component, label] = f"[bold]{what} ...[/bold]"  # type: ignore[index]
+    def begin(self, component: Component, label: str, what: str) -> None:
+        """A process of a case begins. The reference of another tower is no case, and one that is done stays so."""
+        row = self.rows.get((component, label))
+        if row is not None and (not row or row.startswith(_BUSY)):
+            self.rows[component, label] = f"{_BUSY}{escape(what)} ..."
 
     def done(self, run: Run) -> None:
         """A case has its record."""
@@ -205,7 +218,7 @@ class _Board:
             _stderr.print(f"{run.component} {run.quantization}: {_outcome(run)}")
 
     def table(self) -> Table:
-        finished = sum(bool(row) and not row.startswith("[bold]") for row in self.rows.values())
+        finished = sum(bool(row) and not row.startswith(_BUSY) for row in self.rows.values())
         minutes = (time.monotonic() - self.began) / 60
         table = Table("component", "quantization", "", title=f"{finished} of {len(self.rows)} cases, {minutes:.0f} min")
         for (component, label), row in self.rows.items():
@@ -259,18 +272,18 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _outcome(run: Run) -> str:
     if run.status != "ok":
-        return f"{run.status}: {run.reason}"
+        return escape(f"{run.status}: {run.reason}")
     return ", ".join(f"{s.per_second:.2f}/s at batch {s.batch}" for s in run.speed)
 
 
 def _table(runs: Sequence[Run]) -> Table:
     table = Table(
         "component", "quantization", "became", "bits/weight", "file MB", "weights MB", "peak MB", "per second",
-        "median ms (IQR)", "spread", "cosine", "top-1",
+        "median ms (IQR), p95", "spread", "cosine", "top-1",
     )  # fmt: skip
     for run in runs:
         if run.status != "ok" or run.bits_per_weight is None:
-            table.add_row(run.component, run.quantization, f"{run.status}: {run.reason}", *[""] * 9)
+            table.add_row(run.component, run.quantization, escape(f"{run.status}: {run.reason}"), *[""] * 9)
             continue
         became = ", ".join(f"{name} x{row.tensors}" for name, row in run.census.items())
         near = run.fidelity
@@ -279,7 +292,7 @@ def _table(runs: Sequence[Run]) -> Table:
             f"{(run.weights_bytes or 0) / 1e6:,.1f}",
             "\n".join(f"{m.total_bytes / 1e6:,.0f}" for m in run.memory),
             "\n".join(f"{s.per_second:.2f} (batch {s.batch})" for s in run.speed),
-            "\n".join(f"{s.median_s * 1e3:,.1f} ({s.iqr_s * 1e3:,.1f})" for s in run.speed),
+            "\n".join(f"{s.median_s * 1e3:,.1f} ({s.iqr_s * 1e3:,.1f}), {s.latency_s(0.95) * 1e3:,.1f}" for s in run.speed),
             "\n".join(f"{s.spread:.1%}" for s in run.speed),
             "not finite" if near and near.cosine_mean is None else f"{near.cosine_mean:.6f}" if near else "",
             "" if near is None or near.top1_agreement is None else f"{near.top1_agreement:.0%}",

@@ -17,9 +17,9 @@ from catalog.errors import FitcardError
 from catalog.run import Run
 from catalog.store import add_run
 from catalog.trace import Component
-from profiler.checkpoint import find_weights
+from profiler.checkpoint import find_weights, pinned
 from profiler.devices import find_device
-from profiler.run import Case, Settings, Truth, cases, truth, workspace
+from profiler.run import Case, References, Settings, Truth, cases, ladder, workspace
 
 RETRIES = 3
 """How often a case is run again when the worker or the node under it died."""
@@ -31,12 +31,14 @@ def profile_fleet(
 ) -> list[Run]:
     """Run every case on every accelerator type of the cluster at `address`, and add each record when it arrives.
 
-    A processor is used where the cluster has no accelerators. Raises FitcardError when there is no cluster.
+    A processor is used where the cluster has no accelerators. Raises FitcardError when there is no cluster, when its
+    processors cannot be given whole to one case, and, after everything else is done, for a fault that is no record.
     """
     try:
         import ray
     except ImportError:
         raise FitcardError("--fleet needs Ray, which is not installed: pip install 'fitcard[fleet]'") from None
+    weights = pinned(weights, model_id)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -44,17 +46,16 @@ def profile_fleet(
     try:
         types = sorted(key.removeprefix(_TYPE) for key in ray.cluster_resources() if key.startswith(_TYPE))
         console.print(f"{len(ray.nodes())} nodes; {', '.join(types) or 'no accelerators, so processors'}")
-        given = ray.put((catalog, model_id, settings, weights))
         waiting: dict[Any, tuple[str, Component, str]] = {}
         for accelerator in types or [""]:
-            options = _options(ray, accelerator)
-            reference = ray.remote(_reference).options(**options)
-            case = ray.remote(_case).options(**options)
+            kind, options = _kind(accelerator), _options(ray, accelerator)
+            batches = settings.batches or ladder(kind)
+            given = ray.put((catalog, model_id, replace(settings, batches=batches), weights, kind))
+            reference, case = ray.remote(_reference).options(**options), ray.remote(_case).options(**options)
             compared = settings.components if settings.memory_limit_bytes is None else ()
-            kind = _kind(accelerator)
-            truths = {component: reference.remote(given, component, kind) for component in compared}
+            truths = {component: reference.remote(given, component) for component in compared}
             for component, label in cases(settings):
-                job = case.remote(given, component, label, kind, truths.get(component))
+                job = case.remote(given, component, label, truths.get(component))
                 waiting[job] = (accelerator or "cpu", component, label)
         return list(_collect(ray, waiting, folder, console))
     finally:
@@ -66,10 +67,17 @@ def _options(ray: Any, accelerator: str) -> dict[str, Any]:
     common = {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
     if accelerator:
         return {**common, "num_gpus": 1, "accelerator_type": accelerator}
-    cores = [node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    if not cores:
-        raise FitcardError("no node of the cluster offers processors or accelerators")
-    return {**common, "num_cpus": min(cores)}
+    cores = {node["Resources"]["CPU"] for node in _alive(ray) if node["Resources"].get("CPU")}
+    if len(cores) != 1:
+        found = ", ".join(f"{count:g}" for count in sorted(cores)) or "none"
+        raise FitcardError(
+            f"a case takes a node's processors whole, so every node must have as many (there are: {found})"
+        )
+    return {**common, "num_cpus": cores.pop()}
+
+
+def _alive(ray: Any) -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _kind(accelerator: str) -> str:
@@ -78,44 +86,49 @@ def _kind(accelerator: str) -> str:
 
 
 def _collect(ray: Any, waiting: dict[Any, tuple[str, Component, str]], folder: Path, console: Console) -> Iterator[Run]:
-    total, lost = len(waiting), 0
+    total, lost = len(waiting), list[str]()
     while waiting:
-        (job,), _ = ray.wait(list(waiting))
-        where, component, label = waiting.pop(job)
-        try:
-            run = Run.model_validate(ray.get(job))
-        except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, FitcardError):
-                raise error.cause from None
-            raise
-        except ray.exceptions.RayError as error:
-            lost += 1
-            console.print(f"{where} {component} {label}: lost after {RETRIES} more tries: {type(error).__name__}")
-            continue
-        add_run(folder, run)
-        console.print(f"{total - len(waiting)} of {total}: {run.machine.device} {component} {label}: {run.status}")
-        yield run
+        done, _ = ray.wait(list(waiting), timeout=60)
+        for job in done or _hopeless(ray, waiting):
+            where, component, label = waiting.pop(job)
+            try:
+                run = Run.model_validate(ray.get(job, timeout=1))
+                add_run(folder, run)
+            except (ray.exceptions.RayError, OSError) as error:
+                cause = getattr(error, "cause", None) or error
+                first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+                lost.append(f"{where} {component} {label}: {first}")
+                continue
+            console.print(f"{total - len(waiting)} of {total}: {run.machine.device} {component} {label}: {run.status}")
+            yield run
     if lost:
-        console.print(f"{lost} of {total} cases have no record; run the command again for them")
+        raise FitcardError(f"{len(lost)} of {total} cases have no record:\n" + "\n".join(lost))
 
 
-def _here(given: tuple[Catalog, str, Settings, str], kind: str) -> Settings:
+def _hopeless(ray: Any, waiting: dict[Any, tuple[str, Component, str]]) -> list[Any]:
+    """The jobs that wait for an accelerator type of which no node is left."""
+    left = {key.removeprefix(_TYPE) for node in _alive(ray) for key in node["Resources"] if key.startswith(_TYPE)}
+    return [job for job, (where, _, _) in waiting.items() if where not in {*left, "cpu"}]
+
+
+_Given = tuple[Catalog, str, Settings, str, str]
+
+
+def _here(given: _Given) -> Settings:
     """The settings for the device and the checkpoint of the node that this runs on."""
-    _, model_id, settings, weights = given
+    _, model_id, settings, weights, kind = given
     checkpoint, source = find_weights(weights, model_id)
     return replace(settings, device=find_device(kind), checkpoint=checkpoint, weights=source)
 
 
-def _reference(given: tuple[Catalog, str, Settings, str], component: Component, kind: str) -> Truth | None:
+def _reference(given: _Given, component: Component) -> Truth | None:
     with workspace() as folder:
-        return truth(given[0], given[1], component, _here(given, kind), folder, lambda *_: None)
+        return References(given[0], given[1], _here(given), folder, lambda *_: None).truth(component)
 
 
-def _case(
-    given: tuple[Catalog, str, Settings, str], component: Component, label: str, kind: str, reference: Truth | None
-) -> dict[str, Any]:
+def _case(given: _Given, component: Component, label: str, reference: Truth | None) -> dict[str, Any]:
     with workspace() as folder:
-        case = Case(given[0], given[1], component, label, _here(given, kind), folder)
+        case = Case(given[0], given[1], component, label, _here(given), folder)
         reason = case.unsupported()
         run = case.record("unsupported", reason) if reason else case.run(reference, lambda *_: None)
     return run.model_dump(mode="json")

@@ -7,12 +7,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from catalog import Catalog
 from catalog.errors import FitcardError
 from catalog.load import read_runs
 from catalog.run import Machine, Run
 from catalog.store import write_atomically
 from catalog.trace import Component
-from profiler.run import Settings
+from profiler.run import METRICS_VERSION, Settings
 
 
 class Journal:
@@ -21,9 +22,11 @@ class Journal:
     Its name is the hash of all that the records depend on: another setting, library or model begins afresh.
     """
 
-    def __init__(self, folder: Path, model_id: str, config_sha256: str, machine: Machine, settings: Settings) -> None:
+    def __init__(self, folder: Path, catalog: Catalog, model_id: str, machine: Machine, settings: Settings) -> None:
         settings_fields = {**asdict(settings), "device": settings.device.kind, "weights": repr(settings.weights)}
-        facts = {"model": [model_id, config_sha256], "machine": machine.model_dump(mode="json"), **settings_fields}
+        rules = [catalog.quantizations[label].model_dump(mode="json") for label in settings.quantizations]
+        model = [model_id, catalog.models[model_id].config_sha256, METRICS_VERSION]
+        facts = {"model": model, "rules": rules, "machine": machine.model_dump(mode="json"), **settings_fields}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
         self.records = folder / machine.device / f"{model_id}.yaml"
         self.path = self.records.with_name(f".{self.records.stem}.{digest}.unfinished")
@@ -31,6 +34,8 @@ class Journal:
 
     def done(self) -> dict[tuple[Component, str], Run]:
         """The cases that an interrupted profile finished, with their records; none after a profile that finished."""
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            left.unlink(missing_ok=True)
         try:
             self.keys = json.loads(self.path.read_text())["done"]
         except (OSError, ValueError, KeyError):
@@ -51,7 +56,7 @@ class Journal:
 def forget(folder: Path, device: str, model_id: str) -> None:
     """Forget every interrupted profile of a model on a device. Raises FitcardError when a journal cannot be removed."""
     records = folder / device / f"{model_id}.yaml"
-    for path in records.parent.glob(f".{records.stem}.*.unfinished"):
+    for path in records.parent.glob(f".{records.stem}.{'[0-9a-f]' * 12}.unfinished"):
         try:
             path.unlink()
         except OSError as error:

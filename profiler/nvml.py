@@ -53,15 +53,17 @@ class Sensors:
 
 
 def sensors() -> Sensors | None:
-    """The sensors of the card that torch uses, or None where there are none (or no energy counter, before Volta)."""
+    """The sensors of the card that torch uses, or None where one of them is missing (the energy counter before Volta)."""
     handle = _handle()
     if handle is None:
         return None
+    found = Sensors(handle)
     try:
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        found.start()
+        found.sample()
     except pynvml.NVMLError:
         return None
-    return Sensors(handle)
+    return found
 
 
 def driver_and_power_limit() -> tuple[str | None, float | None]:
@@ -70,7 +72,7 @@ def driver_and_power_limit() -> tuple[str | None, float | None]:
     if handle is None:
         return None, None
     try:
-        limit: float | None = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+        limit: float | None = pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000
     except pynvml.NVMLError:
         limit = None
     return str(pynvml.nvmlSystemGetDriverVersion()), limit
@@ -81,7 +83,11 @@ def process_bytes(pid: int) -> int | None:
     handle = _handle()
     if handle is None:
         return None
-    for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+    try:
+        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except pynvml.NVMLError:  # not permitted, or no such thing on this kind of card
+        return None
+    for process in processes:
         if process.pid == pid and process.usedGpuMemory is not None:
             return int(process.usedGpuMemory)
     return None

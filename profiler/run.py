@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import math
 import os
@@ -18,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from catalog import Catalog
@@ -26,7 +27,7 @@ from catalog.errors import FitcardError
 from catalog.quantization import Quantization, bits_per_weight, census, predicted_census
 from catalog.run import Fidelity, Memory, Mode, Power, Run, Speed, Weights, Workload, sealed
 from catalog.trace import Component
-from profiler.case import FIDELITY_INPUTS, backend
+from profiler.case import FIDELITY_INPUTS, NO_MEMORY, Embeddings, backend
 from profiler.devices import Device, device_memory_bytes, device_name, machine, slug
 from profiler.variant import Variant
 from profiler.weights import SEED
@@ -36,12 +37,11 @@ SECONDS_PER_BATCH = 20.0
 TIMEOUT_S = 3600.0
 REFERENCE = "FP32"
 RANDOM = Weights(kind="random", seed=SEED)
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 _WORKSPACE = "fitcard-profile-"
 
-Progress = Callable[[str, str, str], None]
+Progress = Callable[[Component, str, str], None]
 """Told the component, the quantization, and what begins now, before each process."""
-Embeddings = list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,35 @@ def estimate_s(catalog: Catalog, model_id: str, settings: Settings, todo: Sequen
 
 
 def _multiply_adds_per_s(device: Device, bits: int) -> float:
-    """The rate of one product of 2048 x 2048 matrices, in float32 or in what the device multiplies fastest."""
-    a = torch.randn(2048, 2048, dtype=device.fast_type if bits == 16 else torch.float32, device=device.torch_device)
+    """The rate of one product of 2048 x 2048 matrices, in float32 or in what the device multiplies fastest.
+
+    A card is not asked: its context would stay in this process, and in the way of what is measured. 10 T/s stand for it.
+    """
+    if device.kind != "cpu":
+        return 1e13
+    a = torch.randn(2048, 2048, dtype=device.fast_type if bits == 16 else torch.float32)
     torch.mm(a, a)
-    device.synchronize()
     began, products = time.perf_counter(), 0
     while time.perf_counter() - began < 0.2:
         torch.mm(a, a)
-        device.synchronize()
         products += 1
     return products * 2048**3 / (time.perf_counter() - began)
+
+
+def ladder(kind: str) -> tuple[int, ...]:
+    """The batches to run where none are given: up to the largest that fits on a card, two on a processor, which is slow."""
+    return (1, 4) if kind == "cpu" else tuple(2**n for n in range(9))
+
+
+def missing_packages(catalog: Catalog, labels: Sequence[str]) -> dict[str, str]:
+    """The labels whose runtime cannot be imported here, with what is missing."""
+    found: dict[str, str] = {}
+    for label in labels:
+        try:
+            backend(catalog.quantizations[label])
+        except ImportError as error:
+            found[label] = error.name or str(error)
+    return found
 
 
 def profile(
@@ -142,47 +161,59 @@ def profile(
     Raises FitcardError when a checkpoint is not this model's; anything that goes wrong with one case is a record.
     """
     with workspace() as folder:
-        truths: dict[Component, Truth | None] = {}
+        references = References(catalog, model_id, settings, folder, progress)
         for component, label in todo:
             case = Case(catalog, model_id, component, label, settings, folder)
             if (reason := case.unsupported()) is not None:
                 yield case.record("unsupported", reason)
                 continue
-            if component not in truths and settings.memory_limit_bytes is None:
-                truths[component] = truth(catalog, model_id, component, settings, folder, progress)
-            yield case.run(truths.get(component), progress)
+            yield case.run(references.truth(component) if settings.memory_limit_bytes is None else None, progress)
 
 
 @contextmanager
 def workspace() -> Generator[Path]:
-    """A folder for the variants' files, gone at the end; those that a killed profile left behind go first."""
+    """A folder for the variants' files, gone at the end; those that killed profiles left behind go first.
+
+    Whoever uses a folder holds the lock in it, which the kernel drops with the process.
+    """
     root = Path(tempfile.gettempdir())
     for left in root.glob(f"{_WORKSPACE}*"):
-        owner = left.name.removeprefix(_WORKSPACE).partition("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+        with contextlib.suppress(OSError), (left / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_WORKSPACE}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+    made = tempfile.TemporaryDirectory(prefix=_WORKSPACE, ignore_cleanup_errors=True)
+    with made as folder, (Path(folder) / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(folder)
 
 
-def truth(
-    catalog: Catalog, model_id: str, component: Component, settings: Settings, folder: Path, progress: Progress
-) -> Truth | None:
-    """The reference of a component, or None where FP32 does not run here: then there is no fidelity."""
-    there = catalog.traces[model_id].components()
-    other: Component | None = ("vision" if component == "text" else "text") if len(there) > 1 else None
-    found: list[dict[str, Any]] = []
-    for part in (component, other):
-        if part is None:
-            continue
-        case = Case(catalog, model_id, part, REFERENCE, settings, folder)
-        try:
-            case.artifact(progress)
-            found.append(case.process("embed", progress))
-        except CaseFailed as failure:
-            progress(part, REFERENCE, f"no reference: {failure.status}, {failure}")
-            return None
-    return Truth(found[0]["together"], found[0]["alone"], found[1]["together"] if other else None)
+class References:
+    """What the FP32 reference makes of the fixed inputs, tower by tower, each asked once."""
+
+    def __init__(self, catalog: Catalog, model_id: str, settings: Settings, folder: Path, progress: Progress) -> None:
+        self.given = catalog, model_id, settings, folder, progress
+        self.found: dict[Component, dict[str, Any] | None] = {}
+
+    def truth(self, component: Component) -> Truth | None:
+        """What to compare a component with, or None where FP32 does not run here: then there is no fidelity."""
+        there = self.given[0].traces[self.given[1]].components()
+        own = self._embeddings(component)
+        if len(there) == 1:
+            return Truth(own["together"], own["alone"], None) if own else None
+        other = self._embeddings("vision" if component == "text" else "text")
+        return Truth(own["together"], own["alone"], other["together"]) if own and other else None
+
+    def _embeddings(self, component: Component) -> dict[str, Any] | None:
+        if component not in self.found:
+            catalog, model_id, settings, folder, progress = self.given
+            case = Case(catalog, model_id, component, REFERENCE, settings, folder)
+            try:
+                case.artifact(progress)
+                self.found[component] = case.process("embed", progress)
+            except CaseFailed as failure:
+                progress(component, REFERENCE, f"no reference: {failure.status}, {failure}")
+                self.found[component] = None
+        return self.found[component]
 
 
 class CaseFailed(Exception):
@@ -232,10 +263,7 @@ class Case:
         least = requires.nvidia_compute_capability
         if least is not None and device.vendor == "NVIDIA" and device.compute_capability() < least:
             return f"{self.label} needs compute capability {least}: {requires.why}"
-        try:
-            reason: str | None = backend(self.quantization).unsupported(self.variant, self.settings.mode)
-        except ImportError as error:
-            return f"the package {error.name or self.quantization.runtime} is not installed here: {error}"
+        reason: str | None = backend(self.quantization).unsupported(self.variant, self.settings.mode)
         return reason
 
     def artifact(self, progress: Progress) -> dict[str, Any]:
@@ -300,9 +328,15 @@ class Case:
         file = self.path.with_suffix(f".{task}.json")
         result = file.with_suffix(".result")
         result.unlink(missing_ok=True)
-        file.write_text(json.dumps({**self.task, "task": task, "parent": os.getpid(), **more}))
+        try:
+            file.write_text(json.dumps({**self.task, "task": task, "parent": os.getpid(), **more}))
+        except OSError as error:
+            raise CaseFailed("crashed", f"{task}: {file.parent}: {error.strerror}") from None
         root = Path(__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+        environment["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = (
+            "1"  # or the second process would not compile but look it up
+        )
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "profiler.case", str(file)], env=environment, stdin=subprocess.DEVNULL,
@@ -317,7 +351,8 @@ class Case:
             if last[0].startswith("catalog.errors.FitcardError: "):
                 raise FitcardError(last[0].removeprefix("catalog.errors.FitcardError: "))
             how = f"killed by signal {-done.returncode}" if done.returncode < 0 else last[0][:300]
-            raise CaseFailed("out_of_memory" if done.returncode == -9 else "crashed", f"{task}: {how}")
+            no_memory = done.returncode == -9 or any(words in done.stderr for words in NO_MEMORY)
+            raise CaseFailed("out_of_memory" if no_memory else "crashed", f"{task}: {how}")
         answer: dict[str, Any] = json.loads(result.read_text())
         if answer["status"] != "ok":
             raise CaseFailed(answer["status"], f"{task}: {answer['reason'][:300]}")
@@ -373,7 +408,7 @@ def _nearest(rows: torch.Tensor, candidates: torch.Tensor, itself: bool) -> list
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """The commit that this code is at, and whether it was changed since; None outside a checkout."""
+    """The commit that this code is at, and whether code or rules were changed since; None outside a checkout."""
     root = Path(__file__).parents[1]
 
     def git(*words: str) -> str | None:
@@ -383,6 +418,7 @@ def _commit() -> tuple[str | None, bool | None]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = git("rev-parse", "--short=12", "HEAD")
-    changed = git("status", "--porcelain", "--", "*.py")
-    return commit, None if commit is None else bool(changed)
+    if git("rev-parse", "--show-toplevel") != str(root.resolve()):
+        return None, None  # installed somewhere below another project's checkout
+    rules = ("*.py", "catalog/quantizations.yaml", "catalog/runtimes.yaml")
+    return git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "--", *rules))

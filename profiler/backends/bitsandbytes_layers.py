@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from pathlib import Path
 
 import torch
@@ -90,11 +89,9 @@ def read_census(path: Path) -> list[tuple[str, int, int]]:
     return rows
 
 
-def load(path: Path, variant: Variant) -> Runnable:
+def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device, replacing each quantized layer by bitsandbytes' own."""
-    # Its INT8 path warns on every call that it rounds BF16 activations to FP16, which is how it works.
-    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast", category=UserWarning)
-    model, device = variant.skeleton(), variant.device.torch_device
+    device = variant.device.torch_device
     with safe_open(path, framework="pt") as opened:
         get = opened.get_tensor
         for tensor in variant.stored:

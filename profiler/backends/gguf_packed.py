@@ -75,10 +75,10 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return device.fast_type
 
 
-def load(path: Path, variant: Variant) -> Runnable:
+def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device, replacing the layers whose weights stay packed."""
     assert gguf.GGUF_DEFAULT_ALIGNMENT == GGUF_ALIGNMENT
-    model, device = variant.skeleton(), variant.device
+    device = variant.device
     dtype = activation_type(variant.quantization, device)
     reader = gguf.GGUFReader(path)
     tensors = [

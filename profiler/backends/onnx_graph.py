@@ -36,7 +36,12 @@ _Q4_BLOCK = TENSOR_TYPES["INT4B32"].block_elements
 
 def unsupported(variant: Variant, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
-    return "torch.compile does not compile an ONNX graph" if mode == "compiled" else None
+    if mode == "compiled":
+        return "torch.compile does not compile an ONNX graph"
+    size = sum(4 * tensor.tensor.elements for tensor in variant.stored)
+    if size >= onnx.checker.MAXIMUM_PROTOBUF:
+        return f"exported in FP32 it has {size / 1e9:.1f} GB, and one file of ONNX holds no more than 2 GiB"
+    return None
 
 
 def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
@@ -55,8 +60,7 @@ def write(path: Path, variant: Variant, values: Values) -> None:
     logging.getLogger().setLevel(logging.ERROR)  # both quantizers report each node that they look at
     graph = onnx.load(path)
     quantized = _int4(graph) if variant.quantization.weight_type == "INT4B32" else _int8(graph)
-    path.with_name(path.name + "_data").unlink(missing_ok=True)
-    _save(quantized, path)
+    onnx.save_model(quantized, path)
 
 
 def _export(path: Path, model: nn.Module, way: Way) -> None:
@@ -102,15 +106,9 @@ def _int4(graph: Any) -> Any:
     return quantizer.model.model
 
 
-def _save(graph: Any, path: Path) -> None:
-    """One file, or a second one for the tensors where they are more than a protocol buffer can hold."""
-    large = graph.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF
-    onnx.save_model(graph, path, save_as_external_data=large, location=path.name + "_data" if large else None)
-
-
 def read_census(path: Path) -> list[tuple[str, int, int]]:
     """Type, elements and bytes of every weight in the graph; scales and zero points belong to their weight."""
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = onnx.load(path).graph
     constants = {i.name: i for i in graph.initializer}
     rows: list[tuple[str, int, int]] = []
     for node in graph.node:
@@ -131,8 +129,8 @@ def read_census(path: Path) -> list[tuple[str, int, int]]:
     return rows
 
 
-def load(path: Path, variant: Variant) -> Runnable:
-    """Open the graph in a session with as many threads as torch uses."""
+def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
+    """Open the graph, which holds the model itself, in a session with as many threads as torch uses."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from catalog.file_format import SAFETENSORS_METADATA
 from catalog.quantization import Quantization
@@ -52,9 +53,8 @@ def plain_row(part: Any) -> tuple[str, int, int]:
     return part.get_dtype(), elements, elements * DTYPES[part.get_dtype()].itemsize
 
 
-def load(path: Path, variant: Variant) -> Runnable:
+def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device."""
-    model = variant.skeleton()
     with safe_open(path, framework="pt") as opened:
         for name in opened.keys():  # noqa: SIM118 - not a dict: it has keys(), and no iteration
             # A copy: what safetensors gives is a view of the mapped file, which would stay in memory as a whole.

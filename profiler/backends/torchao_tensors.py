@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 # torchao says at import which of its CUDA kernels it cannot load, which on a processor it does not need, and torch what
 # of torchao's it will refuse one day. Neither is for the people who profile.
@@ -126,9 +127,9 @@ def _joined(opened: Any) -> tuple[set[str], dict[str, torch.Tensor]]:
     return left, joined
 
 
-def load(path: Path, variant: Variant) -> Runnable:
+def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device."""
-    model, device = variant.skeleton(), variant.device.torch_device
+    device = variant.device.torch_device
     with safe_open(path, framework="pt") as opened:
         whole, joined = _joined(opened)
         for name in whole:

@@ -176,7 +176,9 @@ def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = usable[0].component
     need_of = {
-        label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes for label in catalog.quantizations
+        label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes
+        for label, quantization in catalog.quantizations.items()
+        if "NVIDIA" in (quantization.requires.vendors or ("NVIDIA",))
     }
     least = min(need_of, key=lambda label: need_of[label])
     default = "BF16" if "BF16" in need_of else least

@@ -170,7 +170,7 @@ def test_what_a_runtime_was_seen_not_to_serve_is_unsupported(real: Catalog) -> N
     """A typed record decides for that very device, until a newer run of the same variant; a prediction ignores it."""
     config = real.models[SO400M].config_sha256
     reason = "the runtime unpacks it wrongly there"
-    nothing = {"status": "unsupported", "reason": reason, "memory": [], "speed": [], "census": {}}
+    nothing: dict[str, Any] = {"status": "unsupported", "reason": reason, "memory": [], "speed": [], "census": {}}
     refused = made_run(model=SO400M, config_sha256=config, quantization="NF4", **nothing)
     catalog = replace(real, runs=(refused,))
     answer = answers.fit(catalog, SO400M, "cpu-test", "NF4")

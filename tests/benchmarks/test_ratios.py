@@ -82,7 +82,7 @@ def one_layer(label: str, tensor: Tensor, path: Path) -> Callable[[torch.Tensor]
     quantization = load().quantizations[label]
     variant = OneLayer("tiny/one", label, {}, "vision", quantization, (tensor,), Device("cpu", "CPU"), 1 << 18)
     backend(quantization).write(path, variant, random_values())
-    ready = backend(quantization).load(path, variant)
+    ready = backend(quantization).load(path, variant, model)
     return lambda x: ready.call({"x": x})
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from catalog import Catalog
 from catalog.load import read_runs
+from catalog.quantization import predicted_census
 from catalog.run import Run, Weights
 from profiler.devices import Device, find_device
 from profiler.run import Settings, cases, device_id, profile
@@ -229,6 +230,7 @@ def test_weights_from_the_hub_are_pinned_to_a_commit(
     assert running.returncode == 0, err
     (run,) = records(odd, tmp_path / "runs")
     assert (run.weights.kind, run.weights.revision) == ("hub", commit)
+    assert run.census == predicted_census(odd.quantizations["FP32"], odd.traces[KEY].tensors_of("vision"))
     missing = start(odd, tmp_path / "runs", *CAPPED, "--quant", "FP32", "--weights", "hub@v2")
     _, err = missing.communicate(timeout=60)
     assert missing.returncode == 1

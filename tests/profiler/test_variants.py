@@ -20,7 +20,7 @@ from profiler.devices import Device
 from profiler.modules import put
 from profiler.run import Settings, cases, profile
 from profiler.skeleton import build, inputs
-from profiler.variant import Variant
+from profiler.variant import Runnable, Variant
 from profiler.weights import Values, checkpoint_values, random_values
 from tests.profiler.conftest import KEY
 
@@ -41,6 +41,11 @@ def given(variant: Variant, batch: int = 3) -> dict[str, torch.Tensor]:
     model = build(variant.config)
     dtype = backend(variant.quantization).activation_type(variant.quantization, CPU)
     return inputs(model, variant.way(model), batch, dtype, "cpu")
+
+
+def loaded(variant: Variant, path: Path) -> Runnable:
+    ready: Runnable = backend(variant.quantization).load(path, variant, variant.skeleton())
+    return ready
 
 
 def written(variant: Variant, path: Path, values: Values) -> Path:
@@ -65,12 +70,12 @@ def test_file_census_and_memory_are_as_predicted(label: str, component: Any, tin
         assert "unpacks NF4 wrongly on processors" in reason
         assert any(tensor.shape[-1] % 64 for tensor in variant.tensors)
         return
-    ready = module.load(path, variant)
+    ready = module.load(path, variant, variant.skeleton())
     width = 4 if module.activation_type(variant.quantization, CPU) == torch.float32 else 2
     if width * 8 == variant.quantization.held_bits:  # a CPU without BF16 holds what is not packed in FP32
         assert ready.weights_bytes == held_bytes(variant.quantization, variant.tensors)
     reference = variant_of(tiny, "FP32", component)
-    exact = backend(reference.quantization).load(written(reference, tmp_path / "fp32", random_values()), reference)
+    exact = loaded(reference, written(reference, tmp_path / "fp32", random_values()))
     found, truth = ready.run(given(variant)).float(), exact.run(given(reference))
     cosine = torch.nn.functional.cosine_similarity(found, truth).min().item()
     four_bits = {"Q4_0": 0.93, "INT4": 0.9, "ONNX-Q4": 0.9, "NF4": 0.9}
@@ -87,7 +92,7 @@ def test_a_saved_checkpoint_gives_the_outputs_of_transformers(
     folder, original = checkpoint
     variant = variant_of(tiny, label, component)
     path = written(variant, tmp_path / "variant", checkpoint_values(folder, variant.stored))
-    ours = backend(variant.quantization).load(path, variant).run(given(variant))
+    ours = loaded(variant, path).run(given(variant))
     with torch.inference_mode():
         theirs = variant.way(original).call(original, given(variant))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
@@ -108,7 +113,7 @@ def test_a_gguf_variant_embeds_as_a_reference_made_by_the_gguf_package(
         numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         values = torch.from_numpy(np.array(numbers)).reshape(tuple(int(n) for n in tensor.shape[::-1])).to(dtype)
         put(reference, tensor.name, values)
-    ours = backend(variant.quantization).load(path, variant).run(given(variant))
+    ours = loaded(variant, path).run(given(variant))
     with torch.inference_mode():
         theirs = variant.way(reference).call(reference, given(variant))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
