@@ -5,6 +5,7 @@ Ray schedules, notices dead workers and runs their cases again elsewhere. fitcar
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ def profile_fleet(
     except ImportError:
         raise FitcardError("--fleet needs Ray, which is not installed: pip install 'fitcard[fleet]'") from None
     weights = pinned(weights, model_id)
+    _answers(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -60,6 +62,17 @@ def profile_fleet(
         return list(_collect(ray, waiting, folder, console))
     finally:
         ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Raise FitcardError at once when nothing listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        return  # `auto`, or a form that Ray understands
+    try:
+        socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
+    except OSError as error:
+        raise FitcardError(f"no Ray cluster answers at {address}: {error.strerror or error}") from None
 
 
 def _options(ray: Any, accelerator: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from profiler.run import Settings, cases, device_id, profile
 from tests.conftest import ROOT, Cli
 from tests.profiler.conftest import KEY, save_checkpoint
 
-QUICK = ["--device", "cpu", "--component", "vision", "--batch", "1", "--repeats", "1", "--seconds", "0.1"]
+QUICK = ["--component", "vision", "--batch", "1", "--repeats", "1", "--seconds", "0.1"]
 # Under a cap nothing is compared with FP32, so that a case is three processes and not seven.
 CAPPED = [*QUICK, "--vram-limit", "16GiB"]
 
@@ -106,11 +106,11 @@ def test_too_little_memory_is_a_record(odd: Catalog, tmp_path: Path, cli: Cli) -
 
 
 def test_a_batch_that_does_not_fit_ends_the_ladder(odd: Catalog) -> None:
-    """The batches before it are measured: 4096 images need more than is left under the cap, 1 does not."""
-    chosen = settings("FP32", batches=(1, 4096), memory_limit_bytes=3 << 30)
+    """The batches before it are measured: 16384 images alone need more than is left under the cap, 1 does not."""
+    chosen = settings("FP32", batches=(1, 16384), memory_limit_bytes=1 << 30)
     (run,) = profile(odd, KEY, chosen, cases(chosen))
     assert run.status == "ok", run.reason
-    assert run.out_of_memory_batch == 4096
+    assert run.out_of_memory_batch == 16384
     assert [m.batch for m in run.memory] == [s.batch for s in run.speed] == [1]
 
 
@@ -172,7 +172,8 @@ def test_a_record_that_cannot_be_written_is_an_error_and_the_others_stay(odd: Ca
 def test_two_profilers_at_once_lose_nothing(odd: Catalog, tmp_path: Path) -> None:
     both = [start(odd, tmp_path, *CAPPED, "--quant", label) for label in ("BF16", "Q8_0")]
     for running in both:
-        assert running.wait(200) == 0
+        _, err = running.communicate(timeout=200)
+        assert running.returncode == 0, err
     assert sorted(run.quantization for run in records(odd, tmp_path)) == ["BF16", "Q8_0"]
 
 

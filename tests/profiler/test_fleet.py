@@ -14,7 +14,7 @@ from tests.conftest import Cli
 from tests.profiler.conftest import KEY
 from tests.profiler.test_faults import CAPPED, records, start, until
 
-LABELS = ("BF16", "Q8_0", "FP16", "Q4_0")
+LABELS = ("BF16", "Q8_0", "Q4_0")
 
 
 def cases_below(process: psutil.Process) -> list[psutil.Process]:

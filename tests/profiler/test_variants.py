@@ -22,7 +22,7 @@ from profiler.run import Settings, cases, profile
 from profiler.skeleton import build, inputs
 from profiler.variant import Runnable, Variant
 from profiler.weights import Values, checkpoint_values, random_values
-from tests.profiler.conftest import KEY
+from tests.profiler.conftest import CONFIGS, KEY
 
 CPU = Device("cpu", "CPU")
 LABELS = [
@@ -35,6 +35,10 @@ def variant_of(catalog: Catalog, label: str, component: Any, chunk: int = 1 << 1
     tensors = catalog.traces[KEY].tensors_of(component)
     config = catalog.models[KEY].config
     return Variant(KEY, label, config, component, catalog.quantizations[label], tensors, CPU, chunk)
+
+
+def is_even(catalog: Catalog) -> bool:
+    return catalog.models[KEY].config["vision_config"]["hidden_size"] == CONFIGS["even"]["hidden_size"]
 
 
 def given(variant: Variant, batch: int = 3) -> dict[str, torch.Tensor]:
@@ -57,6 +61,8 @@ def written(variant: Variant, path: Path, values: Values) -> Path:
 @pytest.mark.parametrize("component", ["vision", "text"])
 def test_file_census_and_memory_are_as_predicted(label: str, component: Any, tiny: Catalog, tmp_path: Path) -> None:
     """File size to the byte, tensor types tensor by tensor, and bytes in memory to the byte; and the embeddings are near."""
+    if component == "text" and is_even(tiny):
+        return  # the even shape's text tower has nothing that its image tower has not
     variant = variant_of(tiny, label, component)
     module = backend(variant.quantization)
     path = written(variant, tmp_path / "variant", random_values())
@@ -140,7 +146,7 @@ def test_a_checkpoint_of_another_model_is_refused(
 
 def test_a_whole_profile(tiny: Catalog, checkpoint: tuple[Path, nn.Module]) -> None:
     """Real processes, start to record: random and saved weights need equal memory, and the record holds what was measured."""
-    if tiny.models[KEY].config["vision_config"]["hidden_size"] != 288:
+    if is_even(tiny):
         return  # processes take seconds to start, and the even shapes show nothing new here
     records = {}
     for weights, labels in ((None, ("Q4_K_M", "FP8")), (checkpoint[0], ("BF16", "Q4_K_M"))):
