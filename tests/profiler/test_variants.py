@@ -38,7 +38,7 @@ def variant_of(catalog: Catalog, label: str, component: Any, chunk: int = 1 << 1
 
 
 def is_even(catalog: Catalog) -> bool:
-    return catalog.models[KEY].config["vision_config"]["hidden_size"] == CONFIGS["even"]["hidden_size"]
+    return bool(catalog.models[KEY].config["vision_config"]["hidden_size"] == CONFIGS["even"]["hidden_size"])
 
 
 def given(variant: Variant, batch: int = 3) -> dict[str, torch.Tensor]:
