@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def profile_fleet(
     processors cannot be given whole to one case, and, after everything else is done, for a fault that is no record.
     """
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError:
         raise FitcardError("--fleet needs Ray, which is not installed: pip install 'fitcard[fleet]'") from None
     weights = pinned(weights, model_id)

@@ -28,8 +28,9 @@ def weight_bytes(model: nn.Module) -> int:
 
 def held_bytes(tensor: torch.Tensor) -> int:
     """Bytes of a tensor; of a quantized one, the bytes of all the tensors that it is made of."""
-    if hasattr(tensor, "__tensor_flatten__"):  # torch's protocol for tensor subclasses, which torchao follows
-        return sum(held_bytes(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+    flatten = getattr(tensor, "__tensor_flatten__", None)  # torch's protocol, which torchao follows
+    if flatten is not None:
+        return sum(held_bytes(getattr(tensor, name)) for name in flatten()[0])
     size = tensor.numel() * tensor.element_size()
     if (state := getattr(tensor, "quant_state", None)) is not None:  # bitsandbytes, 4 bit
         size += held_bytes(state.absmax) + held_bytes(state.code)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-try:
-    import pynvml
-except ImportError:  # not an NVIDIA machine, or a container without the package: no sensors, and the record has none
-    pynvml = None
+import pynvml
 
 _REASONS = {
     "nvmlClocksEventReasonSwPowerCap": "power cap",
@@ -97,7 +94,7 @@ def _handle() -> Any:
     """NVML's handle of the card that torch calls device 0, found by its UUID, which CUDA_VISIBLE_DEVICES does not renumber."""
     import torch
 
-    if pynvml is None or not torch.cuda.is_available() or torch.version.hip:
+    if not torch.cuda.is_available() or torch.version.hip:
         return None
     try:
         pynvml.nvmlInit()

@@ -230,7 +230,8 @@ class Case:
     def __init__(
         self, catalog: Catalog, model_id: str, component: Component, label: str, settings: Settings, folder: Path
     ) -> None:
-        self.settings, self.label, self.component, self.model_id = settings, label, component, model_id
+        self.settings, self.label, self.model_id = settings, label, model_id
+        self.component: Component = component
         self.quantization: Quantization = catalog.quantizations[label]
         self.phase = catalog.traces[model_id].phase(component)
         self.tensors = catalog.traces[model_id].tensors_of(component)

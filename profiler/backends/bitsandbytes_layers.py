@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from catalog.file_format import NF4_BLOCK, SAFETENSORS_METADATA
+from catalog.quantization import Quantization
+from catalog.run import Mode
+from profiler.backends.torch_dtype import DTYPES, plain_row
+from profiler.devices import Device
+from profiler.modules import owner, put
+from profiler.variant import Runnable, Variant, of_module
+from profiler.weights import Values
+
 # It reports every optional kernel package that is not there; none of them is needed.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-import bitsandbytes as bnb  # noqa: E402
-
-from catalog.file_format import NF4_BLOCK, SAFETENSORS_METADATA  # noqa: E402
-from catalog.quantization import Quantization  # noqa: E402
-from catalog.run import Mode  # noqa: E402
-from profiler.backends.torch_dtype import DTYPES, plain_row  # noqa: E402
-from profiler.devices import Device  # noqa: E402
-from profiler.modules import owner, put  # noqa: E402
-from profiler.variant import Runnable, Variant, of_module  # noqa: E402
-from profiler.weights import Values  # noqa: E402
+bnb: Any = import_module("bitsandbytes")  # its own types hide half of what it exports
 
 OUTLIERS = 6.0
 """The size of an activation from which its column stays in 16 bit: the threshold of the paper and of transformers."""

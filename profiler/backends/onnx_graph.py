@@ -90,7 +90,7 @@ class _Positional(nn.Module):
 def _int8(graph: Any) -> Any:
     """Dynamic INT8, one scale a tensor: unsigned weights as soon as there is a convolution, signed ones without."""
     convolution = any(node.op_type == "Conv" for node in graph.graph.node)
-    quantizer = ONNXQuantizer(
+    quantizer: Any = ONNXQuantizer(
         graph, False, False, mode=QuantizationMode.IntegerOps, static=False,
         weight_qType=QuantType.QUInt8 if convolution else QuantType.QInt8, activation_qType=QuantType.QUInt8,
         tensors_range=None, nodes_to_quantize=[], nodes_to_exclude=[], op_types_to_quantize=set(IntegerOpsRegistry),
@@ -101,7 +101,7 @@ def _int8(graph: Any) -> Any:
 
 
 def _int4(graph: Any) -> Any:
-    quantizer = MatMulNBitsQuantizer(graph, block_size=_Q4_BLOCK, is_symmetric=True)
+    quantizer: Any = MatMulNBitsQuantizer(graph, block_size=_Q4_BLOCK, is_symmetric=True)
     quantizer.process()
     return quantizer.model.model
 
