@@ -181,10 +181,14 @@ def workspace() -> Generator[Path]:
         with contextlib.suppress(OSError), (left / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)
-    made = tempfile.TemporaryDirectory(prefix=_WORKSPACE, ignore_cleanup_errors=True)
-    with made as folder, (Path(folder) / "lock").open("w") as lock:
+    made = Path(tempfile.mkdtemp(prefix=f".{_WORKSPACE}"))
+    with (made / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Path(folder)
+        folder = made.rename(root / made.name[1:])  # seen by others only now that it is locked
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class References:
