@@ -117,7 +117,7 @@ def profile(
         raise FitcardError(f"{model_id} has no component {missing[0]} (it has: {', '.join(there)})")
     found = find_device("cpu" if fleet else device)
     checkpoint, source = (None, RANDOM) if fleet else find_weights(weights, model_id)  # each node finds its own
-    if absent := missing_packages(catalog, labels):
+    if not fleet and (absent := missing_packages(catalog, labels)):
         raise FitcardError(
             f"not installed here: {', '.join(sorted(set(absent.values())))}, which {', '.join(absent)} need; "
             "pip install 'fitcard[profile]', or name other quantizations with --quant"
