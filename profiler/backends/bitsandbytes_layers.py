@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +21,6 @@ from profiler.modules import owner, put
 from profiler.variant import Runnable, Variant, of_module
 from profiler.weights import Values
 
-# It reports every optional kernel package that is not there; none of them is needed.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 bnb: Any = import_module("bitsandbytes")  # its own types hide half of what it exports
 
 OUTLIERS = 6.0

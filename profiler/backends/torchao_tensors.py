@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
+import torchao.quantization as ao
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
-
-# torchao says at import which of its CUDA kernels it cannot load, which on a processor it does not need, and torch what
-# of torchao's it will refuse one day. Neither is for the people who profile.
-for _name in ("torchao", "torch.utils._pytree"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
-
-import torchao.quantization as ao  # noqa: E402
-from torchao.prototype.quantization.int4 import Int4OpaqueTensor  # noqa: E402
-from torchao.prototype.safetensors.safetensors_support import (  # noqa: E402
+from torchao.prototype.quantization.int4 import Int4OpaqueTensor
+from torchao.prototype.safetensors.safetensors_support import (
     flatten_tensor_state_dict,
     unflatten_tensor_state_dict,
 )
-from torchao.quantization.quantize_.workflows import (  # noqa: E402
+from torchao.quantization.quantize_.workflows import (
     QuantizeTensorToFloat8Kwargs,
     QuantizeTensorToInt8Kwargs,
 )
 
-from catalog.file_format import SAFETENSORS_METADATA  # noqa: E402
-from catalog.quantization import Quantization  # noqa: E402
-from catalog.run import Mode  # noqa: E402
-from profiler.backends.torch_dtype import DTYPES, plain_row  # noqa: E402
-from profiler.devices import Device  # noqa: E402
-from profiler.modules import held_bytes, put  # noqa: E402
-from profiler.variant import Runnable, Variant, of_module  # noqa: E402
-from profiler.weights import Values  # noqa: E402
+from catalog.file_format import SAFETENSORS_METADATA
+from catalog.quantization import Quantization
+from catalog.run import Mode
+from profiler.backends.torch_dtype import DTYPES, plain_row
+from profiler.devices import Device
+from profiler.modules import held_bytes, put
+from profiler.variant import Runnable, Variant, of_module
+from profiler.weights import Values
 
 GROUP = 128
 
