@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console
@@ -18,7 +18,7 @@ from catalog import load
 from catalog.amount import parse_bytes
 from catalog.errors import FitcardError
 from catalog.names import find_model, find_quantization
-from catalog.run import Run
+from catalog.run import Mode, Run
 from catalog.trace import Component
 
 _BUSY = "[bold]"
@@ -124,7 +124,7 @@ def profile(
         )
     settings = Settings(
         device=found, components=tuple(c for c in there if c in wanted), quantizations=tuple(dict.fromkeys(labels)),
-        batches=tuple(sorted(set(batches))) or (() if fleet else ladder(found.kind)), mode=mode, checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds,  # type: ignore[arg-type]
+        batches=tuple(sorted(set(batches))) or (() if fleet else ladder(found.kind)), mode=cast(Mode, mode), checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds,
         timeout_s=timeout_s, memory_limit_bytes=parse_bytes(vram_limit, "--vram-limit") if vram_limit else None,
     )  # fmt: skip
     folder = output or catalog.root / "runs"
