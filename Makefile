@@ -32,7 +32,7 @@ profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine
 	@$(BIN)/fitcard profile $(or $(ARGS),google/siglip-so400m-patch14-384)
 
 schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors read
-	@$(BIN)/python -m catalog.json_schema
+	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m catalog.json_schema
 
 # The browser tests drive a real Chromium.
 .PHONY: browser

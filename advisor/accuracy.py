@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import median
 
+from advisor.calibrate import Residual, device_left_out, left_out, summary
 from advisor.evidence import good_runs
 from advisor.memory import need
 from catalog import Catalog
 from catalog.record import Record
+from catalog.run import Mode
+from catalog.speed import Errors
 from catalog.trace import Component
+
+WAYS = {
+    "gpu": "The card left out: nothing measured of any model on it, but others' matrix products on it",
+    "gpu_whole": "The card left out whole: its specification alone",
+    "model": "The model left out: other models on the same card",
+    "device": "A device that only runs know: other models there",
+}
+"""The ways of leaving out, by key."""
 
 
 class MemoryRow(Record):
@@ -33,11 +45,72 @@ def memory_errors(catalog: Catalog) -> Iterator[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
     for run in (run for model in catalog.models for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
         for memory in run.memory:
-            bits = 32 if run.activation_type == "float32" else 16
-            predicted = need(
-                catalog, run.model, run.component, run.quantization, memory.batch, run.machine.device_vendor, bits
-            )
+            vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
+            predicted = need(catalog, run.model, run.component, run.quantization, memory.batch, vendor, features)
             yield MemoryRow(
                 model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
                 record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
             )  # fmt: skip
+
+
+class SpeedRow(Record):
+    """One measured or published throughput, and what was predicted for it without it."""
+
+    model: str
+    component: Component
+    quantization: str
+    gpu: str
+    mode: Mode
+    batch: int
+    record: str
+    predicted_per_second: float
+    measured_per_second: float
+
+    @property
+    def error(self) -> float:
+        """Signed relative error: positive when the prediction is too high."""
+        return self.predicted_per_second / self.measured_per_second - 1
+
+
+class SpeedAccuracy(Record):
+    """One way of leaving out: its errors in sum, and row by row."""
+
+    way: str
+    summary: Errors
+    rows: tuple[SpeedRow, ...]
+
+
+class MemoryErrors(Record):
+    """The errors of required memory in sum."""
+
+    count: int
+    median_error: float | None
+    worst_error: float | None
+
+
+def speed_accuracy(catalog: Catalog) -> list[SpeedAccuracy]:
+    """The speed model held to everything that it did not see, in each way of leaving out."""
+    found: list[SpeedAccuracy] = []
+    for way in WAYS:
+        residuals = device_left_out(catalog) if way == "device" else left_out(catalog, way)
+        half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
+        found.append(SpeedAccuracy(way=way, summary=summary(residuals, half), rows=tuple(_rows(residuals))))
+    return found
+
+
+def _rows(residuals: Sequence[Residual]) -> Iterator[SpeedRow]:
+    for residual in residuals:
+        point = residual.point
+        yield SpeedRow(
+            model=point.model, component=point.component, quantization=point.quantization, gpu=point.gpu,
+            mode=point.setting.mode, batch=point.setting.batch, record=point.record,
+            predicted_per_second=residual.per_second, measured_per_second=point.per_second,
+        )  # fmt: skip
+
+
+def memory_summary(rows: Sequence[MemoryRow]) -> MemoryErrors:
+    """How far required memory is off."""
+    errors = [abs(row.error) for row in rows]
+    return MemoryErrors(
+        count=len(rows), median_error=median(errors) if errors else None, worst_error=max(errors, default=None)
+    )

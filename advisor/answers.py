@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Literal
 
-from advisor.evidence import newest_run, published_speed, seen_unsupported
-from advisor.memory import Need, available_bytes, need, weights_of
+from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
+from advisor.memory import Need, available_bytes, terms, weights_of
+from advisor.predict import Predicted, predict
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
 from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
@@ -22,6 +26,9 @@ UNITS: dict[Component, str] = {"vision": "images/s", "text": "texts/s", "all": "
 TIGHT_ABOVE = 0.9
 """A need above this share of what is available is `tight`: the next driver or a larger window may not leave it."""
 MOST_BATCH = 65536
+USUAL_BATCH = 64
+LEVELLED_OFF = 0.03
+"""Published speeds hold for another batch where the predictions for the two differ by no more than this."""
 
 
 class Workload(Record):
@@ -45,17 +52,18 @@ class MemoryAnswer(Record):
 
 
 class SpeedAnswer(Record):
-    """Throughput. `low` and `high` are the slowest and fastest process of a measured one; null where nobody states them."""
+    """Throughput. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a predicted
+    one, and null for a published one, whose authors state none."""
 
     per_second: float
     unit: str
     low: float | None
     high: float | None
     evidence: Evidence
-    record: str
-    """The key of the run, or the address of the publication."""
+    record: str | None
+    """The key of the run, or the address of the publication; null for a prediction."""
     batch: int
-    """The batch at which it was measured."""
+    """The batch at which it was measured, or for which it is predicted."""
 
 
 class Answer(Record):
@@ -93,12 +101,10 @@ def _machine(catalog: Catalog, card_id: str) -> Machine | None:
     return next((run.machine for run in reversed(catalog.runs) if run.machine.device == card_id), None)
 
 
-def _bits(catalog: Catalog, card_id: str, label: Quantization) -> int | None:
-    """32 for GGUF on a processor that multiplies no BF16 natively, as the profiler runs it there; else the label's own."""
+def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:
+    """The instruction sets of a processor that runs know; None for a card."""
     machine = _machine(catalog, card_id) if card_id not in catalog.cards else None
-    if machine is None or machine.device_vendor != "CPU" or label.runtime != "gguf":
-        return None
-    return None if {"avx512_bf16", "amx_bf16", "bf16"} & set(machine.cpu_features) else 32
+    return frozenset(machine.cpu_features) if machine and machine.device_vendor == "CPU" else None
 
 
 def default_component(catalog: Catalog, model: str) -> Component:
@@ -109,11 +115,11 @@ def default_component(catalog: Catalog, model: str) -> Component:
 
 def fit(
     catalog: Catalog, model: str, card: str, quantization: str, *, component: Component | None = None, batch: int = 1,
-    mode: Mode = "eager", only_predicted: bool = False,
+    mode: Mode = "eager", only_predicted: bool = False, with_speed: bool = True,
 ) -> Answer:  # fmt: skip
     """Whether a variant fits a card at a batch, with the sum in bytes, the largest batch, and the speed where known.
 
-    `model`, `card` and `quantization` are ids. `only_predicted` ignores every run and publication. Raises FitcardError
+    `model`, `card` and `quantization` are ids. `only_predicted` ignores every run and publication on that card. Raises FitcardError
     for a component that the model does not have, or a batch below 1.
     """
     component = component or default_component(catalog, model)
@@ -131,23 +137,27 @@ def fit(
         refused = seen_unsupported(catalog, model, component, quantization, card, mode)
         refusal = refused.reason if refused else None
 
-    def needed(at: int) -> Need:
-        return need(catalog, model, component, quantization, at, found.vendor, _bits(catalog, card, label))
-
-    memory = _memory(needed(batch), seen, available)
+    needed = terms(catalog, model, component, quantization, found.vendor, _features(catalog, card))
+    memory = _memory(needed.need(batch), seen, available)
     verdict: Verdict = "unsupported" if refusal else _verdict(memory.required_bytes, available)
-    largest = 0 if refusal else _max_batch(lambda at: needed(at).required_bytes, available)
+    largest = 0 if refusal else needed.max_batch(available, MOST_BATCH)
     if seen and not refusal:  # what was seen to fit, or not to, is not contradicted by a prediction
         largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
-    speed = None
-    if not only_predicted and verdict in ("fits", "tight"):
-        speed = _speed(catalog, run, model, component, quantization, card, mode, batch)
+    speed, why = None, ""
+    if with_speed and verdict in ("fits", "tight"):
+        expected = predict(catalog, model, component, quantization, found, mode, batch, only_card=only_predicted)
+        why = expected.why if expected else ""
+        speed = _speed(run, expected, UNITS[component], batch)
+        if not only_predicted and not (speed and speed.evidence == "measured"):
+            speed, why = _published(
+                catalog, (model, component, quantization, card, mode), found, expected, speed, why, batch
+            )
     phase = catalog.traces[model].phase(component)
     return Answer(
         model=model, component=component, quantization=quantization, gpu=card,
         workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
         verdict=verdict, evidence=memory.evidence, memory=memory, max_batch=largest, speed=speed,
-        reasons=tuple(_reasons(verdict, memory, batch, found, label, refusal, speed)),
+        reasons=tuple(_reasons(verdict, memory, batch, found, label, refusal, why if speed else "")),
     )  # fmt: skip
 
 
@@ -166,24 +176,52 @@ def _memory(predicted: Need, seen: Memory | None, available: int) -> MemoryAnswe
 
 def gpus(
     catalog: Catalog, model: str, *, quantizations: Sequence[str] = (), component: Component | None = None, batch: int = 1,
-    mode: Mode = "eager", only_predicted: bool = False,
+    mode: Mode = "eager", only_predicted: bool = False, with_speed: bool = True,
 ) -> Iterator[Answer]:  # fmt: skip
     """Every card of the catalog with every quantization, cards by memory, then by id."""
     labels = quantizations or tuple(catalog.quantizations)
     for card in cards_by_memory(catalog):
         for label in labels:
             yield fit(
-                catalog, model, card, label, component=component, batch=batch, mode=mode, only_predicted=only_predicted
-            )
+                catalog, model, card, label, component=component, batch=batch, mode=mode, only_predicted=only_predicted,
+                with_speed=with_speed,
+            )  # fmt: skip
 
 
 def models(
-    catalog: Catalog, card: str, *, quantizations: Sequence[str] = (), batch: int = 1, mode: Mode = "eager"
-) -> Iterator[Answer]:
+    catalog: Catalog, card: str, *, quantizations: Sequence[str] = (), batch: int = 1, mode: Mode = "eager",
+    with_speed: bool = True,
+) -> Iterator[Answer]:  # fmt: skip
     """Every model of the catalog, in every quantization, on one card."""
     for model in catalog.models:
         for label in quantizations or tuple(catalog.quantizations):
-            yield fit(catalog, model, card, label, batch=batch, mode=mode)
+            yield fit(catalog, model, card, label, batch=batch, mode=mode, with_speed=with_speed)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """What a card runs of a model at batch 1: the best quantization in full, and every one in short."""
+
+    best: Answer | None
+    nearest: Answer
+    """The best, or where nothing fits the answer that comes nearest to it."""
+    every: tuple[tuple[str, Verdict, int], ...]
+    """Quantization, verdict and bytes required."""
+
+
+@lru_cache(maxsize=512)
+def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
+    """The pick for each card, cards by memory. Kept, since the pages of models and of cards show the same."""
+    found: dict[str, Pick] = {}
+    for card, group in groupby(gpus(catalog, model, with_speed=False), key=lambda answer: answer.gpu):
+        mine = list(group)
+        chosen = best(mine, catalog)
+        nearest = chosen or min(mine, key=lambda answer: answer.memory.required_bytes)
+        short: tuple[tuple[str, Verdict, int], ...] = tuple(
+            (a.quantization, a.verdict, a.memory.required_bytes) for a in mine
+        )
+        found[card] = Pick(chosen, nearest, short)
+    return found
 
 
 def cards_by_memory(catalog: Catalog) -> list[str]:
@@ -220,43 +258,63 @@ def _verdict(required: int, available: int) -> Verdict:
     return "tight" if required > TIGHT_ABOVE * available else "fits"
 
 
-def _max_batch(required: Callable[[int], int], available: int) -> int:
-    """The largest batch whose need is available; need grows with the batch, so bisection finds it. 0 when none is."""
-    low, high = 0, MOST_BATCH
-    while low < high:
-        middle = (low + high + 1) // 2
-        if required(middle) <= available:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def throughput(catalog: Catalog, answer: Answer) -> Known | None:
+    """The highest throughput that is known of a model on a card, or else the one predicted for this answer's variant.
+
+    Predicted for a batch of `USUAL_BATCH`, or the largest that fits, since that is where throughput has mostly levelled off.
+    """
+    known = fastest_known(catalog, answer.model, answer.component, answer.gpu)
+    if known or answer.max_batch == 0:
+        return known
+    batch = min(USUAL_BATCH, answer.max_batch)
+    card = card_of(catalog, answer.gpu)
+    found = predict(catalog, answer.model, answer.component, answer.quantization, card, "eager", batch, only_card=False)
+    if found is None:
+        return None
+    return Known(found.per_second, answer.quantization, "eager", batch, "predicted", None, found.low, found.high)
 
 
-def _speed(
-    catalog: Catalog,
-    run: Run | None,
-    model: str,
-    component: Component,
-    quantization: str,
-    card: str,
-    mode: Mode,
-    batch: int,
-) -> SpeedAnswer | None:
-    """Measured at this batch, or else the best that was published, or else not known."""
+def _speed(run: Run | None, expected: Predicted | None, unit: str, batch: int) -> SpeedAnswer | None:
+    """Measured at this batch, or else predicted, or else not known."""
     measured = run.batch_speed(batch) if run else None
     if run and measured:
         medians = measured.medians_s()
         return SpeedAnswer(
-            per_second=measured.per_second, unit=UNITS[component], low=batch / max(medians), high=batch / min(medians),
+            per_second=measured.per_second, unit=unit, low=batch / max(medians), high=batch / min(medians),
             evidence="measured", record=run.key, batch=batch,
         )  # fmt: skip
-    cited = published_speed(catalog, model, component, quantization, card, mode)
-    if cited is None:
+    if expected is None:
         return None
     return SpeedAnswer(
-        per_second=cited.speed.per_second, unit=UNITS[component], low=None, high=None, evidence="published", record=cited.url,
-        batch=cited.speed.batch,
+        per_second=expected.per_second, unit=unit, low=expected.low, high=expected.high, evidence="predicted", record=None,
+        batch=batch,
     )  # fmt: skip
+
+
+def _published(
+    catalog: Catalog,
+    variant: tuple[str, Component, str, str, Mode],
+    card: Card,
+    expected: Predicted | None,
+    otherwise: SpeedAnswer | None,
+    why: str,
+    batch: int,
+) -> tuple[SpeedAnswer | None, str]:
+    """The best that was published, where it holds at this batch: it is that of the figure, or speed has levelled off by then."""
+    model, component, quantization, _, mode = variant
+    cited = published_speed(catalog, model, component, quantization, card.id, mode)
+    if cited is None:
+        return otherwise, why
+    at = cited.speed.batch
+    then = predict(catalog, model, component, quantization, card, mode, at, only_card=False)
+    if at != batch and expected and then and abs(expected.per_second / then.per_second - 1) > LEVELLED_OFF:
+        told = f"published for batch {at}: {cited.speed.per_second:g} {UNITS[component]} ({cited.url})"
+        return otherwise, f"{why}; {told}" if why else told
+    speed = SpeedAnswer(
+        per_second=cited.speed.per_second, unit=UNITS[component], low=None, high=None, evidence="published",
+        record=cited.url, batch=at,
+    )  # fmt: skip
+    return speed, "" if at == batch else f"the speed was published for batch {at}"
 
 
 def _unsupported(label: Quantization, card: Card) -> str | None:
@@ -277,7 +335,7 @@ def _reasons(
     card: Card,
     label: Quantization,
     refusal: str | None,
-    speed: SpeedAnswer | None,
+    why_speed: str,
 ) -> Iterator[str]:
     if refusal:
         yield refusal
@@ -290,8 +348,8 @@ def _reasons(
         yield f"less than {1 - TIGHT_ABOVE:.0%} of the free memory would be left"
     if label.weight_type == "BF16" and card.supports("bf16") is False and card.supports("fp16"):
         yield "this card does not multiply BF16 natively: FP16 is faster on it"
-    if speed and speed.evidence == "published" and speed.batch != batch:
-        yield f"the speed was published for batch {speed.batch}"
+    if why_speed:
+        yield why_speed
 
 
 __all__ = ["UNITS", "Answer", "MemoryAnswer", "SpeedAnswer", "Workload", "best", "card_of", "fit", "gpus", "models"]

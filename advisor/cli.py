@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
 from advisor import answers
-from advisor.accuracy import memory_errors
 from advisor.answers import Answer
 from catalog import Catalog, load
 from catalog.amount import parse_bytes
+from catalog.errors import UnknownName
 from catalog.gpu import GIB, Card, Gpu
 from catalog.names import find_card, find_model, find_quantization
 
 DOES_NOT_FIT = 3
-_STYLES = {"fits": "green", "tight": "yellow", "no": "red", "unsupported": "dim"}
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,32 +54,18 @@ def _options(command: F) -> F:
 def gpus(
     root: Path | None, model: str, quants: tuple[str, ...], component: Any, batch: int, mode: Any, as_json: bool
 ) -> None:
-    """Which GPUs run which quantization of MODEL."""
-    catalog = load(root)
-    model_id = find_model(catalog, model)
+    """Which GPUs run which quantization of MODEL.
+
+    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need torch.
+    """
+    catalog, model_id = _model(root, model)
     labels = [find_quantization(catalog, label) for label in quants]
     rows = list(answers.gpus(catalog, model_id, quantizations=labels, component=component, batch=batch, mode=mode))
     if as_json:
         return _print_rows(rows)
-    console = Console()
-    served = {row.quantization for row in rows if row.verdict != "unsupported"}
-    shown = labels or [label for label in catalog.quantizations if label in served]
-    what = rows[0].component if rows else component
-    table = Table(
-        Column("GPU", no_wrap=True),
-        "GB",
-        *(re.sub("[-_]", "\n", label) for label in shown),
-        title=f"{model_id}, {what}, batch {batch}: memory needed in GB",
-        caption="* best choice for the card; empty: unsupported (`fitcard fit` says why)",
-    )
-    for card in answers.cards_by_memory(catalog):
-        mine = [row for row in rows if row.gpu == card]
-        best = answers.best(mine, catalog)
-        cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
-        table.add_row(
-            escape(catalog.cards[card].spec.name), f"{catalog.cards[card].spec.memory_bytes / 1e9:.1f}", *cells
-        )
-    console.print(table)
+    from advisor import tables
+
+    tables.matrix(catalog, rows, labels)
     return None
 
 
@@ -107,9 +87,12 @@ def fit(
     mode: Any,
     as_json: bool,
 ) -> None:
-    """Whether MODEL fits one GPU, with the sum in bytes. Exit code 3 when it does not."""
-    catalog = load(root)
-    model_id, card = find_model(catalog, model), find_card(catalog, gpu)
+    """Whether MODEL fits one GPU, with the sum in bytes. Exit code 3 when it does not.
+
+    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need torch.
+    """
+    catalog, model_id = _model(root, model)
+    card = find_card(catalog, gpu)
     settings: dict[str, Any] = {
         "component": component,
         "batch": batch,
@@ -124,7 +107,9 @@ def fit(
     if as_json:
         click.echo(answer.model_dump_json(indent=2))
     else:
-        _explain(catalog, answer)
+        from advisor import tables
+
+        tables.explain(catalog, answer)
     if answer.verdict in ("no", "unsupported"):
         sys.exit(DOES_NOT_FIT)
 
@@ -146,90 +131,107 @@ def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) 
     rows = list(answers.models(catalog, card))
     if as_json:
         return _print_rows(rows)
-    table = Table(
-        "model",
-        "best",
-        "memory needed",
-        "largest batch",
-        "speed",
-        title=f"What runs on {answers.card_of(catalog, card).name}",
-    )
-    for model in catalog.models:
-        mine = [row for row in rows if row.model == model]
-        best = answers.best(mine, catalog)
-        if best is None:
-            table.add_row(model, "[red]none[/red]", "", "", "")
-            continue
-        table.add_row(
-            model,
-            f"{best.quantization} {best.verdict}",
-            f"{best.memory.required_bytes / 1e9:.2f} GB",
-            str(best.max_batch),
-            _speed(best),
-        )
-    Console().print(table)
+    from advisor import tables
+
+    tables.runs_on(catalog, card, rows)
     return None
+
+
+@click.command(epilog="Example: fitcard detect --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def detect(root: Path | None, as_json: bool) -> None:
+    """This machine's GPUs and their free memory, then what runs here at this moment."""
+    from advisor.detect import detect as look
+    from advisor.detect import with_free_memory
+
+    catalog = load(root)
+    devices = look(catalog)
+    found = [(device, *with_free_memory(catalog, device)) for device in devices]
+    if as_json:
+        rows = [row for _, here, key in found for row in answers.models(here, key)]
+        document = {
+            "devices": [device.model_dump() for device in devices],
+            "rows": [row.model_dump(mode="json") for row in rows],
+        }
+        click.echo(json.dumps(document))
+        return
+    from advisor import tables
+
+    tables.devices(catalog, found)
 
 
 @click.command(epilog="Example: fitcard accuracy --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def accuracy(root: Path | None, as_json: bool) -> None:
-    """Predictions against every measurement there is."""
-    rows = list(memory_errors(load(root)))
-    errors = [abs(row.error) for row in rows]
-    summary = {
-        "count": len(rows),
-        "median_error": median(errors) if errors else None,
-        "worst_error": max(errors, default=None),
+    """Predictions against every measurement there is, each made without it."""
+    from advisor.accuracy import memory_errors, memory_summary, speed_accuracy
+
+    catalog = load(root)
+    rows, speeds = list(memory_errors(catalog)), speed_accuracy(catalog)
+    if not as_json:
+        from advisor import tables
+
+        return tables.accuracy(rows, speeds)
+    document = {
+        "memory": {
+            "summary": memory_summary(rows).model_dump(),
+            "rows": [{**row.model_dump(), "error": row.error} for row in rows],
+        },
+        "speed": {
+            one.way: {
+                "summary": one.summary.model_dump(),
+                "rows": [{**row.model_dump(), "error": row.error} for row in one.rows],
+            }
+            for one in speeds
+        },
     }
-    if as_json:
-        listed = [{**row.model_dump(), "error": row.error} for row in rows]
-        click.echo(json.dumps({"memory": {"summary": summary, "rows": listed}}, indent=2))
-        return
-    table = Table(
-        "model", "component", "quantization", "GPU", "batch", "predicted GB", "measured GB", "error", title="Memory"
+    click.echo(json.dumps(document, indent=2))
+    return None
+
+
+@click.command(epilog="Example: fitcard calibrate")
+@click.pass_obj
+def calibrate(root: Path | None) -> None:
+    """Fit the constants of the speed model on all runs and published figures, and write them into the catalog."""
+    from datetime import UTC, datetime
+
+    import yaml
+
+    from advisor.calibrate import calibrate as fit_all
+    from catalog.store import write_atomically
+
+    catalog = load(root)
+    made = fit_all(catalog, datetime.now(UTC).date().isoformat())
+    path = catalog.root / "speed.yaml"
+    header = (
+        "# yaml-language-server: $schema=schema/speed.json\n# Written by `fitcard calibrate`; fitted, never edited.\n"
     )
-    for row in rows:
-        table.add_row(
-            row.model, row.component, row.quantization, row.gpu, str(row.batch), f"{row.predicted_bytes / 1e9:.3f}",
-            f"{row.measured_bytes / 1e9:.3f}", f"{row.error:+.1%}",
-        )  # fmt: skip
-    Console().print(table)
-    if errors:
-        click.echo(f"{len(rows)} measurements: median error {median(errors):.1%}, worst {max(errors):.1%}")
+    text = yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=160)
+    write_atomically(path, (header + text).encode())
+    fitted = ", ".join(f"{count} {kind}" for kind, count in made.fitted_on.items())
+    click.echo(f"{path}: fitted on {fitted}")
+    for way, errors in made.residuals.items():
+        click.echo(f"  {way} left out: median error {errors.median:.1%}, 90 % within {errors.p90:.1%}")
+
+
+def _model(root: Path | None, typed: str) -> tuple[Catalog, str]:
+    """The catalog and the model's id in it; one that the catalog does not hold is added in memory."""
+    catalog = load(root)
+    if not typed.endswith(".json") and not Path(typed).is_dir():
+        try:
+            return catalog, find_model(catalog, typed)
+        except UnknownName:
+            if "/" not in typed:
+                raise
+    from advisor.unlisted import with_model
+
+    return with_model(catalog, typed)
 
 
 def _print_rows(rows: Iterable[Answer]) -> None:
     click.echo(json.dumps({"rows": [row.model_dump(mode="json") for row in rows]}))
-
-
-def _cell(answer: Answer, best: bool) -> str:
-    if answer.verdict == "unsupported":
-        return ""
-    style = _STYLES[answer.verdict]
-    return f"[{style}]{answer.memory.required_bytes / 1e9:.2f}\n{answer.verdict}{'*' if best else ''}[/]"
-
-
-def _speed(answer: Answer) -> str:
-    if answer.speed is None:
-        return "not known"
-    rate = answer.speed.per_second
-    return f"{f'{rate:,.0f}' if rate >= 100 else f'{rate:.3g}'} {answer.speed.unit} ({answer.speed.evidence})"
-
-
-def _explain(catalog: Catalog, answer: Answer) -> None:
-    console = Console(highlight=False)
-    card = answers.card_of(catalog, answer.gpu)
-    style = _STYLES[answer.verdict]
-    console.print(
-        f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(card.name)}: [{style} bold]{answer.verdict}[/]"
-    )
-    for reason in answer.reasons:
-        console.print(f"  {escape(reason)}")
-    if answer.verdict != "unsupported":
-        console.print(f"  largest batch: {answer.max_batch}")
-        console.print(f"  speed: {_speed(answer)}")
 
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:

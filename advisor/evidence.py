@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from catalog import Catalog
@@ -21,24 +22,36 @@ def good_runs(catalog: Catalog, model: str) -> list[Run]:
     ]  # fmt: skip
 
 
+_Variant = tuple[str, Component, str, str, Mode]
+"""Model, component, quantization, card, mode."""
+
+
+@lru_cache(maxsize=8)
+def _newest(catalog: Catalog) -> tuple[dict[_Variant, Run], dict[_Variant, Run]]:
+    """The newest good run of each variant, and its newest run whatever became of it."""
+    good: dict[_Variant, Run] = {}
+    newest: dict[_Variant, Run] = {}
+    for model in catalog.models:
+        for run in reversed(catalog.runs_of(model)):
+            newest.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
+        for run in good_runs(catalog, model):
+            good.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
+    return good, newest
+
+
 def newest_run(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
     """The newest good run of a variant on that very card."""
-    for run in good_runs(catalog, model):
-        if (run.component, run.quantization, run.machine.device, run.mode) == (component, quantization, card, mode):
-            return run
-    return None
+    return _newest(catalog)[0].get((model, component, quantization, card, mode))
 
 
 def seen_unsupported(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
     """The newest run of a variant on a card, if it says that the runtime cannot serve it there."""
-    for run in reversed(catalog.runs_of(model)):
-        if (run.component, run.quantization, run.machine.device, run.mode) == (component, quantization, card, mode):
-            return run if run.status == "unsupported" else None
-    return None
+    run = _newest(catalog)[1].get((model, component, quantization, card, mode))
+    return run if run and run.status == "unsupported" else None
 
 
 @dataclass(frozen=True)
@@ -76,9 +89,12 @@ class Known:
     quantization: str
     mode: Mode
     batch: int
-    evidence: Literal["measured", "published"]
-    record: str
-    """The key of the run, or the address of the publication."""
+    evidence: Literal["measured", "published", "predicted"]
+    record: str | None
+    """The key of the run, or the address of the publication; None for a prediction."""
+    low: float | None = None
+    high: float | None = None
+    """The 80 % interval of a prediction."""
 
 
 def fastest_known(catalog: Catalog, model: str, component: Component, card: str) -> Known | None:
@@ -105,16 +121,19 @@ class Cited:
     url: str
 
 
+@lru_cache(maxsize=8)
+def _best_published(catalog: Catalog) -> dict[_Variant, Cited]:
+    best: dict[_Variant, Cited] = {}
+    for model, file in catalog.published.items():
+        for speed in file.speeds:
+            key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
+            if key not in best or speed.per_second > best[key].speed.per_second:
+                best[key] = Cited(speed, file.sources[speed.source].url)
+    return best
+
+
 def published_speed(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Cited | None:
     """The highest throughput that others published for a variant on a card."""
-    file = catalog.published.get(model)
-    found = [
-        speed for speed in (file.speeds if file else ())
-        if (speed.gpu, speed.component, speed.mode, speed.quantization) == (card, component, mode, quantization)
-    ]  # fmt: skip
-    if not found or file is None:
-        return None
-    best = max(found, key=lambda speed: speed.per_second)
-    return Cited(best, file.sources[best.source].url)
+    return _best_published(catalog).get((model, component, quantization, card, mode))

@@ -17,10 +17,10 @@ from functools import lru_cache
 
 from catalog import Catalog
 from catalog.gpu import Card
-from catalog.quantization import Quantization, bits_per_weight, held_bytes, predicted_census, stored_tensors
+from catalog.quantization import Quantization, bits_per_weight, held_bytes, predicted_census, typed_tensors
 from catalog.runtimes import Runtimes
-from catalog.tensor_types import TENSOR_TYPES
-from catalog.trace import Activations, Component, Linear, Phase
+from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
+from catalog.trace import Activations, Component, Phase, at_batch
 
 
 @dataclass(frozen=True)
@@ -37,37 +37,116 @@ class Need:
         return self.weights_bytes + self.activations_bytes + self.buffers_bytes + self.runtime_bytes
 
 
+Features = frozenset[str]
+"""A processor's instruction sets, by the names of `catalog/host.py`."""
+
+
 def need(
-    catalog: Catalog, model: str, component: Component, label: str, batch: int, vendor: str, bits: int | None = None
+    catalog: Catalog,
+    model: str,
+    component: Component,
+    label: str,
+    batch: int,
+    vendor: str,
+    features: Features | None = None,
 ) -> Need:
     """The memory that a variant needs on a vendor's runtime (`CPU` for a processor).
 
-    `bits` is the width of activations and unpacked numbers where it is not the label's own: a processor without native BF16
-    runs GGUF in 32 bit. Raises KeyError for a component that the model does not have.
+    `features` are the processor's instruction sets; where they are not known, the larger sum is given. Raises KeyError for
+    a component that the model does not have.
     """
+    return terms(catalog, model, component, label, vendor, features).need(batch)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A variant's sum on a vendor's runtime, with everything but the batch filled in."""
+
+    weights: int
+    activations: tuple[tuple[int, int], ...]
+    """Traced peaks, as batch and bytes."""
+    unpacked: int
+    copies: int
+    """Bytes that the runtime copies once and keeps."""
+    outputs: tuple[tuple[tuple[int, ...] | int, ...], ...]
+    """Sizes (rows, columns, groups) of the matrix products whose outputs need something besides."""
+    per_output: float
+    strided: tuple[tuple[tuple[int, ...] | int, int], ...]
+    """Outermost size and bytes of the weights that a processor copies for each row of it."""
+    slack: float
+    runtime: int
+
+    def need(self, batch: int) -> Need:
+        """The sum at a batch."""
+        activations = _on_line(self.activations, batch)
+        unpacked = self.unpacked
+        if self.outputs:
+            largest = max(at_batch(m, batch) * at_batch(n, batch) * at_batch(g, batch) for m, n, g in self.outputs)
+            unpacked += int(largest * self.per_output)
+        copies = self.copies
+        if batch > 1 and self.strided:
+            copies += max(at_batch(outer, batch) * size for outer, size in self.strided)
+        return Need(
+            weights_bytes=self.weights,
+            activations_bytes=activations,
+            buffers_bytes=unpacked + int((activations + unpacked) * self.slack) + copies,
+            runtime_bytes=self.runtime,
+        )
+
+    @lru_cache(maxsize=1 << 16)  # noqa: B019 - terms live as long as their catalog, in a cache of their own
+    def max_batch(self, available: int, most: int) -> int:
+        """The largest batch up to `most` whose need is available; need grows with the batch, so bisection finds it. 0 when none is."""
+        if self.need(1).required_bytes > available:
+            return 0
+        low, high = 1, most
+        # Beyond the last traced point the sum is a straight line, so a first guess is next to exact.
+        ends = self.activations[-1][0], 2 * self.activations[-1][0]
+        at = [self.need(end).required_bytes for end in ends]
+        if at[0] <= available and at[1] > at[0]:
+            guess = ends[0] + (available - at[0]) * (ends[1] - ends[0]) // (at[1] - at[0])
+            low, high = max(low, min(guess - 2, most)), min(most, guess + 2)
+            if self.need(low).required_bytes > available or (
+                high < most and self.need(high).required_bytes <= available
+            ):
+                low, high = 1, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.need(middle).required_bytes <= available:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+@lru_cache(maxsize=1 << 15)
+def terms(
+    catalog: Catalog, model: str, component: Component, label: str, vendor: str, features: Features | None = None
+) -> Terms:
+    """The sum of a variant on a vendor's runtime. Kept, since every card and batch asks for it again."""
     quantization, runtimes = catalog.quantizations[label], catalog.runtimes
     phase = catalog.traces[model].phase(component)
-    width = bits or quantization.held_bits
+    on_cpu = vendor == "CPU"
+    width = _width(quantization, features if on_cpu else None)
     weights = weights_of(catalog, model, component, label, width)
-    activations = activation_bytes(phase.activations, batch, width)
     work = runtimes.work.get(label)
-    outputs = _largest_output(phase, batch)
-    unpacked = _unpacked_bytes(runtimes, label, quantization.runtime, weights.largest_packed, vendor, width)
-    if work:
-        unpacked += int(outputs * (work.cpu_bytes_per_output if vendor == "CPU" else work.card_bytes_per_output))
-    slack = int((activations + unpacked) * runtimes.allocator_slack[vendor].share)
-    copies, extra = 0, 0
-    if vendor == "CPU":
-        copies = _cpu_copies(phase, quantization, batch, width)
-        copies += int(work.cpu_weight_copies * weights.packed_bytes) if work else 0
-        extra = (
-            runtimes.context_extra[quantization.runtime].bytes if quantization.runtime in runtimes.context_extra else 0
-        )
-    return Need(
-        weights_bytes=weights.bytes,
-        activations_bytes=activations,
-        buffers_bytes=unpacked + slack + copies,
-        runtime_bytes=runtimes.context[vendor].bytes + extra,
+    # Products of 8-bit integers read their weights as they lie where the processor has tiles for them (LOG.md, 2026-11-24).
+    repacks = work is not None and on_cpu and not (features and "amx_int8" in features)
+    extra = runtimes.context_extra.get(quantization.runtime) if on_cpu else None
+    per_output = (work.cpu_bytes_per_output if on_cpu else work.card_bytes_per_output) if work else 0.0
+    outputs = {
+        (op.shape["m"], op.shape["n"], op.shape["groups"])
+        for op in phase.operations if per_output and op.kind == "matmul" and op.weight is not None
+    }  # fmt: skip
+    return Terms(
+        weights=weights.bytes,
+        activations=tuple((a.batch, a.bytes_32 if width == 32 else a.bytes_16) for a in phase.activations),
+        unpacked=_unpacked_bytes(runtimes, label, quantization.runtime, weights.largest_packed, vendor, width),
+        copies=int(work.cpu_weight_copies * weights.packed_bytes) if work and repacks else 0,
+        outputs=tuple(sorted(outputs, key=repr)),
+        per_output=per_output,
+        strided=_strided_copies(phase, quantization, width, features) if on_cpu else (),
+        slack=runtimes.allocator_slack[vendor].share,
+        runtime=runtimes.context[vendor].bytes + (extra.bytes if extra else 0),
     )
 
 
@@ -79,19 +158,6 @@ def _unpacked_bytes(runtimes: Runtimes, label: str, runtime: str, largest: int, 
     return largest * width // 8 if label in ("INT8-weight-only", "NF4") else 0
 
 
-def _largest_output(phase: Phase, batch: int) -> int:
-    """Numbers that the largest matrix product of a forward pass puts out."""
-
-    def at(size: Linear | int) -> int:
-        return size if isinstance(size, int) else size[0] + size[1] * batch
-
-    sizes = [
-        at(op.shape["m"]) * at(op.shape["n"]) * at(op.shape["groups"])
-        for op in phase.operations if op.kind == "matmul" and op.weight is not None
-    ]  # fmt: skip
-    return max(sizes, default=0)
-
-
 @dataclass(frozen=True)
 class Weights:
     """What the advisor needs to know of a variant's tensors."""
@@ -99,6 +165,8 @@ class Weights:
     bytes: int
     largest_packed: int
     """Elements of the largest packed matrix; 0 when none is packed."""
+    packed_elements: int
+    """Elements of all packed matrices of linear layers."""
     packed_bytes: int
     """Bytes of all packed matrices."""
     bits_per_weight: float
@@ -108,15 +176,23 @@ class Weights:
 def weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
     """The weights of a variant. Kept, since every card and batch asks for them again."""
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
-    packed = [s for s in stored_tensors(quantization, tensors) if TENSOR_TYPES[s.type].packed]
-    largest = max((s.tensor.elements for s in packed if s.tensor.kind == "linear"), default=0)
-    stored_bits = bits_per_weight(predicted_census(quantization, tensors))
-    return Weights(held_bytes(quantization, tensors, bits), largest, sum(s.bytes for s in packed), stored_bits)
+    packed = [row for row in typed_tensors(quantization, tensors) if TENSOR_TYPES[row[0]].packed]
+    linear = [(tensor.elements, count) for _, tensor, count in packed if tensor.kind == "linear"]
+    return Weights(
+        bytes=held_bytes(quantization, tensors, bits),
+        largest_packed=max((elements for elements, _ in linear), default=0),
+        packed_elements=sum(elements * count for elements, count in linear),
+        packed_bytes=sum(tensor_bytes(name, tensor.shape) * count for name, tensor, count in packed),
+        bits_per_weight=bits_per_weight(predicted_census(quantization, tensors)),
+    )
 
 
 def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:
     """The activation peak at `batch`: exact where traced, on the straight line through the two nearest points elsewhere."""
-    points = [(a.batch, a.bytes_32 if bits == 32 else a.bytes_16) for a in traced]
+    return _on_line([(a.batch, a.bytes_32 if bits == 32 else a.bytes_16) for a in traced], batch)
+
+
+def _on_line(points: Sequence[tuple[int, int]], batch: int) -> int:
     for at, size in points:
         if at == batch:
             return size
@@ -127,16 +203,28 @@ def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> in
     return y0 + (y1 - y0) * (batch - x0) // (x1 - x0)
 
 
-def _cpu_copies(phase: Phase, quantization: Quantization, batch: int, bits: int) -> int:
-    """What torch's CPU linear layers copy in BF16.
+def _width(quantization: Quantization, features: Features | None) -> int:
+    """Bits of an activation: 32 for GGUF on a processor that multiplies no BF16 natively, as the profiler runs it there."""
+    if quantization.runtime == "gguf" and features is not None and not features & {"avx512_bf16", "amx_bf16", "bf16"}:
+        return 32
+    return quantization.held_bits
+
+
+def _strided_copies(
+    phase: Phase, quantization: Quantization, bits: int, features: Features | None
+) -> tuple[tuple[tuple[int, ...] | int, int], ...]:
+    """What torch's CPU linear layers copy in 16 bit, as outermost size and bytes of the weight.
 
     A linear layer whose three-dimensional input is not contiguous gets a copy of its weight for every row of the outermost
     dimension as soon as the batch is 2 or more. Found and measured here (torch 2.13.0 with oneDNN 3.12.0; LOG.md,
-    2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP16 and FP32 do not do it.
+    2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP32 does not do it; FP16 does where
+    the processor multiplies it natively (LOG.md, 2026-11-24).
     """
-    if batch < 2 or bits == 32 or quantization.weight_type == "F16":
-        return 0
-    return max((layer.outer * layer.rows * layer.columns * 2 for layer in phase.strided_linears), default=0)
+    if bits == 32:
+        return ()
+    if quantization.weight_type == "F16" and features is not None and not features & {"avx512_fp16", "amx_fp16"}:
+        return ()
+    return tuple((layer.outer, layer.rows * layer.columns * 2) for layer in phase.strided_linears)
 
 
 def available_bytes(catalog: Catalog, card: Card) -> int:

@@ -1,4 +1,4 @@
-"""The JSON Schemas that editors complete and explain with: `python -m catalog.json_schema` writes them.
+"""The JSON Schemas that editors complete and explain with: `make schema` writes them.
 
 They are made from the same classes that check the files, and a test keeps the written ones fresh.
 """
@@ -10,11 +10,13 @@ from typing import Any
 
 from catalog.gpu import GpuFile
 from catalog.load import HERE
+from catalog.matmul import MatmulFile
 from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.quantization import Quantizations
 from catalog.record import Record
 from catalog.runtimes import Runtimes
+from catalog.speed import SpeedFile
 from catalog.store import write_atomically
 
 FILES: dict[str, type[Record]] = {
@@ -23,6 +25,8 @@ FILES: dict[str, type[Record]] = {
     "quantizations": Quantizations,
     "published": PublishedFile,
     "runtimes": Runtimes,
+    "matmul": MatmulFile,
+    "speed": SpeedFile,
 }
 
 

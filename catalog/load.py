@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from catalog import cache
 from catalog.errors import CatalogError, Problem, shown
 from catalog.gpu import Card, GpuFile
+from catalog.matmul import MatmulFile
 from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.quantization import Quantization, Quantizations
 from catalog.record import Many, Record, read_record, validate
 from catalog.run import Run
 from catalog.runtimes import Runtimes
+from catalog.speed import SpeedFile
 from catalog.trace import Trace
 from catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
 
 HERE = Path(__file__).parent
 """The catalog that comes with the package."""
+
+NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Record)
@@ -39,8 +45,12 @@ class Catalog:
     cards: Mapping[str, Card]
     quantization_file: Quantizations
     runtimes: Runtimes
+    matmul: MatmulFile
+    """Nothing where the catalog has no such file."""
+    speed: SpeedFile | None
+    """None where nothing was fitted yet; then no speed is predicted."""
     traces: Mapping[str, Trace]
-    runs: Many[Run]
+    runs: Sequence[Run]
     published: Mapping[str, PublishedFile] = field(default_factory=dict[str, PublishedFile])
     lines: Mapping[Path, Lines] = field(default_factory=dict[Path, Lines])
     """Where each value of each hand-written file stands, for error messages."""
@@ -69,13 +79,65 @@ class Catalog:
 def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
     """Read and check the catalog under `root` (the one that comes with the package by default).
 
-    `traces_needed=False` accepts models without a trace of their configuration, for making those traces. Raises CatalogError with one line for each fault, of all files at once.
+    `traces_needed=False` leaves the traces out, for making them. What was checked before, byte by byte the same, is taken from
+    the cache. Raises CatalogError with one line for each fault, of all files at once.
     """
     root = HERE if root is None else root
     if not root.is_dir():
         raise CatalogError(
             [Problem(root, 1, "", "is not a folder: --catalog takes the folder that holds quantizations.yaml")]
         )
+    if not traces_needed:
+        return _load(root, traces_needed=False)
+    try:
+        key = cache.fingerprint(root, list(_PLACES))
+    except OSError:  # whatever cannot be read is said, with its name, by those who read it
+        return _load(root)
+    if kept := cache.read(key):
+        return _from_cache(root, kept)
+    catalog = _load(root)
+    if cache.fingerprint(root, list(_PLACES)) == key:  # nothing was edited meanwhile
+        _keep(key, catalog)
+    return catalog
+
+
+_CORE = ("models", "cards", "quantization_file", "runtimes", "matmul", "speed")
+
+
+def _keep(key: str, catalog: Catalog) -> None:
+    parts: dict[str, Any] = {"core": {name: getattr(catalog, name) for name in _CORE}}
+    parts |= {"runs": catalog.runs, "lines": catalog.lines}
+    parts |= {"keys": {name: list(getattr(catalog, name)) for name in ("traces", "published", "lines")}}
+    parts |= {f"traces/{model}": trace for model, trace in catalog.traces.items()}
+    parts |= {f"published/{model}": file for model, file in catalog.published.items()}
+    cache.write(key, parts)
+
+
+def _from_cache(root: Path, kept: cache.Kept) -> Catalog:
+    """The kept catalog. A part that turns out to be damaged is read from its files instead."""
+
+    def part(name: str, anew: Callable[[Catalog], T]) -> T:
+        try:
+            found: T = kept.part(name)
+        except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError):
+            return anew(_load(root))
+        return found
+
+    try:
+        core, keys = kept.part("core"), kept.part("keys")
+    except (OSError, ValueError, KeyError, EOFError, pickle.UnpicklingError):
+        return _load(root)
+    return Catalog(
+        root=root, **core,
+        traces=cache.LazyMapping(keys["traces"], lambda model: part(f"traces/{model}", lambda c: c.traces[model])),
+        published=cache.LazyMapping(keys["published"], lambda model: part(f"published/{model}", lambda c: c.published[model])),
+        runs=cache.LazySequence(lambda: part("runs", lambda c: c.runs)),
+        lines=cache.LazyMapping(keys["lines"], lambda path: part("lines", lambda c: c.lines)[path]),
+    )  # fmt: skip
+
+
+def _load(root: Path, *, traces_needed: bool = True) -> Catalog:
+    """Read and check everything."""
     faults: list[Problem] = _misplaced(root)
     lines: dict[Path, Lines] = {}
 
@@ -99,10 +161,12 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
 
     quantizations = record(Quantizations, root / "quantizations.yaml")
     runtimes = record(Runtimes, root / "runtimes.yaml")
+    matmul = record(MatmulFile, root / "matmul.yaml") if (root / "matmul.yaml").exists() else NO_RATES
+    speed = record(SpeedFile, root / "speed.yaml") if (root / "speed.yaml").exists() else None
     models, published = by_id("models", Model), by_id("published", PublishedFile)
     read_traces = {
-        _id(root / "traces", path): tried(partial(_read_trace, path))
-        for path in sorted((root / "traces").glob("*/*.json"))
+        _id(root / "traces", path): tried(partial(read_trace, path))
+        for path in (sorted((root / "traces").glob("*/*.json")) if traces_needed else ())
     }
     traces = {key: trace for key, trace in read_traces.items() if trace is not None}
     cards: dict[str, Card] = {}
@@ -141,11 +205,11 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
                 message = f"is a run of {run.model} on {run.machine.device}: move it to {expected.relative_to(root)}"
                 faults.append(Problem(path, 1, f"runs.{index}", message))
             runs.append(run)
-    if faults or quantizations is None or runtimes is None:
+    if faults or quantizations is None or runtimes is None or matmul is None:
         raise CatalogError(faults)
     catalog = Catalog(
         root=root, models=models, cards=dict(sorted(cards.items())), quantization_file=quantizations, runtimes=runtimes,
-        traces=traces, published=published, runs=tuple(sorted(runs, key=lambda run: (run.measured_at, run.key))), lines=lines,
+        matmul=matmul, speed=speed, traces=traces, published=published, runs=tuple(sorted(runs, key=lambda run: (run.measured_at, run.key))), lines=lines,
     )  # fmt: skip
     # Only now: names that a faulty file would have given would seem to be missing.
     faults = [*_references(catalog), *(_untraced(catalog) if traces_needed else ())]
@@ -207,7 +271,8 @@ def _misplaced(root: Path) -> list[Problem]:
     return faults
 
 
-def _read_trace(path: Path) -> Trace:
+def read_trace(path: Path) -> Trace:
+    """The trace in a file. Raises CatalogError for one that is damaged."""
     text = read_text(path)
     try:
         data = json.loads(text)
@@ -239,6 +304,11 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
                 yield catalog.problem(
                     "published", key, ("speeds", index, "quantization"), f"no quantization {speed.quantization!r}"
                 )
+    for index, rate in enumerate(catalog.matmul.rates):
+        if rate.gpu not in catalog.cards:
+            path = catalog.root / "matmul.yaml"
+            line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
+            yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
     for run in catalog.runs:
         path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
         if run.model not in catalog.models:

@@ -21,6 +21,10 @@ class PublishedSpeed(Record):
     image_size: Annotated[int, Field(ge=1)] | None = None
     text_tokens: Annotated[int, Field(ge=1)] | None = None
     per_second: Positive
+    autocast: bool = False
+    """Whether weights stayed in 32 bit and were cast on the way, which keeps norms and residual sums in 32 bit."""
+    channels_last: bool = False
+    """Whether images went in channel by channel of each pixel; patches then come out in the order in which they are read."""
     settings: Text
     """What differs from how fitcard runs it: autocast, memory layout, library versions."""
     where: Text

@@ -6,6 +6,7 @@ it to make the variant, and then counts what it really made.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -169,19 +170,41 @@ def stored_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Ite
             yield StoredTensor(name, tensor.shape, tensor_type(quantization, tensor, layer), tensor)
 
 
+def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[tuple[str, Tensor, int]]:
+    """The types that each tensor gets, with how many of its layers get them: the same as `stored_tensors`, in sum."""
+    for tensor in tensors:
+        by_layer = tensor.layers and any(
+            rule.layers != "all" and tensor.kind in rule.kinds and tensor.role in (rule.roles or (tensor.role,))
+            for rule in quantization.rules
+        )
+        if not by_layer:
+            yield tensor_type(quantization, tensor, 0 if tensor.layers else None), tensor, tensor.count
+            continue
+        counts = Counter(tensor_type(quantization, tensor, layer) for layer in range(tensor.count))
+        for name, count in counts.items():
+            yield name, tensor, count
+
+
 def census(stored: Iterable[tuple[str, int, int]]) -> Census:
     """Count (type, elements, bytes) of tensors by type, the largest share of the bytes first."""
+    return _census((name, elements, size, 1) for name, elements, size in stored)
+
+
+def _census(stored: Iterable[tuple[str, int, int, int]]) -> Census:
     rows: dict[str, tuple[int, int, int]] = {}
-    for type_name, elements, size in stored:
+    for type_name, elements, size, times in stored:
         count, total, held = rows.get(type_name, (0, 0, 0))
-        rows[type_name] = (count + 1, total + elements, held + size)
+        rows[type_name] = (count + times, total + times * elements, held + times * size)
     ordered = sorted(rows.items(), key=lambda item: (-item[1][2], item[0]))
     return {name: CensusRow(tensors=row[0], elements=row[1], bytes=row[2]) for name, row in ordered}
 
 
 def predicted_census(quantization: Quantization, tensors: Iterable[Tensor]) -> Census:
     """The census that the label's rule predicts for `tensors`."""
-    return census((s.type, s.tensor.elements, s.bytes) for s in stored_tensors(quantization, tensors))
+    return _census(
+        (name, tensor.elements, tensor_bytes(name, tensor.shape), count)
+        for name, tensor, count in typed_tensors(quantization, tensors)
+    )
 
 
 def bits_per_weight(counted: Census) -> float:
@@ -193,6 +216,6 @@ def held_bytes(quantization: Quantization, tensors: Iterable[Tensor], bits: int 
     """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `bits` (`held_bits`)."""
     width = (bits or quantization.held_bits) // 8
     return sum(
-        s.bytes if TENSOR_TYPES[s.type].packed else s.tensor.elements * width
-        for s in stored_tensors(quantization, tensors)
+        count * (tensor_bytes(name, tensor.shape) if TENSOR_TYPES[name].packed else tensor.elements * width)
+        for name, tensor, count in typed_tensors(quantization, tensors)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -15,7 +16,12 @@ from catalog.yaml_file import Lines, hint, line_of, read_yaml
 class Record(BaseModel):
     """A frozen record: unknown keys are errors, numbers are numbers, text is text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    # Reading the docstrings of fields means parsing the source of every class, so only `make schema`, which needs them, pays
+    # for it; validators are built when they are first needed, which is never where a checked catalog was kept.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, defer_build=True,
+        use_attribute_docstrings=bool(os.environ.get("FITCARD_FIELD_DOCS")),
+    )  # fmt: skip
 
 
 def _to_tuple(value: object) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -60,6 +60,8 @@ class Runtimes(Record):
     """What a runtime's own libraries take of main memory on top of torch's."""
     work: dict[Text, Work]
     """By quantization; what is not named needs nothing besides."""
+    speed_doubt: dict[Literal["quantized", "vendor", "small_batch"], Share]
+    """What widens the interval of a predicted speed where no measurement on a card says how far off it is, in natural logarithms."""
     dequantize_chunk_elements: dict[Text, Count]
     """How many elements are unpacked at a time, by vendor; sets the temporary buffers of packed weights."""
     dequantize_bytes_per_element: Count
@@ -72,6 +74,7 @@ class Runtimes(Record):
             *self.context_extra.values(),
             *self.work.values(),
             *self.reserve.values(),
+            *self.speed_doubt.values(),
             *self.allocator_slack.values(),
             self.unified_share,
         ]
@@ -87,5 +90,6 @@ class Runtimes(Record):
         named |= {f"allocator_slack.{k}": v.source for k, v in self.allocator_slack.items()}
         named |= {f"context_extra.{k}": v.source for k, v in self.context_extra.items()}
         named |= {f"work.{k}": v.source for k, v in self.work.items()}
+        named |= {f"speed_doubt.{k}": v.source for k, v in self.speed_doubt.items()}
         named["unified_share"] = self.unified_share.source
         return tuple(name for name, source in named.items() if source == UNVERIFIED)

@@ -24,6 +24,11 @@ Linear = Annotated[Many[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
 
 
+def at_batch(size: tuple[int, ...] | int, batch: int) -> int:
+    """A size at a batch, whether it grows with it or not."""
+    return size if isinstance(size, int) else size[0] + size[1] * batch
+
+
 class Tensor(Record):
     """A parameter, or the same parameter of every layer of a stack: its name then holds `{layer}`."""
 
@@ -77,6 +82,8 @@ class Operation(Record):
     """Elements that one of them writes."""
     weight: Text | None = None
     """The tensor whose values it reads, if it reads one."""
+    transposed: bool = False
+    """Whether something that an element-wise operation reads lies in memory in another order than it is read in."""
 
 
 class Activations(Record):
@@ -89,6 +96,14 @@ class Activations(Record):
     """With 16-bit activations."""
 
 
+class Fused(Record):
+    """The element-wise work when each unbroken run of it, between matrix products and attention, is one kernel."""
+
+    kernels: Count
+    elements: Linear
+    """Numbers that these kernels read and write."""
+
+
 class StridedLinear(Record):
     """Linear layers that are fed a three-dimensional input which is not contiguous, as `nn.MultiheadAttention` does.
 
@@ -96,7 +111,7 @@ class StridedLinear(Record):
     """
 
     count: Count
-    outer: Count
+    outer: Linear | Count
     """Size of the outermost dimension of the input."""
     rows: Count
     """Output features."""
@@ -118,6 +133,7 @@ class Phase(Record):
     """Length of the embedding that comes out."""
     activations: Many[Activations]
     operations: Many[Operation]
+    fused: Fused
     strided_linears: Many[StridedLinear] = ()
 
     def flops(self, batch: int = 1) -> int:
@@ -179,11 +195,11 @@ _ROLES: tuple[tuple[str, Role], ...] = (
     (r"(k_proj|\.key|\.k)\.weight$", "attn_k"),
     (r"(v_proj|\.value|\.v)\.weight$", "attn_v"),
     (r"(in_proj_weight|qkv\.weight|Wqkv\.weight)$", "attn_qkv"),
-    (r"attn.*(out_proj|o_proj)\.weight$|attention.*(output\.dense|out_proj|o_proj)\.weight$", "attn_output"),
+    (r"attn.*(out_proj|o_proj|\.Wo|\.o)\.weight$|attention.*(output\.dense|out_proj|o_proj)\.weight$", "attn_output"),
     (r"(gate_proj)\.weight$", "ffn_gate"),
-    (r"(fc1|up_proj|intermediate\.dense|weights_in)\.weight$", "ffn_up"),
-    (r"(fc2|down_proj|output\.dense|weights_out)\.weight$", "ffn_down"),
-    (r"(token_embedding|word_embeddings)\.weight$", "token_embedding"),
+    (r"(fc1|up_proj|intermediate\.dense|weights_in|mlp\.Wi)\.weight$", "ffn_up"),
+    (r"(fc2|down_proj|output\.dense|weights_out|mlp\.Wo)\.weight$", "ffn_down"),
+    (r"(token_embedding|word_embeddings|tok_embeddings)\.weight$", "token_embedding"),
     (r"position_embeddings?(\.weight)?$", "position_embedding"),
     (r"patch_embeddings?(\.projection)?\.weight$", "patch_embedding"),
     (r"(visual|text)_projection\.weight$", "projection"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,14 +153,15 @@ def profile(
         with _Board(cases(settings), runs) as board:
             for run in run_all(catalog, model_id, settings, todo, board.begin):
                 try:
-                    add_run(folder, run)
-                    journal.add(run)
+                    with _uninterrupted():
+                        add_run(folder, run)
+                        journal.add(run)
+                        runs[run.component, run.quantization] = run
                 except OSError as error:
                     raise FitcardError(
                         f"a record could not be written under {folder}: {error.strerror or error}; the {len(runs)} before "
                         "it are kept, and the same command goes on from there"
                     ) from None
-                runs[run.component, run.quantization] = run
                 board.done(run)
     except KeyboardInterrupt:
         raise FitcardError(
@@ -166,6 +169,16 @@ def profile(
         ) from None
     journal.finish()
     _report([runs[case] for case in cases(settings)], folder, as_json)
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    """Ctrl-C waits until a record is written, noted and counted, so that what is said of it is so."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _report(runs: Sequence[Run], folder: Path, as_json: bool) -> None:
@@ -227,26 +240,32 @@ class _Board:
 
 
 @click.command(epilog="Example: fitcard trace google/siglip-so400m-patch14-384")
-@click.argument("model", metavar="MODEL|CONFIG.json")
+@click.argument("model", metavar="MODEL|CONFIG.json", required=False)
+@click.option("--all", "every", is_flag=True, help="Trace every model of the catalog.")
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the trace. Default: the catalog's traces/, or here for a file.",
 )
 @click.pass_obj
-def trace(root: Path | None, model: str, output: Path | None) -> None:
+def trace(root: Path | None, model: str | None, every: bool, output: Path | None) -> None:
     """Trace MODEL, or the Hugging Face configuration in a file, without weights: tensors, operations, activation peaks."""
+    if (model is None) != every:
+        raise click.UsageError("give a model, the file of a configuration, or --all")
+    if model and model.endswith(".json"):
+        _trace(_read_config(Path(model)), (output or Path.cwd()) / f"{Path(model).stem}.trace.json")
+        return
+    catalog = load(root, traces_needed=False)
+    for key in [find_model(catalog, model)] if model else catalog.models:
+        _trace(catalog.models[key].config, (output or catalog.root / "traces") / f"{key}.json")
+
+
+def _trace(config: dict[str, Any], path: Path) -> None:
     from catalog.store import write_trace
     from profiler.trace import trace as trace_model
 
-    if model.endswith(".json"):
-        config, path = _read_config(Path(model)), (output or Path.cwd()) / f"{Path(model).stem}.trace.json"
-    else:
-        catalog = load(root, traces_needed=False)
-        key = find_model(catalog, model)
-        config, path = catalog.models[key].config, (output or catalog.root / "traces") / f"{key}.json"
-    with _stderr.status("building the model without weights") as status:
-        made = trace_model(config, lambda what: status.update(what))
+    with _stderr.status(f"{path.stem}: building the model without weights") as status:
+        made = trace_model(config, lambda what: status.update(f"{path.stem}: {what}"))
     write_trace(path, made)
     table = Table("component", "parameters", "multiply-adds", "activations at batch 1, 16 bit")
     for phase in made.phases:

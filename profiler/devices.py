@@ -16,26 +16,13 @@ import psutil
 import torch
 
 from catalog.errors import FitcardError
+from catalog.host import cpu_cores, cpu_features, cpu_label, cpu_name
 from catalog.run import Machine
 from profiler import nvml
 
 LIBRARIES = (
     "torch", "transformers", "safetensors", "gguf", "xllamacpp", "torchao", "bitsandbytes", "onnxruntime",
 )  # fmt: skip
-_FEATURES = (
-    "avx2",
-    "f16c",
-    "fma",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_bf16",
-    "amx_int8",
-    "asimd",
-    "bf16",
-    "i8mm",
-)
 
 
 @dataclass(frozen=True)
@@ -140,7 +127,7 @@ def device_name(device: Device) -> str:
         return torch.xpu.get_device_name()
     if device.kind == "mps":
         return _apple_chip()
-    return f"{cpu_name()}, {cpu_cores()} cores"
+    return cpu_label()
 
 
 def device_memory_bytes(device: Device) -> int | None:
@@ -148,11 +135,6 @@ def device_memory_bytes(device: Device) -> int | None:
     if device.kind == "cuda":
         return torch.cuda.get_device_properties(0).total_memory
     return torch.xpu.get_device_properties(0).total_memory if device.kind == "xpu" else None
-
-
-def slug(name: str) -> str:
-    """A name as an id: lower case, words joined by hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def machine(device: Device, device_id: str) -> Machine:
@@ -178,31 +160,3 @@ def _apple_chip() -> str:
         ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
     )
     return done.stdout.strip() or "Apple"
-
-
-def cpu_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def cpu_name() -> str:
-    """The processor's name, with family and model where a hypervisor hides the rest of it."""
-    info = _cpuinfo()
-    name = info.get("model name") or platform.processor() or platform.machine()
-    if not re.search(r"\d{3}", name) and "cpu family" in info:
-        name += f" (family {info['cpu family']}, model {info.get('model', '?')})"
-    return name
-
-
-def cpu_features() -> tuple[str, ...]:
-    """The instruction sets among those that matter for matrix arithmetic."""
-    flags = set((_cpuinfo().get("flags") or _cpuinfo().get("Features") or "").split())
-    return tuple(name for name in _FEATURES if name in flags)
-
-
-def _cpuinfo() -> dict[str, str]:
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return {}
-    rows = (line.partition(":") for line in path.read_text().split("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in rows}

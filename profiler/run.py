@@ -7,7 +7,6 @@ import fcntl
 import json
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -24,11 +23,12 @@ import torch
 
 from catalog import Catalog
 from catalog.errors import FitcardError
+from catalog.host import card_of_device, cpu_id, slug
 from catalog.quantization import Quantization, bits_per_weight, census, predicted_census
 from catalog.run import Fidelity, Memory, Mode, Power, Run, Speed, Weights, Workload, sealed
 from catalog.trace import Component
 from profiler.case import FIDELITY_INPUTS, NO_MEMORY, Embeddings, backend
-from profiler.devices import Device, device_memory_bytes, device_name, machine, slug
+from profiler.devices import Device, device_memory_bytes, device_name, machine
 from profiler.variant import Variant
 from profiler.weights import SEED
 
@@ -81,22 +81,10 @@ def device_id(catalog: Catalog, device: Device) -> str:
 
     A card that merely resembles one of the catalog's is not taken for it. Processors begin with `cpu-`.
     """
-    name = device_name(device)
     if device.kind == "cpu":
-        return f"cpu-{slug(name)}"
-    memory = device_memory_bytes(device)
-    fitting = [
-        key for key, card in catalog.cards.items()
-        if _bare(name) in {_bare(known) for known in (card.name, card.spec.name, *card.spec.aliases)}
-        and (memory is None or abs(card.spec.memory_bytes / memory - 1) < 0.1)
-    ]  # fmt: skip
-    return fitting[0] if len(fitting) == 1 else slug(name)
-
-
-def _bare(name: str) -> str:
-    """A card's name without its maker and its memory: `NVIDIA GeForce RTX 4060 Ti 16GB` is `geforcertx4060ti`."""
-    words = re.sub(r"\b(nvidia|amd|intel|apple|graphics)\b|\(r\)|\(tm\)|\b\d+(\.\d+)? ?gi?b\b", " ", name.lower())
-    return re.sub(r"[^a-z0-9]", "", words)
+        return cpu_id()
+    name = device_name(device)
+    return card_of_device(catalog, name, device_memory_bytes(device)) or slug(name)
 
 
 def cases(settings: Settings) -> list[tuple[Component, str]]:

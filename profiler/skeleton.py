@@ -77,8 +77,17 @@ def paths(model: nn.Module) -> tuple[Path, ...]:
     if hasattr(config, "image_size"):
         return (Path("vision", config.image_size, None, lambda m, x: _embedding(m(**x))),)
     if hasattr(config, "vocab_size") and hasattr(config, "max_position_embeddings"):
-        return (Path("text", None, config.max_position_embeddings, lambda m, x: _embedding(m(**x))),)
+        return (Path("text", None, _longest_text(model), lambda m, x: _embedding(m(**x))),)
     raise FitcardError(f"{type(model).__name__} is neither a two-tower model nor a vision or text encoder")
+
+
+def _longest_text(model: nn.Module) -> int:
+    """Tokens of the longest text. Tables of positions with a padding row begin to count after it, as RoBERTa's do."""
+    config: Any = model.config
+    embeddings = getattr(model, "embeddings", None)
+    table = getattr(embeddings, "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return int(config.max_position_embeddings) - (0 if padding is None else int(padding) + 1)
 
 
 def _embedding(output: Any) -> torch.Tensor:

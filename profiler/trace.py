@@ -10,6 +10,7 @@ import copy
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from catalog.model import config_sha256
 from catalog.trace import (
     Activations,
+    Fused,
     Kind,
     Operation,
     Phase,
@@ -89,6 +91,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.weights = weights
         self.rows: list[dict[str, Any]] = []
         self.used: set[str] = set()
+        self.flows: list[_Flow] = []
+        self._storages: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no two ever share an address
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -98,16 +102,85 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         named = sorted((size, weight) for size, weight in weights if weight)
         self.used.update(weight for _, weight in named)
         if name not in _VIEWS:
-            self.note(name, read, list(_tensors(out)), named[-1][1] if named else None)  # the weight, not its bias
+            written = list(_tensors(out))
+            weight = named[-1][1] if named else None  # the weight, not its bias
+            self.note(name, read, written, weight, _arithmetic(name, read, written))
         return out
 
-    def note(self, name: str, read: list[torch.Tensor], written: list[torch.Tensor], weight: str | None) -> None:
+    def note(
+        self,
+        name: str,
+        read: list[torch.Tensor],
+        written: list[torch.Tensor],
+        weight: str | None,
+        sums: dict[str, Any],
+    ) -> None:
         activations = [t for t in read if t.untyped_storage()._cdata not in self.weights]
-        row: dict[str, Any] = {
-            "name": name, "weight": weight, "read": sum(t.numel() for t in activations), "written": sum(t.numel() for t in written),
-        }  # fmt: skip
-        row |= _arithmetic(name, read, written)
-        self.rows.append(row)
+        sizes = {"read": sum(t.numel() for t in activations), "written": sum(t.numel() for t in written)}
+        moves = sums["kind"] in ("norm", "elementwise", "copy")
+        self.rows.append(
+            {
+                "name": name,
+                "weight": weight,
+                "transposed": moves and any(map(_transposed, activations)),
+                **sizes,
+                **sums,
+            }
+        )
+        self.flows.append(_Flow(not moves, self._keyed(activations), self._keyed(written)))
+
+    def _keyed(self, tensors: list[torch.Tensor]) -> dict[int, int]:
+        """Elements by storage."""
+        found: dict[int, int] = {}
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            self._storages[storage._cdata] = storage
+            found[storage._cdata] = max(found.get(storage._cdata, 0), tensor.numel())
+        return found
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """What one operation reads and writes, in elements by storage."""
+
+    anchor: bool
+    """Whether it is a kernel of its own: a matrix product, attention or a look-up, not arithmetic element by element."""
+    read: dict[int, int]
+    written: dict[int, int]
+
+
+def _fused(flows: Sequence[_Flow], result: torch.Tensor) -> tuple[int, int]:
+    """Kernels, and elements that they read and write, when every unbroken run of element-wise operations becomes one kernel.
+
+    That is what compilers such as torch's inductor do between matrix products: values that only the run itself reads stay
+    in registers.
+    """
+    kernels = elements = start = 0
+    while start < len(flows):
+        end = start
+        while end < len(flows) and not flows[end].anchor:
+            end += 1
+        if end > start:
+            later = {key for flow in flows[end:] for key in flow.read} | {result.untyped_storage()._cdata}
+            reads: dict[int, int] = {}
+            writes: dict[int, int] = {}
+            for flow in flows[start:end]:
+                for key, size in flow.read.items():
+                    if key not in writes:
+                        reads[key] = max(reads.get(key, 0), size)
+                writes |= flow.written
+            kernels += 1
+            elements += sum(reads.values()) + sum(size for key, size in writes.items() if key in later)
+        start = end + 1
+    return kernels, elements
+
+
+def _transposed(tensor: torch.Tensor) -> bool:
+    """Whether its numbers fill a storage in another order than they are read in."""
+    if tensor.is_contiguous():
+        return False
+    by_stride = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    return tensor.permute(by_stride).is_contiguous()
 
 
 def _arithmetic(name: str, read: list[torch.Tensor], written: list[torch.Tensor]) -> dict[str, Any]:
@@ -163,14 +236,16 @@ class _Attention(TorchFunctionMode):
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
         query, key, value = (*args, *(kwargs[n] for n in ("query", "key", "value") if n in kwargs))[:3]
-        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        # Fused kernels put out what they were given: heads inside tokens where the query had them so.
+        same = value.shape[-1] == query.shape[-1]
+        out = torch.empty_like(query) if same else query.new_empty((*query.shape[:-1], value.shape[-1]))
         if self.recorder:
             batch, heads, queries, width = query.shape
             keys = key.shape[-2]
             flops = 2 * batch * heads * queries * keys * (width + value.shape[-1])
             shape = {"batch": batch, "heads": heads, "queries": queries, "keys": keys, "head_dim": width}
-            row = {"read": query.numel() + key.numel() + value.numel(), "written": out.numel(), "weight": None}
-            self.recorder.rows.append({"name": "attention", "kind": "attention", "shape": shape, "flops": flops, **row})
+            sums = {"kind": "attention", "shape": shape, "flops": flops}
+            self.recorder.note("attention", [query, key, value], [out], None, sums)
         return out
 
 
@@ -201,8 +276,8 @@ def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: No
 def _phase(twins: dict[torch.dtype, nn.Module], way: Path) -> tuple[Phase, set[str]]:
     model = twins[torch.float32]
     # Not batch 1: reshaping a single item sometimes needs no copy where every larger batch needs one.
-    two, used, width = _operations(model, way, 2)
-    four, _, _ = _operations(model, way, 4)
+    two, used, width, fused_two = _operations(model, way, 2)
+    four, _, _, fused_four = _operations(model, way, 4)
     if [row["name"] for row in two] != [row["name"] for row in four]:
         raise AssertionError(f"{way.component}: the operations depend on the batch, which no trace can say")
     grouped = Counter(_operation(a, b) for a, b in zip(two, four, strict=True))
@@ -219,33 +294,34 @@ def _phase(twins: dict[torch.dtype, nn.Module], way: Path) -> tuple[Phase, set[s
             for batch in BATCHES
         ),
         operations=rows,
+        fused=Fused(kernels=fused_two[0], elements=_linear("fused", fused_two[1], fused_four[1])),
         strided_linears=_strided(model, way),
     ), used
 
 
-def _operations(model: nn.Module, way: Path, batch: int) -> tuple[list[dict[str, Any]], set[str], int]:
+def _operations(model: nn.Module, way: Path, batch: int) -> tuple[list[dict[str, Any]], set[str], int, tuple[int, int]]:
     weights = {p.untyped_storage()._cdata: layer_pattern(name)[0] for name, p in model.named_parameters()}
     recorder = _Recorder(weights)
     given = inputs(model, way, batch, torch.float32, "meta")
     with torch.no_grad(), recorder, _Attention(recorder):
         out = way.call(model, given)
-    return recorder.rows, recorder.used, out.shape[-1]
+    return recorder.rows, recorder.used, out.shape[-1], _fused(recorder.flows, out)
 
 
 def _strided(model: nn.Module, way: Path) -> tuple[StridedLinear, ...]:
-    seen: list[Counter[tuple[int, int, int]]] = []
+    seen: list[list[tuple[int, int, int]]] = []
     for batch in (2, 4):
         mode = _Strided()
         with torch.inference_mode(), mode, _Attention():
             way.call(model, inputs(model, way, batch, torch.float32, "meta"))
-        seen.append(Counter(mode.found))
-    if seen[0] != seen[1]:
-        raise AssertionError(
-            f"{way.component}: the outermost dimension of a strided input grows with the batch: {seen}"
-        )
+        seen.append(mode.found)
+    grouped: Counter[tuple[int | tuple[int, int], int, int]] = Counter()
+    for (two, rows, columns), (four, _, _) in zip(*seen, strict=True):
+        constant, per_item = _linear("a strided input", two, four)
+        grouped[(constant, per_item) if per_item else constant, rows, columns] += 1
     return tuple(
         StridedLinear(count=count, outer=outer, rows=rows, columns=columns)
-        for (outer, rows, columns), count in seen[0].items()
+        for (outer, rows, columns), count in grouped.items()
     )
 
 
@@ -271,19 +347,21 @@ _Frozen = tuple[tuple[str, Any], ...]
 def _operation(two: dict[str, Any], four: dict[str, Any]) -> _Frozen:
     """One operation with sizes as `[constant, per_item]`, from the same operation at batches 2 and 4; hashable."""
 
-    def linear(a: int, b: int) -> tuple[int, int]:
-        per_item, rest = divmod(b - a, 2)
-        if rest:
-            raise AssertionError(f"{two['name']}: {a} at batch 2 and {b} at batch 4 is not linear")
-        return (a - 2 * per_item, per_item)
-
     shape = []
     for key, size in two["shape"].items():
-        constant, per_item = linear(size, four["shape"][key])
+        constant, per_item = _linear(two["name"], size, four["shape"][key])
         shape.append((key, (constant, per_item) if per_item else constant))
-    sizes = [(key, linear(two[key], four[key])) for key in ("flops", "read", "written")]
-    words = [(key, two[key]) for key in ("kind", "name", "weight")]
+    sizes = [(key, _linear(two["name"], two[key], four[key])) for key in ("flops", "read", "written")]
+    words = [(key, two[key]) for key in ("kind", "name", "weight", "transposed")]
     return (*words, ("shape", tuple(shape)), *sizes)
+
+
+def _linear(name: str, two: int, four: int) -> tuple[int, int]:
+    """`[constant, per_item]` of a size, from its values at batches 2 and 4."""
+    per_item, rest = divmod(four - two, 2)
+    if rest:
+        raise AssertionError(f"{name}: {two} at batch 2 and {four} at batch 4 is not linear")
+    return (two - 2 * per_item, per_item)
 
 
 def _thawed(frozen: _Frozen) -> dict[str, Any]:
@@ -301,16 +379,16 @@ def _parameters(model: nn.Module, used: dict[str, set[str]]) -> Iterator[Tensor]
         groups.setdefault((pattern, tuple(parameter.shape)), []).append(layer)
         first.setdefault(pattern, name)
     for (pattern, shape), layers in groups.items():
-        if layers[0] is not None and layers != list(range(len(layers))):
-            raise AssertionError(f"{pattern}: layers of one shape are not numbered from 0: {layers}")
-        yield Tensor(
-            name=pattern,
-            shape=shape,
-            layers=None if layers[0] is None else len(layers),
-            component=_component(pattern, used),
-            kind=kinds.get(first[pattern], "other"),
-            role=tensor_role(pattern),
-        )
+        whole = layers == list(range(len(layers)))  # a stack in which every layer has one; else each stands for itself
+        for name in [pattern] if whole else [pattern.replace("{layer}", str(layer)) for layer in layers]:
+            yield Tensor(
+                name=name,
+                shape=shape,
+                layers=len(layers) if whole else None,
+                component=_component(pattern, used),
+                kind=kinds.get(first[pattern], "other"),
+                role=tensor_role(pattern),
+            )
 
 
 def _component(pattern: str, used: dict[str, set[str]]) -> Reader:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from advisor import answers
-from advisor.evidence import fastest_known
 from advisor.memory import available_bytes
 from catalog import Catalog
 from catalog.gpu import Card, NumberType
@@ -39,18 +38,17 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    rows = list(answers.models(catalog, key))
     labels = catalog.quantizations
-    matrix = [(catalog.models[model], model, [row for row in rows if row.model == model]) for model in catalog.models]
+    picked = {model: answers.picks(catalog, model)[key] for model in catalog.models}
     best = [
         (
+            catalog.models[model],
             model,
-            model_id,
-            answers.best(mine, catalog),
-            mine,
-            fastest_known(catalog, model_id, answers.default_component(catalog, model_id), key),
+            pick.best,
+            pick.every,
+            answers.throughput(catalog, pick.best) if pick.best else None,
         )
-        for model, model_id, mine in matrix
+        for model, pick in picked.items()
     ]
     return {
         "units": answers.UNITS,
@@ -63,6 +61,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "device": {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}.get(card.vendor),
         "labels": labels,
         "best": best,
+        "matmul": [(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
         "published": [
             (catalog.models[model], model, speed, file.sources[speed.source])
             for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from advisor import answers, compare
-from advisor.answers import Answer
-from advisor.evidence import fastest_known, good_runs, newest_run, utilisation
+from advisor.evidence import good_runs, newest_run, utilisation
 from advisor.memory import need
 from catalog import Catalog
 from catalog.file_format import file_bytes
@@ -57,10 +56,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = answers.default_component(catalog, key)
-    cards = list(answers.gpus(catalog, key, component=main))
-    best = {
-        card: answers.best([a for a in cards if a.gpu == card], catalog) for card in answers.cards_by_memory(catalog)
-    }
+    picked = answers.picks(catalog, key)
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
@@ -85,11 +81,11 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
         "hardware": [
-            (catalog.cards[card], answer or _any(cards, card), fastest_known(catalog, key, main, card))
-            for card, answer in best.items()
+            (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
+            for card, pick in picked.items()
         ],
         "comparisons": _comparisons(catalog, key, main),
-        "questions": questions(catalog, key, cards),
+        "questions": questions(catalog, key),
         "cards": catalog.cards,
         "unverified": UNVERIFIED,
         "original_bytes": file_bytes(catalog.quantizations["FP32"], "FP32", key, trace.tensors)
@@ -137,10 +133,10 @@ class Question:
     evidence: str
 
 
-def questions(catalog: Catalog, key: str, cards: list[Answer]) -> list[Question]:
+def questions(catalog: Catalog, key: str) -> list[Question]:
     """The questions that people ask of a model, answered from the data."""
     model, trace = catalog.models[key], catalog.traces[key]
-    found = [_minimum_memory(catalog, key, cards)]
+    found = [_minimum_memory(catalog, key)]
     licence = model.license
     words = {"allowed": "Yes.", "not allowed": "No.", "restricted": "It depends.", "not known": "That is not known."}
     found.append(
@@ -169,12 +165,12 @@ def questions(catalog: Catalog, key: str, cards: list[Answer]) -> list[Question]
     return found
 
 
-def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question:
+def _minimum_memory(catalog: Catalog, key: str) -> Question:
     question = f"What's the minimum VRAM to run {catalog.models[key].name}?"
-    usable = [a for a in cards if catalog.cards[a.gpu].vendor == "NVIDIA"]
-    if not usable:
+    if not any(card.vendor == "NVIDIA" for card in catalog.cards.values()):
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
-    component = usable[0].component
+    component = answers.default_component(catalog, key)
+    fitting = [card for card, pick in answers.picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
     need_of = {
         label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes
         for label, quantization in catalog.quantizations.items()
@@ -182,9 +178,7 @@ def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question
     }
     least = min(need_of, key=lambda label: need_of[label])
     default = "BF16" if "BF16" in need_of else least
-    smallest = min(
-        (a for a in cards if a.verdict == "fits"), key=lambda a: catalog.cards[a.gpu].spec.memory_gib, default=None
-    )
+    smallest = fitting[0] if fitting else None  # cards come by memory
     tower = TOWERS[component].lower()
     text = f"The {tower} needs {gb(need_of[default])} in {default} at batch 1, everything included"
     if least != default:
@@ -196,10 +190,10 @@ def _minimum_memory(catalog: Catalog, key: str, cards: list[Answer]) -> Question
     if smallest is None:
         text += "No card in the catalog has that much."
     else:
-        card = catalog.cards[smallest.gpu]
+        card = catalog.cards[smallest]
         text += (
             f"Every card in the catalog down to the smallest, the {card.name} with {card.spec.memory_gib:g} GiB, runs it."
-            if all(any(a.verdict == "fits" for a in cards if a.gpu == other) for other in catalog.cards)
+            if len(fitting) == len(catalog.cards)
             else f"The smallest card in the catalog that runs it is the {card.name} with {card.spec.memory_gib:g} GiB."
         )
     return Question(question, text, "predicted from the trace and the tensor rule")
@@ -269,11 +263,6 @@ def _measured(catalog: Catalog, key: str) -> list[Measured]:
 
     devices = dict.fromkeys(run.machine.device for run in (*good.values(), *failed, *capped.values()))
     return [Measured(d, of(good.values(), d), of(failed, d), of(capped.values(), d)) for d in devices]
-
-
-def _any(cards: list[Answer], card: str) -> Answer:
-    """For a card that runs nothing: the answer that comes nearest."""
-    return min((a for a in cards if a.gpu == card), key=lambda a: a.memory.required_bytes)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
         "types": tuple(TENSOR_TYPES.values()),
         "unverified": UNVERIFIED,
         "report": check(catalog),
+        "fit": catalog.speed,
         "rows": rows,
         "median_error": median(errors) if errors else None,
         "worst_error": max(errors, default=None),

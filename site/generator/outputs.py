@@ -10,7 +10,7 @@ from typing import Any
 from catalog import Catalog
 from catalog.check import prose_problems
 from catalog.errors import CatalogError, FitcardError
-from generator import gpu_page, home_page, model_page, numbers_page
+from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,10 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
     yield Page(
         "numbers/", "numbers.html", "How the numbers are made",
         "What measured, published and predicted mean, how each number is made, and how far the predictions are off.", numbers_page.view(catalog),
+    )  # fmt: skip
+    yield Page(
+        "accuracy/", "accuracy.html", "How far the predictions are off",
+        "Predicted memory and speed against everything that was measured, each prediction made without the measurement.", accuracy_page.view(catalog),
     )  # fmt: skip
     for key, model in catalog.models.items():
         description = f"Memory, speed, real quantization sizes and the graphics cards that run {model.name}, measured and computed."

@@ -32,7 +32,7 @@ CASES = {
     "wrong type": (CARDS, "memory_gib: 8\n", "memory_gib: eight\n", r"nvidia-ada\.yaml:\d+: gpus\.rtx-4060\.memory_gib: must be a number \(got 'eight'\)"),
     "unknown key": (MODEL, "family: SigLIP\n", "family: SigLIP\nfamliy: x\n", r"\.yaml:\d+: famliy: is not a known key"),
     "missing key": (MODEL, "family: SigLIP\n", "", r"\.yaml:2: family: is missing"),
-    "missing source": (CARDS, "    board_power_w: 115\n", "    board_power_w: 115\n    gfx: gfx1\n", r"nvidia-ada\.yaml:\d+: gpus\.rtx-4060: no source for gfx: name one, or list them under `unverified`"),
+    "missing source": (CARDS, "    name: GeForce RTX 4060\n", "    name: GeForce RTX 4060\n    gfx: gfx1\n", r"nvidia-ada\.yaml:\d+: gpus\.rtx-4060: no source for gfx: name one, or list them under `unverified`"),
     "source that is not there": (MODEL, "source: hub\n", "source: hbu\n", r"no source hbu under `sources:`"),
     "80e9": (CARDS, "bandwidth_gb_per_s: 272", "bandwidth_gb_per_s: 80e9", r"must be a number \(got '80e9'\); YAML readers disagree on '80e9': write 80000000000"),
     "tab": (MODEL, "  id: apache-2.0", "\tid: apache-2.0", r"\.yaml:\d+: is not well-formed YAML: a tab character: YAML is indented with spaces"),
@@ -98,7 +98,7 @@ def test_every_fault_of_all_files_is_reported_at_once(copied: Path) -> None:
     ("words", "code", "expected"),
     [
         (("fit", "sigllip", "--gpu", "4090"), 2, r"no model is called 'sigllip' \(near it: .*siglip"),
-        (("fit", "siglip", "--gpu", "4090"), 2, r"'siglip' fits several: google/siglip-base-patch16-384, "),
+        (("fit", "siglip", "--gpu", "4090"), 2, r"'siglip' fits several: google/siglip-base-patch16-224, "),
         (("fit", "so400m", "--gpu", "rtx 9999"), 2, r"no GPU is called 'rtx 9999'"),
         (("fit", "so400m", "--gpu", "4090", "--quant", "Q9"), 2, r"no quantization is called 'Q9'"),
         (("fit", "so400m", "--gpu", "4090", "--batch", "0"), 2, r"0 is not in the range"),

@@ -6,7 +6,7 @@ import gguf
 import pytest
 
 from catalog import Catalog
-from catalog.quantization import bits_per_weight, held_bytes, predicted_census, stored_tensors, tensor_type
+from catalog.quantization import bits_per_weight, census, held_bytes, predicted_census, stored_tensors, tensor_type
 from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
 from catalog.trace import Tensor, layer_pattern, tensor_role
 
@@ -137,3 +137,17 @@ def test_memory_of_16_bit_is_two_bytes_a_parameter(real: Catalog) -> None:
 def test_names_become_patterns_and_roles(name: str, pattern: str, role: str) -> None:
     assert layer_pattern(name)[0] == pattern
     assert tensor_role(name) == role
+
+
+def test_sums_by_stack_equal_sums_tensor_by_tensor(real: Catalog) -> None:
+    """Every label on models whose mixes differ by layer and whose rows fit or do not fit."""
+    for model in (
+        "google/siglip-so400m-patch14-384",
+        "google/siglip-large-patch16-384",
+        "Alibaba-NLP/gte-modernbert-base",
+    ):
+        tensors = real.traces[model].tensors
+        for label, quantization in real.quantizations.items():
+            each = list(stored_tensors(quantization, tensors))
+            counted = census((s.type, s.tensor.elements, s.bytes) for s in each)
+            assert predicted_census(quantization, tensors) == counted, label

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from catalog import Catalog
+from catalog.host import cpu_cores, cpu_name
 from profiler import nvml, run
-from profiler.devices import Device, cpu_cores, cpu_name, find_device, machine
+from profiler.devices import Device, find_device, machine
 from profiler.run import Truth, fidelity
 
 
@@ -18,15 +19,15 @@ from profiler.run import Truth, fidelity
         ("NVIDIA GeForce RTX 3080", 9.8, "rtx-3080"),
         ("NVIDIA GeForce RTX 3080", 11.8, "rtx-3080-12gb"),
         ("NVIDIA GeForce RTX 4060 Ti", 15.6, "rtx-4060-ti-16gb"),
-        ("NVIDIA GeForce RTX 4060 Ti", 7.8, "nvidia-geforce-rtx-4060-ti"),
+        ("NVIDIA GeForce RTX 4060 Ti", 7.8, "rtx-4060-ti-8gb"),
         ("NVIDIA GeForce RTX 4060 Laptop GPU", 7.9, "rtx-4060-laptop"),
         ("NVIDIA H200", 139.8, "h200-sxm"),
         ("NVIDIA H100 80GB HBM3", 79.1, "h100-sxm"),
-        ("NVIDIA A100 80GB PCIe", 79.1, "nvidia-a100-80gb-pcie"),
+        ("NVIDIA A100 80GB PCIe", 79.1, "a100-80gb-pcie"),
         (
             "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
             94.9,
-            "nvidia-rtx-pro-6000-blackwell-workstation-edition",
+            "rtx-pro-6000-blackwell",
         ),
         ("AMD Radeon RX 7900 XTX", 24.0, "rx-7900-xtx"),
         ("Tesla T4", 14.6, "t4"),

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from catalog import Catalog
-from catalog.trace import Trace
+from catalog.host import cpu_features
+from catalog.trace import Trace, at_batch
 from profiler.skeleton import build, inputs, paths
 from profiler.trace import trace
 from tests.conftest import Cli
@@ -140,7 +141,13 @@ def test_activation_peaks_are_torchs_own(component: str, batch: int, dtype: torc
     if (
         dtype == torch.bfloat16 and batch > 1
     ):  # see advisor/memory.py: oneDNN copies the weight of a strided linear layer
-        expected += sum(layer.outer * layer.rows * layer.columns * 2 for layer in phase.strided_linears)
+        expected += sum(
+            at_batch(layer.outer, batch) * layer.rows * layer.columns * 2 for layer in phase.strided_linears
+        )
+    if dtype == torch.bfloat16 and "amx_bf16" in cpu_features():
+        # Attention with AMX packs keys and values into scratch of its own, which does not grow with the batch.
+        assert 0.99 * expected <= seen <= 1.01 * expected + 2**20
+        return
     assert seen == pytest.approx(expected, rel=0.01)
 
 

@@ -169,7 +169,7 @@ def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader
         "9.25 bits per weight",
     ):
         assert fact in text, fact
-    assert text.count("not known") < 60
+    assert text.count("not known") < len(real.cards) / 2  # Apple and Intel cards without a rate on record
     assert len(re.findall(r"(?:fits|tight|no) \d+\.\d\d of", text)) == len(real.cards)
 
 
@@ -214,7 +214,7 @@ def test_a_failed_build_leaves_the_old_site(tmp_path: Path, cli: Cli) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["catalog", "site"]
 
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} [x](javascript:alert(1)) 漢字 עברית"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7919*7907 }} [x](javascript:alert(1)) 漢字 עברית"
 
 
 def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
     path = root / "models/google/siglip-so400m-patch14-384.yaml"
     model = yaml.safe_load(path.read_text().replace("2026-11-23", '"2026-11-23"').replace("2024-01-08", '"2024-01-08"'))
     for field in ("name", "verdict", "overview", "family", "usage"):
-        model[field] = HOSTILE.replace("{{ 7*7 }}", "") if field in ("verdict", "overview") else HOSTILE
-    model["strengths"] = model["weaknesses"] = [HOSTILE.replace("{{ 7*7 }}", "")]
+        model[field] = HOSTILE.replace("{{ 7919*7907 }}", "") if field in ("verdict", "overview") else HOSTILE
+    model["strengths"] = model["weaknesses"] = [HOSTILE.replace("{{ 7919*7907 }}", "")]
     model["license"]["conditions"] = model["license"]["id"] = HOSTILE
     model["claims"][0]["what"] = model["used_by"][0]["how"] = model["used_by"][0]["name"] = HOSTILE
     model["sources"]["hub"]["title"] = model["sources"]["hub"]["note"] = HOSTILE
@@ -237,7 +237,7 @@ def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
         assert "<script>alert" not in html, page
         assert "<img src=x" not in html, page
         assert 'href="javascript:' not in html, page
-        assert "49" not in re.findall(r"\{\{.*?\}\}|49", html) or "7*7" in html
+        assert "62615533" not in html, page
         Reader(html)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in (site / MODEL).read_text()
     assert "漢字" in (site / MODEL).read_text()
@@ -249,8 +249,9 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path
     for name in ("models", "gpus", "published", "traces"):
         shutil.rmtree(root / name)
         (root / name).mkdir()
+    (root / "matmul.yaml").unlink()  # its rates are those of cards
     site, count = build(tmp_path / "out", root)
-    assert count == 6
+    assert count == 7
     text = (site / "index.html").read_text()
     assert "The catalog holds no model yet." in text
     assert "The catalog holds no card yet." in text

@@ -1,0 +1,147 @@
+"""The throughput that is expected of a variant on a card, with an interval that is as wide as past errors were."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from advisor.evidence import good_runs
+from advisor.speed import Setting, Work, has_own_rate, work
+from catalog import Catalog
+from catalog.gpu import Card
+from catalog.run import Mode
+from catalog.speed import Factors
+from catalog.trace import Component
+
+NORMAL_HALF = {"FP32", "BF16", "FP16"}
+"""Labels whose weights are what is multiplied; of the others no card was measured yet."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A throughput in items per second with its 80 % interval."""
+
+    per_second: float
+    low: float
+    high: float
+    why: str
+
+
+def predict(
+    catalog: Catalog,
+    model: str,
+    component: Component,
+    label: str,
+    card: Card,
+    mode: Mode,
+    batch: int,
+    *,
+    only_card: bool,
+) -> Predicted | None:
+    """The expected throughput; None where neither the card's rate nor a run on that device says anything.
+
+    `only_card` leaves out what was measured or published of models on that very card.
+    """
+    if card.id not in catalog.cards:
+        return None if only_card else _from_other_runs(catalog, model, component, label, card.id, mode, batch)
+    constants = catalog.speed
+    if constants is None:
+        return None
+    found = work(catalog, model, component, label, card, Setting(mode, batch), constants.sustained)
+    if found is None:
+        return None
+    factors = _factors_without(catalog, card.id) if only_card else constants.factors
+    seconds = found.seconds(factors)
+    doubts = [constants.half_width["gpu"]]
+    near = None if only_card else constants.known.get(card.id, {}).get(mode)
+    if near:
+        seconds *= near.slower
+        doubts = [constants.half_width["model"]]
+        basis = f"and corrected by {near.count} measurements of models on this card"
+    elif has_own_rate(catalog, card, label):
+        basis = "from matrix products that others measured on this card, and the model's own operations"
+    else:
+        doubts.append(constants.half_width["rate"])
+        basis = "from the card's specification and the model's own operations"
+    vendors = {
+        catalog.cards[gpu].vendor
+        for gpu in constants.known
+        if gpu in catalog.cards and not (only_card and gpu == card.id)
+    }
+    allowances = catalog.runtimes.speed_doubt
+    if label not in NORMAL_HALF:
+        doubts.append(allowances["quantized"].share)
+    if card.vendor not in vendors:
+        doubts.append(allowances["vendor"].share)
+    if batch < constants.smallest_batch:
+        doubts.append(allowances["small_batch"].share)
+    half = math.hypot(*doubts)
+    rate = batch / seconds
+    return Predicted(
+        rate,
+        rate * math.exp(-half),
+        rate * math.exp(half),
+        f"the speed is predicted {basis}; {_shares(found, seconds, factors)}",
+    )
+
+
+def _shares(found: Work, seconds: float, factors: Factors) -> str:
+    """The largest kinds of work, in words."""
+    if found.launches >= seconds:
+        return "handing over its kernels takes longer than computing them at this batch"
+    named = {
+        "matrix products": found.matmul * factors.matmul,
+        "attention": found.attention * factors.attention,
+        "element-wise work": found.moved * factors.moved + found.transposed * factors.transposed + found.computed * factors.computed,
+        "the patch embedding": found.convolution * factors.convolution,
+        "unpacking weights": found.unpacked,
+    }  # fmt: skip
+    whole = sum(named.values())
+    largest = sorted(named.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"{share / whole:.0%} {name}" for name, share in largest if share / whole >= 0.02)
+
+
+@lru_cache(maxsize=512)
+def _factors_without(catalog: Catalog, gpu: str) -> Factors:
+    """The factors as they are fitted without a card, so that its own figures have no part in a prediction that leaves them out."""
+    from advisor.calibrate import fit_factors, points, worked
+
+    assert catalog.speed is not None
+    if gpu not in catalog.speed.known:
+        return catalog.speed.factors
+    others = [point for point in points(catalog) if point.gpu != gpu]
+    return fit_factors(catalog, worked(catalog, others, catalog.speed.sustained)) if others else catalog.speed.factors
+
+
+def _from_other_runs(
+    catalog: Catalog, model: str, component: Component, label: str, device: str, mode: Mode, batch: int
+) -> Predicted | None:
+    """On a device that only runs know: the time of each multiply-add that other runs of the same label took there."""
+    seen = other_runs(catalog, component, label, device, mode, batch)
+    if not seen or catalog.speed is None:
+        return None
+    per_multiply_add = math.exp(sum(log for log, _ in seen) / len(seen))
+    rate = batch / (per_multiply_add * catalog.traces[model].phase(component).multiply_adds(batch))
+    half = catalog.speed.half_width["device"]
+    why = f"the speed is predicted from {len(seen)} runs of {label} on this device, by multiply-adds"
+    return Predicted(rate, rate * math.exp(-half), rate * math.exp(half), why)
+
+
+def other_runs(
+    catalog: Catalog, component: Component, label: str, device: str, mode: Mode, batch: int
+) -> list[tuple[float, str]]:
+    """Seconds per multiply-add, as logarithms, of every model's run of a component and label on a device, at its batch
+    nearest to `batch`. Towers of texts and of images are kept apart: one is bound by its weights, the other by arithmetic."""
+    found: list[tuple[float, str]] = []
+    taken: set[str] = set()
+    for model in catalog.models:
+        for run in good_runs(catalog, model):
+            key = (run.machine.device, run.component, run.quantization, run.mode)
+            if key != (device, component, label, mode) or not run.speed or model in taken:  # the newest run of each
+                continue
+            taken.add(model)
+            speed = min(run.speed, key=lambda s: abs(math.log(s.batch / batch)))
+            work_done = catalog.traces[model].phase(run.component).multiply_adds(speed.batch)
+            found.append((math.log(speed.batch / speed.per_second / work_done), model))
+    return found

@@ -1,0 +1,245 @@
+"""Speed: what a forward pass takes on a card, from the model's own operations.
+
+A pass is the sum of its matrix products, attention, convolutions and element-wise work, each at what the card sustains for
+it, times a factor that is fitted on measurements (`catalog/speed.yaml`, written by `fitcard calibrate`). Matrix products run at
+the sustained rate (`advisor/rates.py`), less what small ones waste; attention pads its heads; element-wise work is bound by
+bandwidth and, on cards whose power holds the clock down, by arithmetic. A pass never takes less than handing its kernels over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from advisor.memory import weights_of
+from advisor.rates import Rate, measured_rate, sustained_rate
+from catalog import Catalog
+from catalog.gpu import Card, NumberType
+from catalog.run import Mode
+from catalog.speed import Factors, Sustained
+from catalog.trace import Component, Operation, at_batch
+
+TILES = ((128, 1.0), (64, 1.3))
+"""Sides of the square of the output that one unit of a card works on at a time, and how much slower it is than the largest.
+
+cuBLAS and CUTLASS choose smaller tiles where large ones would leave units idle; those read their inputs more often. The price is
+an allowance until runs on CUDA at small batches measure it.
+"""
+LAUNCH_S: dict[Mode, float] = {"eager": 6e-6, "compiled": 3e-6}
+"""Seconds in which the host hands one kernel to the card. An allowance until runs on CUDA measure it."""
+ELEMENTWISE_FLOPS_PER_BYTE = 4
+"""Arithmetic that goes with each byte of element-wise work; its factor is fitted, so this only sets a scale."""
+AUTOCAST_EAGER, AUTOCAST_COMPILED = 52 / 24, 40 / 32
+"""What autocast adds to element-wise bytes: norms and residual sums stay in 32 bit and are cast before each product.
+
+Counted on one layer of width D in bytes per token: norm, copy, residual sum twice are 24 D in 16 bit; with autocast norms read and
+write 8 D, casts 6 D, sums 10 D, twice, and 4 D for attention's output: 52 D. Compiled, with an MLP of 4 D: 32 D and 40 D.
+"""
+_NATIVE: dict[str, NumberType] = {"FP8": "fp8", "INT8-dynamic": "int8", "INT8-bnb": "int8"}
+_UNPACKED_BYTES: dict[str, int] = {"INT8-weight-only": 3, "NF4": 3, "INT4": 1}
+_GGUF_UNPACK_BYTES = 40
+"""Bytes moved for each number that GGUF layers unpack, in float32 steps (`profiler/unpack.py`); 19 for Q8_0, up to 60 for K-quants."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a pass is run, besides the card and the variant."""
+
+    mode: Mode
+    batch: int
+    autocast: bool = False
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """Seconds of each kind of work at the card's full speed; `Factors` says how much longer each really takes."""
+
+    matmul: float
+    attention: float
+    convolution: float
+    moved: float
+    transposed: float
+    computed: float
+    unpacked: float
+    """Of unpacking weights, which has no factor: nobody measured it on a card yet."""
+    launches: float
+
+    def seconds(self, factors: Factors) -> float:
+        """How long one pass takes."""
+        busy = sum(getattr(self, name) * getattr(factors, name) for name in type(factors).model_fields)
+        return max(self.unpacked + float(busy), self.launches)
+
+
+def number_type(catalog: Catalog, label: str) -> NumberType:
+    """The type in which a label's matrix products are computed on a card."""
+    quantization = catalog.quantizations[label]
+    if native := _NATIVE.get(label):
+        return native
+    return "fp32" if quantization.held_bits == 32 else "fp16" if quantization.weight_type == "F16" else "bf16"
+
+
+def work(
+    catalog: Catalog,
+    model: str,
+    component: Component,
+    label: str,
+    card: Card,
+    setting: Setting,
+    fit: Mapping[str, Sustained],
+    *,
+    ignore_measured: bool = False,
+) -> Work | None:
+    """The work of one pass on a card; None where the card's rate or bandwidth is not known."""
+    kind = number_type(catalog, label)
+    if catalog.speed and fit is catalog.speed.sustained and not ignore_measured and card.id in catalog.cards:
+        speeds = _catalog_speeds(catalog, card.id, kind)
+    else:
+        speeds = _speeds(catalog, card, kind, fit, ignore_measured)
+    if speeds is None:
+        return None
+    sizes = _sizes(catalog, model, component, 4 if kind == "fp32" else 2, setting)
+    units = card.spec.units
+    matmul = 0.0
+    for product in sizes.products:
+        waste = 1.0
+        if units and product.tiles[0] < 8 * units:  # of more than that, the last round does not show
+            waste = min(
+                -(-tiles // units) * units / tiles * price
+                for tiles, (_, price) in zip(product.tiles, TILES, strict=True)
+            )
+        rate = speeds.layers if product.layer else speeds.plain
+        matmul += product.count * max(product.flops * waste / rate, product.bytes / speeds.bandwidth)
+    return Work(
+        matmul=matmul,
+        attention=sizes.attention_flops / speeds.plain,
+        convolution=sizes.convolution_flops / speeds.plain,
+        moved=sizes.moved_bytes / speeds.bandwidth,
+        transposed=sizes.transposed_bytes / speeds.bandwidth,
+        computed=sizes.moved_bytes * ELEMENTWISE_FLOPS_PER_BYTE / speeds.arithmetic,
+        unpacked=_unpacked_bytes(catalog, model, component, label) / speeds.bandwidth,
+        launches=sizes.kernels * LAUNCH_S[setting.mode],
+    )
+
+
+@dataclass(frozen=True)
+class _Speeds:
+    """What a card sustains, per second."""
+
+    layers: float
+    """Of matrix products of linear layers, in the label's own type."""
+    plain: float
+    """Of the others, which run in 16 bit even where the layers multiply in 8."""
+    arithmetic: float
+    """Of element-wise FP32 arithmetic, at the clock that matrix products leave."""
+    bandwidth: float
+
+
+@lru_cache(maxsize=1 << 13)
+def _catalog_speeds(catalog: Catalog, card: str, kind: NumberType) -> _Speeds | None:
+    return _speeds(catalog, catalog.cards[card], kind, catalog.speed.sustained if catalog.speed else {}, False)
+
+
+def _speeds(
+    catalog: Catalog, card: Card, kind: NumberType, fit: Mapping[str, Sustained], ignore_measured: bool
+) -> _Speeds | None:
+    bandwidth = (card.spec.bandwidth_gb_per_s or 0) * 1e9
+    rate = sustained_rate(catalog, card, kind, fit, ignore_measured=ignore_measured)
+    if rate is None or not bandwidth:
+        return None
+    plain = rate
+    if kind in ("fp8", "int8"):
+        plain = sustained_rate(catalog, card, "bf16", fit, ignore_measured=ignore_measured) or rate
+    fp32 = sustained_rate(catalog, card, "fp32", fit, ignore_measured=ignore_measured) or plain
+    return _Speeds(rate.flops_per_s, plain.flops_per_s, fp32.flops_per_s * _clock_share(card, plain, fit), bandwidth)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """Matrix products alike."""
+
+    count: int
+    flops: int
+    tiles: tuple[int, ...]
+    """How many of each of `TILES` its output fills."""
+    bytes: int
+    layer: bool
+    """Whether a linear layer's, whose weights a label may quantize."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """A pass in numbers, whatever the card."""
+
+    products: tuple[_Product, ...]
+    attention_flops: float
+    convolution_flops: int
+    moved_bytes: float
+    transposed_bytes: float
+    kernels: int
+
+
+@lru_cache(maxsize=1 << 14)
+def _sizes(catalog: Catalog, model: str, component: Component, width: int, setting: Setting) -> _Sizes:
+    phase, batch = catalog.traces[model].phase(component), setting.batch
+    eager = setting.mode == "eager"
+    attention = moved = transposed = 0.0
+    convolution = anchors = 0
+    for op in phase.operations:
+        flops = op.count * at_batch(op.flops, batch)
+        anchors += op.count if op.kind in ("matmul", "attention", "convolution", "embedding") else 0
+        if op.kind == "attention":
+            attention += flops * _padding(at_batch(op.shape["head_dim"], batch))
+        elif op.kind == "convolution":
+            convolution += flops
+        elif op.kind != "matmul" and eager:
+            size = op.count * (at_batch(op.read, batch) + at_batch(op.written, batch)) * width
+            cast = setting.autocast and (op.kind == "norm" or op.name in ("add", "add_", "clone"))
+            moved += size * (AUTOCAST_EAGER if cast else 1)
+            transposed += size if op.transposed and not setting.channels_last else 0
+    if not eager:
+        moved = at_batch(phase.fused.elements, batch) * width * (AUTOCAST_COMPILED if setting.autocast else 1)
+    return _Sizes(
+        products=tuple(_product(op, batch, width) for op in phase.operations if op.kind == "matmul"),
+        attention_flops=attention, convolution_flops=convolution, moved_bytes=moved, transposed_bytes=transposed,
+        kernels=sum(op.count for op in phase.operations) if eager else anchors + phase.fused.kernels,
+    )  # fmt: skip
+
+
+def _product(op: Operation, batch: int, width: int) -> _Product:
+    m, n, k, groups = (at_batch(op.shape[name], batch) for name in ("m", "n", "k", "groups"))
+    weights = n * k if op.weight else 0
+    return _Product(
+        count=op.count, flops=at_batch(op.flops, batch), tiles=tuple(groups * -(-m // side) * -(-n // side) for side, _ in TILES),
+        bytes=(at_batch(op.read, batch) + at_batch(op.written, batch) + weights) * width, layer=op.weight is not None,
+    )  # fmt: skip
+
+
+def _padding(head: int) -> float:
+    """Kernels of fused attention come for heads of 32, 64, 96, 128, 192 and 256 numbers, and pad others."""
+    return next((size for size in (32, 64, 96, 128, 192, 256) if size >= head), head) / head
+
+
+def _clock_share(card: Card, rate: Rate, fit: Mapping[str, Sustained]) -> float:
+    """How far below its full clock a card runs while matrix products draw their power; 1 where that is not known."""
+    architecture = card.spec.compute_capability or card.generation
+    law, peak = fit.get(f"{card.vendor} {architecture} fp16"), card.peak_flops("bf16") or card.peak_flops("fp16")
+    if law is None or not peak:
+        return 1.0
+    return min(1.0, rate.flops_per_s / (law.of_peak * peak))
+
+
+def _unpacked_bytes(catalog: Catalog, model: str, component: Component, label: str) -> int:
+    """Bytes that unpacking all packed matrices moves in one pass, whatever the batch."""
+    gguf = catalog.quantizations[label].runtime == "gguf"
+    per_number = _GGUF_UNPACK_BYTES if gguf else _UNPACKED_BYTES.get(label, 0)
+    return per_number * weights_of(catalog, model, component, label, 16).packed_elements if per_number else 0
+
+
+def has_own_rate(catalog: Catalog, card: Card, label: str) -> bool:
+    """Whether matrix products of a label's number type were measured on that very card."""
+    return measured_rate(catalog, card.id, number_type(catalog, label)) is not None
+
+
+__all__ = ["Setting", "Work", "has_own_rate", "number_type", "work"]
