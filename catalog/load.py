@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from catalog import cache
 from catalog.errors import CatalogError, Problem, shown
@@ -18,10 +18,10 @@ from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.quantization import Quantization, Quantizations
 from catalog.record import Many, Record, read_record, validate
-from catalog.run import Run
+from catalog.run import Mode, Run, Status
 from catalog.runtimes import Runtimes
 from catalog.speed import SpeedFile
-from catalog.trace import Trace
+from catalog.trace import Component, Trace
 from catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
 
 HERE = Path(__file__).parent
@@ -31,6 +31,19 @@ NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Record)
+
+
+class RunEntry(NamedTuple):
+    """What lists say of a run, without its measurements."""
+
+    key: str
+    model: str
+    device: str
+    component: Component
+    quantization: str
+    mode: Mode
+    status: Status
+    measured_at: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +78,16 @@ class Catalog:
         for run in self.runs:
             found.setdefault(run.model, []).append(run)
         return {model: tuple(runs) for model, runs in found.items()}
+
+    @cached_property
+    def run_index(self) -> tuple[RunEntry, ...]:
+        """Every run in short, oldest first."""
+        return tuple(
+            RunEntry(
+                run.key, run.model, run.machine.device, run.component, run.quantization, run.mode, run.status, run.measured_at
+            )
+            for run in self.runs
+        )  # fmt: skip
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
         """A fault in the file of a model or of its publications, with the line of the value at `location`."""
