@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from catalog.quantization import Quantization, StoredTensor, stored_tensors
 from catalog.trace import Tensor
@@ -63,15 +64,26 @@ def _safetensors_bytes(label: str, stored: Sequence[StoredTensor]) -> int:
         metadata |= more
     if len(metadata) > len(SAFETENSORS_METADATA):
         metadata["tensor_names"] = json.dumps([tensor.name for tensor in stored if tensor.name in metadata])
+    # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only the
+    # digits of the offsets depend on the order, which is by type and then by name.
+    header = len('{"__metadata__":') + len(json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode()) + 1
     order = list(_SAFETENSORS_SIZES)
-    header: dict[str, object] = {"__metadata__": metadata}
     offset = 0
     for name, dtype, shape in sorted(parts, key=lambda part: (order.index(part[1]), part[0])):
         end = offset + math.prod(shape) * _SAFETENSORS_SIZES[dtype]
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        digits = sum(len(str(size)) for size in shape) + len(str(offset)) + len(str(end))
+        header += _name_length(name) + len(dtype) + digits + max(0, len(shape) - 1) + _ENTRY_LENGTH
         offset = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
-    return 8 + _aligned(len(text.encode()), 8) + offset
+    return 8 + _aligned(header, 8) + offset
+
+
+_ENTRY_LENGTH = len(',:{"dtype":"","shape":[],"data_offsets":[,]}')
+
+
+@lru_cache(maxsize=1 << 16)
+def _name_length(name: str) -> int:
+    """Bytes of a name as a JSON string."""
+    return len(json.dumps(name, ensure_ascii=False).encode())
 
 
 def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], dict[str, str]]:

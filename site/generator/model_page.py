@@ -66,7 +66,10 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = answers.default_component(catalog, key)
-    picked = answers.picks(catalog, key)
+    hardware = [
+        (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
+        for card, pick in answers.picks(catalog, key).items()
+    ]
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
@@ -90,10 +93,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "measured": _measured(catalog, key),
         "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
-        "hardware": [
-            (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
-            for card, pick in picked.items()
-        ],
+        "hardware": hardware,
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key),
         "cards": catalog.cards,
@@ -104,7 +104,8 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
         "capacity": capacity(catalog, key, main),
         "memory_chart": memory_chart(catalog, key, main),
-        "fastest": _fastest(catalog, key),
+        "fastest": _fastest([(card, known) for card, answer, known in hardware if known and answer.max_batch]),
+        "events": [],
         "badges": BADGES,
         "api": f"api/v1/models/{key}.json",
         "feed": f"models/{key}/feed.xml",
@@ -166,13 +167,8 @@ def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | No
     )  # fmt: skip
 
 
-def _fastest(catalog: Catalog, key: str) -> list[tuple[Card, Known, Bar]]:
+def _fastest(found: list[tuple[Card, Known]]) -> list[tuple[Card, Known, Bar]]:
     """Cards from the slowest to the fastest: those on which a speed was measured or published, and others evenly between."""
-    found: list[tuple[Card, Known]] = []
-    for card, pick in answers.picks(catalog, key).items():
-        known = answers.throughput(catalog, pick.best) if pick.best else None
-        if known:
-            found.append((catalog.cards[card], known))
     found.sort(key=lambda one: (one[1].per_second, one[0].id))
     seen = {index for index, (_, known) in enumerate(found) if known.evidence != "predicted"}
     shown = sorted(seen | set(spread(range(len(found)), 14)))
