@@ -13,7 +13,7 @@ from advisor import answers, compare
 from advisor.evidence import Known, good_runs, newest_run, utilisation
 from advisor.memory import need, terms
 from catalog import Catalog
-from catalog.file_format import file_bytes
+from catalog.file_format import variant_bytes
 from catalog.gpu import GB, Card
 from catalog.prose import fill
 from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
@@ -111,9 +111,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "feed": f"models/{key}/feed.xml",
         "share": f"share/models/{key}.png",
         "jsonld": _structured(catalog, key),
-        "original_bytes": file_bytes(catalog.quantizations["FP32"], "FP32", key, trace.tensors)
-        if "FP32" in catalog.quantizations
-        else None,
+        "original_bytes": variant_bytes(catalog, key, "all", "FP32") if "FP32" in catalog.quantizations else None,
     }
 
 
@@ -203,7 +201,7 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
         rows.append(Variant(
             label=label, name=quantization.name, summary=quantization.summary, runtime=quantization.runtime,
             census=shares(counted), bits=bits_per_weight(counted),
-            file_bytes=measured or file_bytes(quantization, label, key, tensors), file_measured=measured is not None,
+            file_bytes=measured or variant_bytes(catalog, key, component, label), file_measured=measured is not None,
             weights_bytes=held_bytes(quantization, tensors),
             needed_bytes=need(catalog, key, component, label, 1, (quantization.requires.vendors or ("NVIDIA",))[0]).required_bytes, runs=runs,
         ))  # fmt: skip
@@ -306,7 +304,7 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
     counted = predicted_census(catalog.quantizations["Q4_K_M"], tensors)
     bits, total = bits_per_weight(counted), sum(row.bytes for row in counted.values())
     parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in counted.items())
-    size = file_bytes(catalog.quantizations["Q4_K_M"], "Q4_K_M", key, tensors)
+    size = variant_bytes(catalog, key, main, "Q4_K_M")
     honest = "Almost" if bits < 5.6 else "No"
     text = (
         f"{honest}: {bits:.2f} bits for each parameter, {gb(size)} for the {TOWERS[main].lower()}. "
