@@ -20,6 +20,7 @@ from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_
 from catalog.record import UNVERIFIED
 from catalog.run import Run
 from catalog.trace import Component, Trace
+from generator import history
 from generator.charts import Bar, Chart, bars, line_chart, spread
 from generator.structured import breadcrumbs, dataset, faq, graph
 from generator.words import gb, millions
@@ -105,7 +106,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "capacity": capacity(catalog, key, main),
         "memory_chart": memory_chart(catalog, key, main),
         "fastest": _fastest([(card, known) for card, answer, known in hardware if known and answer.max_batch]),
-        "events": [],
+        "events": history.events(catalog, key),
         "badges": BADGES,
         "api": f"api/v1/models/{key}.json",
         "feed": f"models/{key}/feed.xml",

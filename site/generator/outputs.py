@@ -102,6 +102,10 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
         ("models", "traces", "cards", "runs"), partial(home_page.search, catalog),
     )  # fmt: skip
+    yield Page(
+        "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",
+        ("models", "cards", "published", "runs"), partial(home_page.changes, catalog),
+    )  # fmt: skip
     for label, quantization in catalog.quantizations.items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",

@@ -77,7 +77,7 @@ function showOnModel(card, place) {
     return;
   }
   row.classList.add("yours");
-  const [name, pick, , memory, , batch, speed] = [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " "));
+  const [name, pick, , memory, , batch, speed] = [...row.cells].map((cell) => cell.innerText.trim().replace(/\s+/g, " "));
   const verdict = row.dataset.verdict;
   const runs = verdict === "fits" || verdict === "tight";
   place.replaceChildren(
