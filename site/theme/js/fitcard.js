@@ -112,7 +112,7 @@ async function showOnHome(card, place) {
     sortable(table);
     place.replaceChildren(
       make("p", {}, `${runs.length} of ${answer.rows.length} models run on it. `, make("a", { href: new URL(`gpus/${card}/`, root) }, `Everything about the ${answer.name}`)),
-      make("div", { class: "scroll", role: "region", "aria-label": "Table: what runs on your card", tabindex: "0" }, table),
+      make("div", { class: "scroll", role: "region", "aria-label": "Table: models on this card", tabindex: "0" }, table),
     );
   } catch (error) {
     failed(place, error);
