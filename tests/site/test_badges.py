@@ -13,6 +13,7 @@ import pytest
 from advisor import answers
 from catalog import Catalog
 from catalog.gpu import GIB
+from catalog.trace import Trace
 from generator import badges, sizes
 from generator.badges import badge, message
 from tests.catalog.test_store import MODEL, made_run
@@ -104,12 +105,18 @@ def test_the_best_evidence_is_told(real: Catalog) -> None:
 
 
 def test_no_is_said_with_the_least_that_it_needs(real: Catalog) -> None:
-    keys = [key for key in real.models if sizes.pick(real, key, 4).best is None]
     wide = real.models[MODEL].model_copy(update={"name": "<b>&\x07"})
     catalog = replace(real, models={**real.models, MODEL: wide})
     assert b"&lt;b&gt;&amp;\xef\xbf\xbd runs on" in badge(catalog, MODEL, 8)
-    for key in keys:
-        says, title = message(real, key, 4)
-        if says == "no":
-            least = min(need for _, verdict, need in sizes.pick(real, key, 4).every if verdict == "no")
-            assert f"needs {least / 1e9:,.2f} GB at least" in title
+    huge = replace(real, traces={**real.traces, MODEL: _times(real.traces[MODEL], 40)}, runs=())
+    says, title = message(huge, MODEL, 4)
+    least = min(need for _, verdict, need in sizes.pick(huge, MODEL, 4).every if verdict == "no")
+    assert says == "no"
+    assert least > 4 * GIB
+    assert f"needs {least / 1e9:,.2f} GB at least, and" in title
+
+
+def _times(trace: Trace, factor: int) -> Trace:
+    """A trace of a model with that many times as many layers' tensors."""
+    tensors = tuple(t.model_copy(update={"layers": t.layers * factor}) if t.layers else t for t in trace.tensors)
+    return trace.model_copy(update={"tensors": tensors})
