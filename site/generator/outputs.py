@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog import Catalog
-from catalog.check import prose_problems
 from catalog.errors import CatalogError, FitcardError
+from catalog.linters import problems
 from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page
 
 
@@ -36,10 +36,10 @@ class Asset:
 def outputs(catalog: Catalog) -> list[Page | Asset]:
     """Every page and file of the site.
 
-    Raises CatalogError when prose states what no data hold, FitcardError when two outputs would have the same address.
+    Raises CatalogError when a linter finds what would be untrue on pages, FitcardError when two outputs would have the same address.
     """
-    if problems := list(prose_problems(catalog)):
-        raise CatalogError(problems)
+    if untruths := list(problems(catalog, "pages")):
+        raise CatalogError(untruths)
     made: list[Page | Asset] = [*_pages(catalog), *_assets(catalog)]
     seen: set[str] = set()
     for output in made:
