@@ -87,7 +87,7 @@ class Catalog:
         yield from (("gpus", name, file) for name, file in self.gpu_files.items())
         yield "", "quantizations", self.quantization_file
         yield "", "runtimes", self.runtimes
-        if self.matmul is not NO_RATES:
+        if self.matmul.rates:
             yield "", "matmul", self.matmul
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
