@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 from typing import Literal
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
-from advisor.memory import Need, available_bytes, terms, weights_of
+from advisor.memory import Need, available_bytes, need, terms, weights_of
 from advisor.predict import Predicted, predict
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
@@ -132,16 +131,16 @@ def fit(
     available = available_bytes(catalog, found)
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
     seen = run.batch_memory(batch) if run else None
-    refusal = _unsupported(label, found)
-    if not refusal and not only_predicted:
-        refused = seen_unsupported(catalog, model, component, quantization, card, mode)
-        refusal = refused.reason if refused else None
+    refused = refusal(label, found)
+    if not refused and not only_predicted:
+        unsupported = seen_unsupported(catalog, model, component, quantization, card, mode)
+        refused = unsupported.reason if unsupported else None
 
     needed = terms(catalog, model, component, quantization, found.vendor, _features(catalog, card))
     memory = _memory(needed.need(batch), seen, available)
-    verdict: Verdict = "unsupported" if refusal else _verdict(memory.required_bytes, available)
-    largest = 0 if refusal else needed.max_batch(available, MOST_BATCH)
-    if seen and not refusal:  # what was seen to fit, or not to, is not contradicted by a prediction
+    verdict: Verdict = "unsupported" if refused else _verdict(memory.required_bytes, available)
+    largest = 0 if refused else needed.max_batch(available, MOST_BATCH)
+    if seen and not refused:  # what was seen to fit, or not to, is not contradicted by a prediction
         largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
     speed, why = None, ""
     if with_speed and verdict in ("fits", "tight"):
@@ -157,7 +156,7 @@ def fit(
         model=model, component=component, quantization=quantization, gpu=card,
         workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
         verdict=verdict, evidence=memory.evidence, memory=memory, max_batch=largest, speed=speed,
-        reasons=tuple(_reasons(verdict, memory, batch, found, label, refusal, why if speed else "")),
+        reasons=tuple(_reasons(verdict, memory, batch, found, label, refused, why if speed else "")),
     )  # fmt: skip
 
 
@@ -209,19 +208,49 @@ class Pick:
     """Quantization, verdict and bytes required."""
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
-    """The pick for each card, cards by memory. Kept, since the pages of models and of cards show the same."""
+    """The pick for each card, cards by memory. Kept, since the pages of models and of cards show the same.
+
+    The same as `best` of all of `gpus`, without an answer in full for what is not picked.
+    """
+    component, labels = default_component(catalog, model), tuple(catalog.quantizations)
+    ran_on = {run.machine.device for run in catalog.runs_of(model)}
+    needs: dict[str, list[int]] = {}
     found: dict[str, Pick] = {}
-    for card, group in groupby(gpus(catalog, model, with_speed=False), key=lambda answer: answer.gpu):
-        mine = list(group)
-        chosen = best(mine, catalog)
-        nearest = chosen or min(mine, key=lambda answer: answer.memory.required_bytes)
-        short: tuple[tuple[str, Verdict, int], ...] = tuple(
-            (a.quantization, a.verdict, a.memory.required_bytes) for a in mine
-        )
-        found[card] = Pick(chosen, nearest, short)
+    for card in map(catalog.cards.__getitem__, cards_by_memory(catalog)):
+        if card.id in ran_on:  # what was seen there comes before what is predicted
+            mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
+            short = tuple((a.quantization, a.verdict, a.memory.required_bytes) for a in mine)
+        else:
+            if card.vendor not in needs:
+                needs[card.vendor] = [
+                    need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels
+                ]
+            short = _verdicts(catalog, card, tuple(zip(labels, needs[card.vendor], strict=True)))
+        usable = [label for label, verdict, _ in short if verdict == "fits"]
+        usable = usable or [label for label, verdict, _ in short if verdict == "tight"]
+        ranked = min(usable, key=lambda label: _rank(catalog, model, component, label, card), default=None)
+        nearest = ranked or min(short, key=lambda row: row[2])[0]
+        answer = fit(catalog, model, card.id, nearest, with_speed=False)
+        found[card.id] = Pick(answer if ranked else None, answer, short)
     return found
+
+
+def _verdicts(catalog: Catalog, card: Card, needs: tuple[tuple[str, int], ...]) -> tuple[tuple[str, Verdict, int], ...]:
+    """Quantization, verdict and bytes for a card on which nothing was run."""
+    available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
+    return tuple(
+        (label, "unsupported" if label in refused else _verdict(required, available), required)
+        for label, required in needs
+    )
+
+
+@lru_cache(maxsize=512)
+def _refused(catalog: Catalog, vendor: str, capability: str | None) -> frozenset[str]:
+    """The labels that cards of a vendor and compute capability cannot serve."""
+    card = next(c for c in catalog.cards.values() if (c.vendor, c.spec.compute_capability) == (vendor, capability))
+    return frozenset(key for key, label in catalog.quantizations.items() if refusal(label, card))
 
 
 def cards_by_memory(catalog: Catalog) -> list[str]:
@@ -237,19 +266,23 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     """
     usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
 
-    native: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
-    labels = list(catalog.quantizations)
-
     def rank(answer: Answer) -> tuple[int, float, int]:
-        kind = native.get(answer.quantization)
-        if kind:
-            group = 0 if card_of(catalog, answer.gpu).supports(kind) is not False else 3
-        else:
-            group = 1 if answer.quantization == "FP32" else 2
-        bits = weights_of(catalog, answer.model, answer.component, answer.quantization, 16).bits_per_weight
-        return group, -bits if group == 2 else 0.0, labels.index(answer.quantization)
+        return _rank(catalog, answer.model, answer.component, answer.quantization, card_of(catalog, answer.gpu))
 
     return min(usable, key=rank, default=None)
+
+
+_NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
+
+
+def _rank(catalog: Catalog, model: str, component: Component, label: str, card: Card) -> tuple[int, float, int]:
+    """The place of a label in the order of `best`, the first first."""
+    kind = _NATIVE.get(label)
+    group = 1 if label == "FP32" else 2
+    if kind:
+        group = 3 if card.supports(kind) is False else 0
+    bits = weights_of(catalog, model, component, label, 16).bits_per_weight
+    return group, -bits if group == 2 else 0.0, list(catalog.quantizations).index(label)
 
 
 def _verdict(required: int, available: int) -> Verdict:
@@ -317,7 +350,7 @@ def _published(
     return speed, "" if at == batch else f"the speed was published for batch {at}"
 
 
-def _unsupported(label: Quantization, card: Card) -> str | None:
+def refusal(label: Quantization, card: Card) -> str | None:
     """Why the card cannot serve the label, or None."""
     requires = label.requires
     if requires.vendors and card.vendor not in requires.vendors:
@@ -334,11 +367,11 @@ def _reasons(
     batch: int,
     card: Card,
     label: Quantization,
-    refusal: str | None,
+    refused: str | None,
     why_speed: str,
 ) -> Iterator[str]:
-    if refusal:
-        yield refusal
+    if refused:
+        yield refused
         return
     gb = 1e9
     parts = f"{memory.weights_bytes / gb:.2f} weights, {memory.activations_bytes / gb:.2f} activations, {memory.buffers_bytes / gb:.2f} buffers, {memory.runtime_bytes / gb:.2f} runtime"

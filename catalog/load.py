@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from catalog import cache
 from catalog.errors import CatalogError, Problem, shown
@@ -19,10 +19,10 @@ from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.quantization import Quantization, Quantizations
 from catalog.record import Many, Record, read_record, texts_to_write, validate
-from catalog.run import Run
+from catalog.run import Mode, Run, Status
 from catalog.runtimes import Runtimes
 from catalog.speed import SpeedFile
-from catalog.trace import Trace
+from catalog.trace import Component, Trace
 from catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
 
 HERE = Path(__file__).parent
@@ -34,6 +34,19 @@ SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | Matmu
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Record)
+
+
+class RunEntry(NamedTuple):
+    """What lists say of a run, without its measurements."""
+
+    key: str
+    model: str
+    device: str
+    component: Component
+    quantization: str
+    mode: Mode
+    status: Status
+    measured_at: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +102,16 @@ class Catalog:
         yield "", "runtimes", self.runtimes
         if self.matmul.rates:
             yield "", "matmul", self.matmul
+
+    @cached_property
+    def run_index(self) -> tuple[RunEntry, ...]:
+        """Every run in short, oldest first."""
+        return tuple(
+            RunEntry(
+                run.key, run.model, run.machine.device, run.component, run.quantization, run.mode, run.status, run.measured_at
+            )
+            for run in self.runs
+        )  # fmt: skip
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
         """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from advisor import answers
 from advisor.memory import available_bytes
+from advisor.predict import Predicted, predict
 from catalog import Catalog
 from catalog.gpu import Card, NumberType
 from catalog.record import UNVERIFIED, Source
+from generator.structured import breadcrumbs, dataset, graph
 
+BATCHES = (1, 8, 64)
+"""One item at a time, a few, and where throughput has mostly levelled off."""
 _NAMES = {
     "chip": ("Chip", ""), "compute_capability": ("Compute capability", ""), "gfx": ("Target name", ""), "units": ("Units", ""),
     "boost_mhz": ("Boost clock", "MHz"), "memory_gib": ("Memory", "GiB"), "memory_type": ("Memory type", ""),
@@ -38,20 +44,25 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    labels = catalog.quantizations
     picked = {model: answers.picks(catalog, model)[key] for model in catalog.models}
     best = [
         (
             catalog.models[model],
             model,
             pick.best,
-            pick.every,
+            sum(verdict in ("fits", "tight") for _, verdict, _ in pick.every),
+            len(pick.every),
             answers.throughput(catalog, pick.best) if pick.best else None,
         )
         for model, pick in picked.items()
     ]
     return {
         "units": answers.UNITS,
+        "jsonld": _structured(card, key),
+        "api": f"api/v1/gpus/{key}.json",
+        "share": f"share/gpus/{key}.png",
+        "batches": BATCHES,
+        "batched": [(catalog.models[model], model, _batched(catalog, model, card)) for model in catalog.models],
         "card": card,
         "available": available_bytes(catalog, card),
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
@@ -59,7 +70,6 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "sources": [source for name, source in card.sources.items() if name in cited],
         "rates": [(name, rate, _rate_source(card, kind)) for kind, name in _RATES if (rate := card.peak_flops(kind))],
         "device": {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}.get(card.vendor),
-        "labels": labels,
         "best": best,
         "matmul": [(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
         "published": [
@@ -67,6 +77,31 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
             for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
         ],
     }  # fmt: skip
+
+
+def _batched(catalog: Catalog, model: str, card: Card) -> list[Predicted | None]:
+    """The throughput of the pick for a card at a few batches; None where it does not fit or is not known."""
+    pick = answers.picks(catalog, model)[card.id].best
+    found: list[Predicted | None] = []
+    for batch in BATCHES:
+        fits = pick is not None and batch <= pick.max_batch
+        found.append(
+            predict(catalog, model, pick.component, pick.quantization, card, "eager", batch, only_card=False)
+            if pick and fits
+            else None
+        )
+    return found
+
+
+def _structured(card: Card, key: str) -> Markup:
+    """The page's trail and its data set."""
+    return graph(
+        breadcrumbs(("Home", "../../"), ("GPUs", "../"), (card.name, None)),
+        dataset(
+            f"{card.name}: which models run", f"Which models run on the {card.name}, how large a batch fits and how fast.",
+            card.reviewed or "1970-01-01", [(f"../../api/v1/gpus/{key}.json", "application/json")],
+        ),
+    )  # fmt: skip
 
 
 def figures(card: Card) -> list[Figure]:

@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         raise Abort(str(error)) from error
     for output in made:
         if isinstance(output, Asset):
-            files.append(File.generated(config, output.path, content=output.content))
+            files.append(File.generated(config, output.path, content=output.content()))
             continue
         source = f"{output.path}index.md"
         meta = {"title": output.title, "description": output.description, "template": output.template}
@@ -58,4 +58,4 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
 def on_page_context(context: dict[str, Any], page: MkDocsPage, config: MkDocsConfig, nav: Navigation) -> dict[str, Any]:
     """Give the page's view to its template."""
     output = _pages.get(page.file.src_uri)
-    return {**context, "view": output.view if output else {}}
+    return {**context, "view": output.view() if output else {}}

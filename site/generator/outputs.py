@@ -1,16 +1,26 @@
-"""The list of everything that the site consists of, made from catalog and advisor alone."""
+"""The list of everything that the site consists of: pages and files, each with what it is made from, made only when asked for.
+
+An output names its inputs, so that it is made again exactly when one of them has changed. The names are those of
+`inputs.py`: `models` or `model:ID`, `traces` or `trace:ID`, `cards` or `card:ID`, `published` or `published:ID`, `runs`,
+`runs:MODEL` or `device:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
+without being named.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from catalog import Catalog
 from catalog.errors import CatalogError, FitcardError
 from catalog.linters import problems
-from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page
+from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
+
+RULES = ("quantizations", "runtimes", "matmul", "speed")
+"""What every prediction rests on besides the model and the card."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,8 @@ class Page:
     template: str
     title: str
     description: str
-    view: dict[str, Any] = field(default_factory=dict[str, Any])
+    inputs: tuple[str, ...]
+    view: Callable[[], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -30,17 +41,21 @@ class Asset:
     """A file that is written as it is."""
 
     path: str
-    content: bytes
+    inputs: tuple[str, ...]
+    content: Callable[[], bytes]
 
 
-def outputs(catalog: Catalog) -> list[Page | Asset]:
+Output = Page | Asset
+
+
+def outputs(catalog: Catalog) -> list[Output]:
     """Every page and file of the site.
 
     Raises CatalogError when a linter finds what would be untrue on pages, FitcardError when two outputs would have the same address.
     """
     if untruths := list(problems(catalog, "pages")):
         raise CatalogError(untruths)
-    made: list[Page | Asset] = [*_pages(catalog), *_assets(catalog)]
+    made: list[Output] = [*_pages(catalog), *_assets(catalog)]
     seen: set[str] = set()
     for output in made:
         if output.path.lower() in seen:
@@ -50,52 +65,79 @@ def outputs(catalog: Catalog) -> list[Page | Asset]:
 
 
 def _pages(catalog: Catalog) -> Iterator[Page]:
+    everything = ("models", "traces", "cards", "published", "runs", *RULES)
     yield Page(
         "", "home.html", "fitcard: which models run on which card, measured",
         "Memory and speed of vision and text encoders on real graphics cards: measured, published or predicted, and every number says which.",
-        home_page.view(catalog),
+        everything, partial(home_page.view, catalog),
     )  # fmt: skip
     yield Page(
-        "models/",
-        "models.html",
-        "All models",
-        "Every model in the catalog, with its exact size and what it needs.",
-        home_page.models(catalog),
-    )
+        "models/", "models.html", "All models", "Every model in the catalog, with its exact size and what it needs.",
+        ("models", "traces", "runs"), partial(home_page.models, catalog),
+    )  # fmt: skip
     yield Page(
-        "gpus/",
-        "gpus.html",
-        "All GPUs",
-        "Every graphics card in the catalog, with memory, bandwidth and rates.",
-        home_page.gpus(catalog),
-    )
+        "gpus/", "gpus.html", "All GPUs", "Every graphics card in the catalog, with memory, bandwidth and rates.",
+        ("cards",), partial(home_page.gpus, catalog),
+    )  # fmt: skip
     yield Page(
         "numbers/", "numbers.html", "How the numbers are made",
-        "What measured, published and predicted mean, how each number is made, and how far the predictions are off.", numbers_page.view(catalog),
+        "What measured, published and predicted mean, how each number is made, and how far the predictions are off.",
+        everything, partial(numbers_page.view, catalog),
     )  # fmt: skip
     yield Page(
         "accuracy/", "accuracy.html", "How far the predictions are off",
-        "Predicted memory and speed against everything that was measured, each prediction made without the measurement.", accuracy_page.view(catalog),
+        "Predicted memory and speed against everything that was measured, each prediction made without the measurement.",
+        everything, partial(accuracy_page.view, catalog),
     )  # fmt: skip
+    yield Page(
+        "quantizations/", "quantizations.html", "All quantizations",
+        "What each quantization label really means, how many bits it takes, and which cards serve it.",
+        ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.index, catalog),
+    )  # fmt: skip
+    yield Page(
+        "compare/", "compare.html", "Compare models or cards",
+        "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
+        ("models", "traces", "cards", "runs"), partial(home_page.compare, catalog),
+    )  # fmt: skip
+    yield Page(
+        "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
+        ("models", "traces", "cards", "runs"), partial(home_page.search, catalog),
+    )  # fmt: skip
+    for label, quantization in catalog.quantizations.items():
+        yield Page(
+            f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
+            f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
+            ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.view, catalog, label),
+        )  # fmt: skip
+    for entry in catalog.run_index:
+        name = catalog.models[entry.model].name
+        yield Page(
+            f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
+            f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
+            (f"model:{entry.model}", f"trace:{entry.model}", f"runs:{entry.model}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
+        )  # fmt: skip
     for key, model in catalog.models.items():
-        description = f"Memory, speed, real quantization sizes and the graphics cards that run {model.name}, measured and computed."
         yield Page(
-            f"models/{key}/",
-            "model.html",
-            f"{model.name}: memory, speed and GPUs",
-            description,
-            model_page.view(catalog, key),
-        )
+            f"models/{key}/", "model.html", f"{model.name}: memory, speed and GPUs",
+            f"Memory, speed, real quantization sizes and the graphics cards that run {model.name}, measured and computed.",
+            ("models", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES), partial(model_page.view, catalog, key),
+        )  # fmt: skip
     for key, card in catalog.cards.items():
-        description = (
-            f"Which models run on the {card.name}, in which quantization, how large a batch fits and how fast."
-        )
         yield Page(
-            f"gpus/{key}/", "gpu.html", f"{card.name}: which models run", description, gpu_page.view(catalog, key)
-        )
+            f"gpus/{key}/", "gpu.html", f"{card.name}: which models run",
+            f"Which models run on the {card.name}, in which quantization, how large a batch fits and how fast.",
+            ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES), partial(gpu_page.view, catalog, key),
+        )  # fmt: skip
 
 
 def _assets(catalog: Catalog) -> Iterator[Asset]:
-    for run in catalog.runs:
-        text = json.dumps(run.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True)
-        yield Asset(f"api/v1/runs/{run.key}.json", (text + "\n").encode())
+    for run in catalog.run_index:
+        yield Asset(
+            f"api/v1/runs/{run.key}.json", (f"runs:{run.model}",), partial(_run_json, catalog, run.model, run.key)
+        )
+
+
+def _run_json(catalog: Catalog, model: str, key: str) -> bytes:
+    run = next(run for run in catalog.runs_of(model) if run.key == key)
+    text = json.dumps(run.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True)
+    return (text + "\n").encode()

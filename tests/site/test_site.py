@@ -92,11 +92,6 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("site") / "out")[0]
-
-
-@pytest.fixture(scope="module")
 def pages(site: Path) -> dict[Path, Reader]:
     return {path: Reader(path.read_text()) for path in sorted(site.rglob("*.html"))}
 
