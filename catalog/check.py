@@ -1,16 +1,11 @@
-"""Checks beyond loading: what is unverified, and prose that states what the data do not hold."""
+"""What the catalog holds, counted, and what of it nobody has verified. What is wrong with it, catalog/linters find."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from catalog.errors import Problem
 from catalog.gpu import NUMBER_TYPES
 from catalog.load import Catalog
-from catalog.model import Model
-from catalog.prose import bare_numbers, fill
-from catalog.yaml_file import Location
 
 
 def _rates(catalog: Catalog) -> dict[tuple[str, str, str], tuple[str, ...]]:
@@ -25,18 +20,17 @@ def _rates(catalog: Catalog) -> dict[tuple[str, str, str], tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Report:
-    """What `fitcard check` found."""
+    """What `fitcard check` counts."""
 
     counts: dict[str, int]
     figures: int
     """Figures that need a source."""
     unverified: tuple[str, ...]
     """`file: figure` of those that nobody has read."""
-    problems: tuple[Problem, ...]
 
 
 def check(catalog: Catalog) -> Report:
-    """Look through a catalog that has been loaded, and so is well-formed."""
+    """Count through a catalog that has been loaded, and so is well-formed."""
     unverified = [f"gpus: {key}: {figure}" for key, card in catalog.cards.items() for figure in card.spec.unverified]
     unverified += [f"models: {key}: {fact}" for key, model in catalog.models.items() for fact in model.unverified()]
     unverified += [f"runtimes: {name}" for name in catalog.runtimes.unverified()]
@@ -57,27 +51,4 @@ def check(catalog: Catalog) -> Report:
         "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
         "runs": len(catalog.runs), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
     }  # fmt: skip
-    return Report(counts, figures, tuple(unverified), tuple(prose_problems(catalog)))
-
-
-def prose_of(model: Model) -> Iterator[tuple[Location, str]]:
-    """Every text of a model that may hold placeholders, with its place in the file."""
-    yield ("verdict",), model.verdict
-    yield ("overview",), model.overview
-    yield from ((("strengths", i), text) for i, text in enumerate(model.strengths))
-    yield from ((("weaknesses", i), text) for i, text in enumerate(model.weaknesses))
-    yield from ((("corrections", i, "so"), correction.so) for i, correction in enumerate(model.corrections))
-
-
-def prose_problems(catalog: Catalog) -> Iterator[Problem]:
-    """Placeholders that name nothing, and numbers that no data hold."""
-    for key, model in catalog.models.items():
-        for place, text in prose_of(model):
-            try:
-                fill(text, catalog, key)
-            except ValueError as error:
-                yield catalog.problem("models", key, place, str(error))
-                continue
-            if numbers := bare_numbers(text, catalog, model, key):
-                message = f"states {', '.join(numbers)}, which no data hold: use a placeholder or add a claim"
-                yield catalog.problem("models", key, place, message)
+    return Report(counts, figures, tuple(unverified))

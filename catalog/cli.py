@@ -10,21 +10,22 @@ import click
 
 from catalog import load
 from catalog.check import check as look
+from catalog.linters import LINTERS, problems
 
 
 @click.command(epilog="Example: fitcard check --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def check(root: Path | None, as_json: bool) -> None:
-    """Check the catalog, and list the figures that nobody has verified."""
-    report = look(load(root))
+    """Check the catalog: say what is wrong as `path:line: field: message`, and list the figures that nobody has verified."""
+    catalog = load(root)
+    report, faults = look(catalog), sorted(problems(catalog))
     if as_json:
-        problems = [str(problem) for problem in report.problems]
         document = {
             "counts": report.counts,
             "figures": report.figures,
             "unverified": report.unverified,
-            "problems": problems,
+            "problems": [str(fault) for fault in faults],
         }
         click.echo(json.dumps(document, indent=2))
     else:
@@ -33,6 +34,8 @@ def check(root: Path | None, as_json: bool) -> None:
         click.echo(f"{report.figures} figures, {len(report.unverified)} of them unverified ({share:.1%}):")
         for row in report.unverified:
             click.echo(f"  {row}")
-        for problem in report.problems:
-            click.echo(str(problem), err=True)
-    sys.exit(1 if report.problems else 0)
+        count = f"{len(faults)} problem{'' if len(faults) == 1 else 's'}" if faults else "no problem"
+        click.echo(f"{len(LINTERS)} linters, {count}{':' if faults else ''}")
+        for fault in faults:
+            click.echo(str(fault), err=True)
+    sys.exit(1 if faults else 0)

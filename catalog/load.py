@@ -12,12 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from catalog import cache
 from catalog.errors import CatalogError, Problem, shown
+from catalog.exceptions import Excepted, ExceptionsFile
 from catalog.gpu import Card, GpuFile
 from catalog.matmul import MatmulFile
 from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.quantization import Quantization, Quantizations
-from catalog.record import Many, Record, read_record, validate
+from catalog.record import Many, Record, read_record, texts_to_write, validate
 from catalog.run import Mode, Run, Status
 from catalog.runtimes import Runtimes
 from catalog.speed import SpeedFile
@@ -28,6 +29,8 @@ HERE = Path(__file__).parent
 """The catalog that comes with the package."""
 
 NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
+
+SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Record)
@@ -64,6 +67,12 @@ class Catalog:
     """None where nothing was fitted yet; then no speed is predicted."""
     traces: Mapping[str, Trace]
     runs: Sequence[Run]
+    gpu_files: Mapping[str, GpuFile] = field(default_factory=dict[str, GpuFile])
+    """The files that the cards come from, by their names without the ending."""
+    begun_cards: Sequence[Problem] = ()
+    """What is still to be written of cards that `fitcard add` began; they are no cards until it is."""
+    exceptions: Sequence[Excepted] = ()
+    """Faults that are none."""
     published: Mapping[str, PublishedFile] = field(default_factory=dict[str, PublishedFile])
     lines: Mapping[Path, Lines] = field(default_factory=dict[Path, Lines])
     """Where each value of each hand-written file stands, for error messages."""
@@ -80,6 +89,21 @@ class Catalog:
         return {model: tuple(runs) for model, runs in found.items()}
 
     @cached_property
+    def file_of_card(self) -> dict[str, str]:
+        """The file that each card is in, by the card's id, as `gpu_files` names it."""
+        return {card: name for name, file in self.gpu_files.items() for card in file.gpus}
+
+    def sourced_files(self) -> Iterator[tuple[str, str, SourcedFile]]:
+        """Folder, name without the ending, and content of every hand-written file that names sources."""
+        yield from (("models", key, model) for key, model in self.models.items())
+        yield from (("published", key, file) for key, file in self.published.items())
+        yield from (("gpus", name, file) for name, file in self.gpu_files.items())
+        yield "", "quantizations", self.quantization_file
+        yield "", "runtimes", self.runtimes
+        if self.matmul.rates:
+            yield "", "matmul", self.matmul
+
+    @cached_property
     def run_index(self) -> tuple[RunEntry, ...]:
         """Every run in short, oldest first."""
         return tuple(
@@ -90,9 +114,13 @@ class Catalog:
         )  # fmt: skip
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
-        """A fault in the file of a model or of its publications, with the line of the value at `location`."""
+        """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
         path = self.root / folder / f"{key}.yaml"
         return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
+
+    def card_problem(self, card: str, location: Location, message: str) -> Problem:
+        """A fault of a card, with the line of the value at `location` in its entry."""
+        return self.problem("gpus", self.file_of_card[card], ("gpus", card, *location), message)
 
     def runs_of(self, model: str) -> tuple[Run, ...]:
         """The runs of a model, oldest first."""
@@ -124,7 +152,9 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
     return catalog
 
 
-_CORE = ("models", "cards", "quantization_file", "runtimes", "matmul", "speed")
+_CORE = (
+    "models", "cards", "gpu_files", "begun_cards", "quantization_file", "runtimes", "matmul", "speed", "exceptions",
+)  # fmt: skip
 
 
 def _keep(key: str, catalog: Catalog) -> None:
@@ -186,6 +216,7 @@ def _load(root: Path, *, traces_needed: bool = True) -> Catalog:
     runtimes = record(Runtimes, root / "runtimes.yaml")
     matmul = record(MatmulFile, root / "matmul.yaml") if (root / "matmul.yaml").exists() else NO_RATES
     speed = record(SpeedFile, root / "speed.yaml") if (root / "speed.yaml").exists() else None
+    excepted = record(ExceptionsFile, root / "exceptions.yaml") if (root / "exceptions.yaml").exists() else None
     models, published = by_id("models", Model), by_id("published", PublishedFile)
     read_traces = {
         _id(root / "traces", path): tried(partial(read_trace, path))
@@ -194,9 +225,16 @@ def _load(root: Path, *, traces_needed: bool = True) -> Catalog:
     traces = {key: trace for key, trace in read_traces.items() if trace is not None}
     cards: dict[str, Card] = {}
     where: dict[str, Path] = {}
+    gpu_files: dict[str, GpuFile] = {}
+    begun_cards: list[Problem] = []
     for path in sorted((root / "gpus").glob("*.yaml")):
-        file = record(GpuFile, path)
-        for key, gpu in file.gpus.items() if file else ():
+        found = tried(partial(read_gpus, path))
+        if found is None:
+            continue
+        file, lines[path], begun = found
+        gpu_files[path.stem] = file
+        begun_cards += begun
+        for key, gpu in file.gpus.items():
             line = line_of(lines[path], ("gpus", key))
             if key in cards:
                 faults.append(
@@ -205,7 +243,6 @@ def _load(root: Path, *, traces_needed: bool = True) -> Catalog:
                     )
                 )
                 continue
-            assert file is not None
             if runtimes and file.vendor not in runtimes.context:
                 known = ", ".join(runtimes.context)
                 faults.append(
@@ -232,13 +269,30 @@ def _load(root: Path, *, traces_needed: bool = True) -> Catalog:
         raise CatalogError(faults)
     catalog = Catalog(
         root=root, models=models, cards=dict(sorted(cards.items())), quantization_file=quantizations, runtimes=runtimes,
-        matmul=matmul, speed=speed, traces=traces, published=published, runs=tuple(sorted(runs, key=lambda run: (run.measured_at, run.key))), lines=lines,
+        matmul=matmul, speed=speed, traces=traces, published=published, gpu_files=gpu_files, begun_cards=tuple(begun_cards),
+        exceptions=excepted.exceptions if excepted else (), runs=tuple(sorted(runs, key=lambda run: (run.measured_at, run.key))), lines=lines,
     )  # fmt: skip
     # Only now: names that a faulty file would have given would seem to be missing.
     faults = [*_references(catalog), *(_untraced(catalog) if traces_needed else ())]
     if faults:
         raise CatalogError(faults)
     return catalog
+
+
+def read_gpus(path: Path) -> tuple[GpuFile, Lines, list[Problem]]:
+    """The cards in one file, the lines of its values, and what is still to be written of cards that were only begun.
+
+    Those are left out, so that one of them stops neither the other cards nor another `fitcard add`.
+    """
+    data, lines = read_yaml(path)
+    texts = list(texts_to_write(data))
+    begun = [
+        Problem(path, line_of(lines, at), ".".join(map(str, at)), f"is still to be written: {text}")
+        for at, text in texts
+    ]
+    for card in {at[1] for at, _ in texts if at[0] == "gpus" and len(at) > 2 and isinstance(at[1], str)}:
+        data["gpus"].pop(card)
+    return validate(GpuFile, data, path, lines), lines, begun
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:

@@ -14,13 +14,21 @@ class PublishedSpeed(Record):
     """A throughput that somebody measured and published."""
 
     gpu: Slug
+    """The id of the card."""
     component: Component
+    """What was run."""
     quantization: Text
+    """The label of the arithmetic that was used."""
     mode: Literal["eager", "compiled"]
+    """Whether the model was compiled."""
     batch: Annotated[int, Field(ge=1)]
+    """Items at once."""
     image_size: Annotated[int, Field(ge=1)] | None = None
+    """Pixels along each side of the images."""
     text_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of each text."""
     per_second: Positive
+    """Images or texts a second."""
     autocast: bool = False
     """Whether weights stayed in 32 bit and were cast on the way, which keeps norms and residual sums in 32 bit."""
     channels_last: bool = False
@@ -30,14 +38,18 @@ class PublishedSpeed(Record):
     where: Text
     """The row in the source."""
     source: Slug
+    """Where it stands: a key of `sources:`."""
 
 
 class PublishedFile(Record):
     """All that others published about one model."""
 
     reviewed: Date
+    """The day on which somebody last held the file to its sources."""
     sources: Sources
+    """The documents that the figures were read in, by the short keys that name them."""
     speeds: Many[PublishedSpeed] = Field(min_length=1)
+    """The measurements, one an entry."""
 
     @model_validator(mode="after")
     def _sources_known(self) -> PublishedFile:
