@@ -108,7 +108,7 @@ def fastest_known(catalog: Catalog, model: str, component: Component, card: str)
     if not found and file:
         found = [
             Known(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)
-            for s in file.speeds if s.component == component and s.gpu == card
+            for s in file.comparable if s.component == component and s.gpu == card
         ]  # fmt: skip
     return max(found, key=lambda known: known.per_second, default=None)
 
@@ -125,7 +125,7 @@ class Cited:
 def _best_published(catalog: Catalog) -> dict[_Variant, Cited]:
     best: dict[_Variant, Cited] = {}
     for model, file in catalog.published.items():
-        for speed in file.speeds:
+        for speed in file.comparable:
             key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
             if key not in best or speed.per_second > best[key].speed.per_second:
                 best[key] = Cited(speed, file.sources[speed.source].url)

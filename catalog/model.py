@@ -66,6 +66,8 @@ class Model(Record):
     tasks: Many[Text] = Field(min_length=1)
     family: Text
     """Models of one family are compared with each other first."""
+    timm: Text | None = None
+    """What timm calls the very same image tower. Of models that share a tower one alone has it, so that a figure stands once."""
     license: Licence
     released: Date | None = None
     released_source: Slug | None = None

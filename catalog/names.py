@@ -19,14 +19,28 @@ def find_model(catalog: Catalog, typed: str) -> str:
 
 def find_card(catalog: Catalog, typed: str) -> str:
     """The id of the card that `typed` means. Raises UnknownName when none or several do."""
+    names = _card_names(catalog)
+    for device in {run.machine.device for run in catalog.runs} - set(names):
+        names[device] = [device]
+    return _find("GPU", typed, names)
+
+
+def card_called(catalog: Catalog, name: str) -> str | None:
+    """The id of the one card that has this very name, as programs write it; None where none or several have it."""
+    bare = re.sub(r"(?i)^(nvidia|amd|intel|apple)\s+", "", name.strip())
+    wanted = {"".join(_words(spelled)) for spelled in (name, bare)} - {""}
+    names = _card_names(catalog)
+    fitting = [key for key, given in names.items() if any("".join(_words(each)) in wanted for each in given)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _card_names(catalog: Catalog) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for key, card in catalog.cards.items():
         memory = f"{card.spec.memory_gib:g}GB"
         names[key] = [key, card.name, card.spec.name, *card.spec.aliases]
         names[key] += [f"{name} {memory}" for name in (card.spec.name, *card.spec.aliases)]
-    for device in {run.machine.device for run in catalog.runs} - set(names):
-        names[device] = [device]
-    return _find("GPU", typed, names)
+    return names
 
 
 def find_quantization(catalog: Catalog, typed: str) -> str:

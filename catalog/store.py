@@ -48,7 +48,7 @@ def add_run(folder: Path, run: Run) -> Path:
     """
     path = folder / run.machine.device / f"{run.model}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with locked(path):
         for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a writer that was killed; nobody else writes now
             left.unlink()
         runs = read_runs(path) if path.exists() else ()
@@ -99,7 +99,7 @@ def json_text(value: Any, indent: str = "") -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
+def locked(path: Path) -> Generator[None]:
     """Hold the only lock on `path`'s folder, so that two writers take turns. The kernel drops it when a process dies."""
     with (path.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
