@@ -24,6 +24,7 @@ COMMANDS = {
     "serve": "generator.cli",
     "check": "catalog.cli",
     "import": "catalog.cli",
+    "diff": "advisor.cli",
 }
 
 
@@ -58,6 +59,7 @@ _SUMMARIES = {
     "serve": "Serve the website and rebuild it on changes.",
     "check": "Check the catalog and list what is unverified.",
     "import": "Take results that others measured into the catalog.",
+    "diff": "What changed in the catalog since a revision, and what follows.",
 }
 
 

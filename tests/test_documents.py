@@ -37,7 +37,8 @@ def test_every_make_target_of_the_documents_exists() -> None:
 def test_every_command_of_the_readme_exists_and_has_an_example(cli: Cli) -> None:
     commands = set(
         re.findall(
-            r"fitcard (gpus|fit|models|accuracy|profile|trace|build|serve|check)\b", (ROOT / "README.md").read_text()
+            r"fitcard (gpus|fit|models|accuracy|profile|trace|build|serve|check|import|diff)\b",
+            (ROOT / "README.md").read_text(),
         )
     )
     assert {"gpus", "fit", "models", "profile", "build"} <= commands
