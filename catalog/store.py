@@ -47,8 +47,7 @@ def add_run(folder: Path, run: Run) -> Path:
     file is damaged.
     """
     path = folder / run.machine.device / f"{run.model}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path):
+    with locked(path.parent):
         for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a writer that was killed; nobody else writes now
             left.unlink()
         runs = read_runs(path) if path.exists() else ()
@@ -99,8 +98,9 @@ def json_text(value: Any, indent: str = "") -> str:
 
 
 @contextmanager
-def locked(path: Path) -> Generator[None]:
-    """Hold the only lock on `path`'s folder, so that two writers take turns. The kernel drops it when a process dies."""
-    with (path.parent / ".lock").open("w") as lock:
+def locked(folder: Path) -> Generator[None]:
+    """Hold the only lock on a folder, so that two writers take turns. The kernel drops it when a process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -44,15 +44,15 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> tuple[Any, Lines]:
-    """The file's data, and the 1-based line on which each value begins.
-
-    Raises CatalogError with the line for anything that is not well-formed YAML.
-    """
+    """The file's data, and the 1-based line on which each value begins. Raises CatalogError for what is not well-formed YAML."""
     return parse_yaml(read_text(path), path)
 
 
 def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
-    """The same for a text; `path` is for messages."""
+    """The data in `text`, which is or will be the file at `path`, and the 1-based line on which each value begins.
+
+    Raises CatalogError with the line for anything that is not well-formed YAML.
+    """
     node = compose(text, path)
     lines: Lines = {}
     problems: list[Problem] = []

@@ -28,8 +28,7 @@ def write(root: Path, plan: Plan) -> list[Path]:
     written: list[Path] = []
     for model, path in paths.items():
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(path):
+            with locked(path.parent):
                 text = _added(path, plan, plan.new[model])
                 if text is not None:
                     write_atomically(path, text.encode())
