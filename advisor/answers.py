@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
 from typing import Literal
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
@@ -25,6 +24,7 @@ UNITS: dict[Component, str] = {"vision": "images/s", "text": "texts/s", "all": "
 
 TIGHT_ABOVE = 0.9
 """A need above this share of what is available is `tight`: the next driver or a larger window may not leave it."""
+_NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
 MOST_BATCH = 65536
 USUAL_BATCH = 64
 LEVELLED_OFF = 0.03
@@ -98,7 +98,8 @@ def card_of(catalog: Catalog, card_id: str) -> Card:
 
 
 def _machine(catalog: Catalog, card_id: str) -> Machine | None:
-    return next((run.machine for run in reversed(catalog.runs) if run.machine.device == card_id), None)
+    newest = max((at for at, entry in enumerate(catalog.run_index) if entry.device == card_id), default=None)
+    return None if newest is None else catalog.runs[newest].machine
 
 
 def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:
@@ -109,7 +110,7 @@ def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:
 
 def default_component(catalog: Catalog, model: str) -> Component:
     """The image tower where there is one, since that is what most people run; else the first that there is."""
-    components = catalog.traces[model].components()
+    components = catalog.trace_index[model].components
     return "vision" if "vision" in components else components[0]
 
 
@@ -132,16 +133,16 @@ def fit(
     available = available_bytes(catalog, found)
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
     seen = run.batch_memory(batch) if run else None
-    refusal = _unsupported(label, found)
-    if not refusal and not only_predicted:
-        refused = seen_unsupported(catalog, model, component, quantization, card, mode)
-        refusal = refused.reason if refused else None
+    refused = _unsupported(label, found)
+    if not refused and not only_predicted:
+        seen_so = seen_unsupported(catalog, model, component, quantization, card, mode)
+        refused = seen_so.reason if seen_so else None
 
     needed = terms(catalog, model, component, quantization, found.vendor, _features(catalog, card))
     memory = _memory(needed.need(batch), seen, available)
-    verdict: Verdict = "unsupported" if refusal else _verdict(memory.required_bytes, available)
-    largest = 0 if refusal else needed.max_batch(available, MOST_BATCH)
-    if seen and not refusal:  # what was seen to fit, or not to, is not contradicted by a prediction
+    verdict: Verdict = "unsupported" if refused else verdict_of(memory.required_bytes, available)
+    largest = 0 if refused else needed.max_batch(available, MOST_BATCH)
+    if seen and not refused:  # what was seen to fit, or not to, is not contradicted by a prediction
         largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
     speed, why = None, ""
     if with_speed and verdict in ("fits", "tight"):
@@ -157,7 +158,7 @@ def fit(
         model=model, component=component, quantization=quantization, gpu=card,
         workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
         verdict=verdict, evidence=memory.evidence, memory=memory, max_batch=largest, speed=speed,
-        reasons=tuple(_reasons(verdict, memory, batch, found, label, refusal, why if speed else "")),
+        reasons=tuple(_reasons(verdict, memory, batch, found, label, refused, why if speed else "")),
     )  # fmt: skip
 
 
@@ -198,35 +199,9 @@ def models(
             yield fit(catalog, model, card, label, batch=batch, mode=mode, with_speed=with_speed)
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """What a card runs of a model at batch 1: the best quantization in full, and every one in short."""
-
-    best: Answer | None
-    nearest: Answer
-    """The best, or where nothing fits the answer that comes nearest to it."""
-    every: tuple[tuple[str, Verdict, int], ...]
-    """Quantization, verdict and bytes required."""
-
-
-@lru_cache(maxsize=512)
-def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
-    """The pick for each card, cards by memory. Kept, since the pages of models and of cards show the same."""
-    found: dict[str, Pick] = {}
-    for card, group in groupby(gpus(catalog, model, with_speed=False), key=lambda answer: answer.gpu):
-        mine = list(group)
-        chosen = best(mine, catalog)
-        nearest = chosen or min(mine, key=lambda answer: answer.memory.required_bytes)
-        short: tuple[tuple[str, Verdict, int], ...] = tuple(
-            (a.quantization, a.verdict, a.memory.required_bytes) for a in mine
-        )
-        found[card] = Pick(chosen, nearest, short)
-    return found
-
-
 def cards_by_memory(catalog: Catalog) -> list[str]:
     """The ids of all cards, the smallest memory first."""
-    return sorted(catalog.cards, key=lambda key: (catalog.cards[key].spec.memory_gib, key))
+    return sorted(catalog.cards, key=lambda key: (catalog.card_index[key].memory_gib, key))
 
 
 def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
@@ -236,23 +211,21 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     accuracy that anybody measured here; FP32 where it does not; then the most bits per weight, as they really are.
     """
     usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
-
-    native: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
-    labels = list(catalog.quantizations)
-
-    def rank(answer: Answer) -> tuple[int, float, int]:
-        kind = native.get(answer.quantization)
-        if kind:
-            group = 0 if card_of(catalog, answer.gpu).supports(kind) is not False else 3
-        else:
-            group = 1 if answer.quantization == "FP32" else 2
-        bits = weights_of(catalog, answer.model, answer.component, answer.quantization, 16).bits_per_weight
-        return group, -bits if group == 2 else 0.0, labels.index(answer.quantization)
-
-    return min(usable, key=rank, default=None)
+    return min(usable, key=lambda a: rank(catalog, a.model, a.component, a.gpu, a.quantization), default=None)
 
 
-def _verdict(required: int, available: int) -> Verdict:
+def rank(catalog: Catalog, model: str, component: Component, card: str, label: str) -> tuple[int, float, int]:
+    """The place of a quantization among those that a card could run: the lowest is the one to pick, by the rule of `best`."""
+    kind = _NATIVE.get(label)
+    if kind:
+        group = 0 if card_of(catalog, card).supports(kind) is not False else 3
+    else:
+        group = 1 if label == "FP32" else 2
+    bits = weights_of(catalog, model, component, label, 16).bits_per_weight if group == 2 else 0.0
+    return group, -bits, list(catalog.quantizations).index(label)
+
+
+def verdict_of(required: int, available: int) -> Verdict:
     if required > available:
         return "no"
     return "tight" if required > TIGHT_ABOVE * available else "fits"
@@ -315,6 +288,12 @@ def _published(
         record=cited.url, batch=at,
     )  # fmt: skip
     return speed, "" if at == batch else f"the speed was published for batch {at}"
+
+
+@lru_cache(maxsize=1 << 14)
+def refusal(catalog: Catalog, card: str, quantization: str) -> str | None:
+    """Why a card of the catalog cannot serve a quantization at all, or None."""
+    return _unsupported(catalog.quantizations[quantization], catalog.cards[card])
 
 
 def _unsupported(label: Quantization, card: Card) -> str | None:

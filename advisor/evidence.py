@@ -26,16 +26,15 @@ _Variant = tuple[str, Component, str, str, Mode]
 """Model, component, quantization, card, mode."""
 
 
-@lru_cache(maxsize=8)
-def _newest(catalog: Catalog) -> tuple[dict[_Variant, Run], dict[_Variant, Run]]:
-    """The newest good run of each variant, and its newest run whatever became of it."""
+@lru_cache(maxsize=4096)
+def _newest(catalog: Catalog, model: str) -> tuple[dict[_Variant, Run], dict[_Variant, Run]]:
+    """The newest good run of each variant of a model, and its newest run whatever became of it."""
     good: dict[_Variant, Run] = {}
     newest: dict[_Variant, Run] = {}
-    for model in catalog.models:
-        for run in reversed(catalog.runs_of(model)):
-            newest.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
-        for run in good_runs(catalog, model):
-            good.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
+    for run in reversed(catalog.runs_of(model)):
+        newest.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
+    for run in good_runs(catalog, model):
+        good.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
     return good, newest
 
 
@@ -43,14 +42,14 @@ def newest_run(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
     """The newest good run of a variant on that very card."""
-    return _newest(catalog)[0].get((model, component, quantization, card, mode))
+    return _newest(catalog, model)[0].get((model, component, quantization, card, mode))
 
 
 def seen_unsupported(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
     """The newest run of a variant on a card, if it says that the runtime cannot serve it there."""
-    run = _newest(catalog)[1].get((model, component, quantization, card, mode))
+    run = _newest(catalog, model)[1].get((model, component, quantization, card, mode))
     return run if run and run.status == "unsupported" else None
 
 
@@ -121,14 +120,15 @@ class Cited:
     url: str
 
 
-@lru_cache(maxsize=8)
-def _best_published(catalog: Catalog) -> dict[_Variant, Cited]:
+@lru_cache(maxsize=4096)
+def _best_published(catalog: Catalog, model: str) -> dict[_Variant, Cited]:
     best: dict[_Variant, Cited] = {}
-    for model, file in catalog.published.items():
-        for speed in file.speeds:
-            key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
-            if key not in best or speed.per_second > best[key].speed.per_second:
-                best[key] = Cited(speed, file.sources[speed.source].url)
+    if (file := catalog.published.get(model)) is None:
+        return best
+    for speed in file.speeds:
+        key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
+        if key not in best or speed.per_second > best[key].speed.per_second:
+            best[key] = Cited(speed, file.sources[speed.source].url)
     return best
 
 
@@ -136,4 +136,4 @@ def published_speed(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Cited | None:
     """The highest throughput that others published for a variant on a card."""
-    return _best_published(catalog).get((model, component, quantization, card, mode))
+    return _best_published(catalog, model).get((model, component, quantization, card, mode))

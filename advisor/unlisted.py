@@ -17,7 +17,7 @@ from typing import Any
 
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
-from catalog.load import read_trace
+from catalog.loading import read_trace
 from catalog.model import Licence, Model, config_sha256
 from catalog.names import find_model
 from catalog.record import UNVERIFIED

@@ -1,6 +1,19 @@
 """What is known: models, cards, quantizations, runs and traces, checked as they are loaded."""
 
+from typing import TYPE_CHECKING, Any
+
 from catalog.errors import CatalogError, FitcardError, Problem, UnknownName
-from catalog.load import Catalog, load
+
+if TYPE_CHECKING:
+    from catalog.loading import Catalog, load
 
 __all__ = ["Catalog", "CatalogError", "FitcardError", "Problem", "UnknownName", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loading brings pydantic with it; a build that finds nothing changed, or `--help`, never needs either."""
+    if name in ("Catalog", "load"):
+        from catalog import loading
+
+        return getattr(loading, name)
+    raise AttributeError(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from catalog.errors import Problem
 from catalog.gpu import NUMBER_TYPES
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.model import Model
 from catalog.prose import bare_numbers, fill
 from catalog.yaml_file import Location
@@ -55,7 +55,7 @@ def check(catalog: Catalog) -> Report:
     )
     counts = {
         "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
-        "runs": len(catalog.runs), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
+        "runs": len(catalog.run_index), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
     }  # fmt: skip
     return Report(counts, figures, tuple(unverified), tuple(prose_problems(catalog)))
 

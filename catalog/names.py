@@ -7,24 +7,24 @@ import re
 from collections.abc import Iterable, Mapping
 
 from catalog.errors import UnknownName, shorten
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 
 def find_model(catalog: Catalog, typed: str) -> str:
     """The id of the model that `typed` means. Raises UnknownName when none or several do."""
     return _find(
-        "model", typed, {key: [key, key.split("/")[-1], m.name, *m.aliases] for key, m in catalog.models.items()}
+        "model", typed, {key: [key, key.split("/")[-1], m.name, *m.aliases] for key, m in catalog.model_index.items()}
     )
 
 
 def find_card(catalog: Catalog, typed: str) -> str:
     """The id of the card that `typed` means. Raises UnknownName when none or several do."""
     names: dict[str, list[str]] = {}
-    for key, card in catalog.cards.items():
-        memory = f"{card.spec.memory_gib:g}GB"
-        names[key] = [key, card.name, card.spec.name, *card.spec.aliases]
-        names[key] += [f"{name} {memory}" for name in (card.spec.name, *card.spec.aliases)]
-    for device in {run.machine.device for run in catalog.runs} - set(names):
+    for key, card in catalog.card_index.items():
+        memory = f"{card.memory_gib:g}GB"
+        names[key] = [key, card.name, card.spec_name, *card.aliases]
+        names[key] += [f"{name} {memory}" for name in (card.spec_name, *card.aliases)]
+    for device in {run.device for run in catalog.run_index} - set(names):
         names[device] = [device]
     return _find("GPU", typed, names)
 

@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from catalog.file_format import file_bytes
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.model import Model
 from catalog.quantization import bits_per_weight, held_bytes, predicted_census
 from catalog.trace import Component, Trace

@@ -7,6 +7,7 @@ from typing import Any
 
 from advisor import answers
 from advisor.memory import available_bytes
+from advisor.picks import on_card
 from catalog import Catalog
 from catalog.gpu import Card, NumberType
 from catalog.record import UNVERIFIED, Source
@@ -39,16 +40,9 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     labels = catalog.quantizations
-    picked = {model: answers.picks(catalog, model)[key] for model in catalog.models}
     best = [
-        (
-            catalog.models[model],
-            model,
-            pick.best,
-            pick.every,
-            answers.throughput(catalog, pick.best) if pick.best else None,
-        )
-        for model, pick in picked.items()
+        (catalog.model_index[model], model, pick.best, pick.every, pick.known if pick.best else None)
+        for model, pick in on_card(catalog, key).items()
     ]
     return {
         "units": answers.UNITS,

@@ -10,6 +10,7 @@ from typing import Any
 from advisor import answers, compare
 from advisor.evidence import good_runs, newest_run, utilisation
 from advisor.memory import need
+from advisor.picks import picks
 from catalog import Catalog
 from catalog.file_format import file_bytes
 from catalog.prose import fill
@@ -56,7 +57,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = answers.default_component(catalog, key)
-    picked = answers.picks(catalog, key)
+    picked = picks(catalog, key)
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
@@ -81,8 +82,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
         "hardware": [
-            (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
-            for card, pick in picked.items()
+            (catalog.cards[card], pick.nearest, pick.known) for card, pick in picked.items()
         ],
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key),
@@ -170,7 +170,7 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
     if not any(card.vendor == "NVIDIA" for card in catalog.cards.values()):
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = answers.default_component(catalog, key)
-    fitting = [card for card, pick in answers.picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
+    fitting = [card for card, pick in picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
     need_of = {
         label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes
         for label, quantization in catalog.quantizations.items()
