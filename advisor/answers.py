@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
@@ -24,7 +22,6 @@ UNITS: dict[Component, str] = {"vision": "images/s", "text": "texts/s", "all": "
 
 TIGHT_ABOVE = 0.9
 """A need above this share of what is available is `tight`: the next driver or a larger window may not leave it."""
-_NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
 MOST_BATCH = 65536
 USUAL_BATCH = 64
 LEVELLED_OFF = 0.03
@@ -133,10 +130,10 @@ def fit(
     available = available_bytes(catalog, found)
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
     seen = run.batch_memory(batch) if run else None
-    refused = _unsupported(label, found)
+    refused = refusal(label, found)
     if not refused and not only_predicted:
-        seen_so = seen_unsupported(catalog, model, component, quantization, card, mode)
-        refused = seen_so.reason if seen_so else None
+        unsupported = seen_unsupported(catalog, model, component, quantization, card, mode)
+        refused = unsupported.reason if unsupported else None
 
     needed = terms(catalog, model, component, quantization, found.vendor, _features(catalog, card))
     memory = _memory(needed.need(batch), seen, available)
@@ -211,18 +208,24 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     accuracy that anybody measured here; FP32 where it does not; then the most bits per weight, as they really are.
     """
     usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
-    return min(usable, key=lambda a: rank(catalog, a.model, a.component, a.gpu, a.quantization), default=None)
+
+    def place(answer: Answer) -> tuple[int, float, int]:
+        return rank(catalog, answer.model, answer.component, answer.quantization, card_of(catalog, answer.gpu))
+
+    return min(usable, key=place, default=None)
 
 
-def rank(catalog: Catalog, model: str, component: Component, card: str, label: str) -> tuple[int, float, int]:
-    """The place of a quantization among those that a card could run: the lowest is the one to pick, by the rule of `best`."""
+_NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
+
+
+def rank(catalog: Catalog, model: str, component: Component, label: str, card: Card) -> tuple[int, float, int]:
+    """The place of a label in the order of `best`, the first first."""
     kind = _NATIVE.get(label)
+    group = 1 if label == "FP32" else 2
     if kind:
-        group = 0 if card_of(catalog, card).supports(kind) is not False else 3
-    else:
-        group = 1 if label == "FP32" else 2
-    bits = weights_of(catalog, model, component, label, 16).bits_per_weight if group == 2 else 0.0
-    return group, -bits, list(catalog.quantizations).index(label)
+        group = 3 if card.supports(kind) is False else 0
+    bits = weights_of(catalog, model, component, label, 16).bits_per_weight
+    return group, -bits if group == 2 else 0.0, list(catalog.quantizations).index(label)
 
 
 def verdict_of(required: int, available: int) -> Verdict:
@@ -290,13 +293,7 @@ def _published(
     return speed, "" if at == batch else f"the speed was published for batch {at}"
 
 
-@lru_cache(maxsize=1 << 14)
-def refusal(catalog: Catalog, card: str, quantization: str) -> str | None:
-    """Why a card of the catalog cannot serve a quantization at all, or None."""
-    return _unsupported(catalog.quantizations[quantization], catalog.cards[card])
-
-
-def _unsupported(label: Quantization, card: Card) -> str | None:
+def refusal(label: Quantization, card: Card) -> str | None:
     """Why the card cannot serve the label, or None."""
     requires = label.requires
     if requires.vendors and card.vendor not in requires.vendors:
@@ -313,11 +310,11 @@ def _reasons(
     batch: int,
     card: Card,
     label: Quantization,
-    refusal: str | None,
+    refused: str | None,
     why_speed: str,
 ) -> Iterator[str]:
-    if refusal:
-        yield refusal
+    if refused:
+        yield refused
         return
     gb = 1e9
     parts = f"{memory.weights_bytes / gb:.2f} weights, {memory.activations_bytes / gb:.2f} activations, {memory.buffers_bytes / gb:.2f} buffers, {memory.runtime_bytes / gb:.2f} runtime"

@@ -9,51 +9,65 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pydantic
 
-from advisor.answers import (
-    Answer, Verdict, cards_by_memory, default_component, fit, rank, refusal, throughput, verdict_of,
-)  # fmt: skip
-from advisor.evidence import Known, newest_run, seen_unsupported
-from advisor.memory import available_bytes, terms
+from advisor.answers import Answer, Verdict, cards_by_memory, default_component, fit, rank, refusal, throughput, verdict_of
+from advisor.evidence import Known
+from advisor.memory import available_bytes, need
+from advisor.predict import predict
 from catalog import Catalog, cache
 from catalog.cores import cores, spread
 from catalog.files import code_digest, combined
+from catalog.gpu import Card
 from catalog.loading import HERE
-from catalog.trace import Component
+
+BATCHES = (1, 8, 64)
+"""One item at a time, a few, and where throughput has mostly levelled off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """What a card runs of a model at batch 1: the best quantization in full, and every one in short."""
+class Span(NamedTuple):
+    """A predicted throughput in items per second, with its 80 % interval."""
+
+    per_second: float
+    low: float
+    high: float
+
+
+class Pick(NamedTuple):
+    """What a card runs of a model at batch 1."""
 
     best: Answer | None
+    """The best quantization."""
     nearest: Answer
     """The best, or where nothing fits the answer that comes nearest to it."""
     known: Known | None
     """The throughput of `nearest`."""
-    every: tuple[tuple[str, Verdict, int], ...]
-    """Quantization, verdict and bytes required."""
+    fitting: int
+    """How many quantizations fit, at least tightly."""
+    speeds: tuple[Span | None, ...]
+    """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
 
 
 @lru_cache(maxsize=64)
 def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
-    """The pick for each card, cards by memory."""
+    """The pick for each card, cards by memory: the same as `best` of all of `gpus`, without an answer in full for what is not picked."""
     cards = cards_by_memory(catalog)
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return _computed(catalog, model, cards)
     keys = {card: _key(catalog, model, card) for card in cards}
     kept = cache.read(keys.values())
     new = _computed(catalog, model, [card for card in cards if keys[card] not in kept])
-    rows = {keys[card]: pickle.dumps(pick, protocol=5) for card, pick in new.items()}
-    cache.write({**rows, _whole_key(catalog, model): b""})
+    if new:
+        rows = {keys[card]: pickle.dumps(pick, protocol=5) for card, pick in new.items()}
+        cache.write({**rows, _whole_key(catalog, model): b""})
     return {card: new[card] if card in new else pickle.loads(kept[keys[card]]) for card in cards}
 
 
+@lru_cache(maxsize=4)
 def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
     """The pick of each model on one card."""
     keys = {model: _key(catalog, model, card) for model in catalog.models} if catalog.digests else {}
@@ -76,7 +90,6 @@ def prepare(catalog: Catalog) -> None:
 def _prepare(catalog: Catalog, models: Sequence[str]) -> None:
     for model in models:
         picks(catalog, model)
-    picks.cache_clear()
 
 
 def _key(catalog: Catalog, model: str, card: str) -> str:
@@ -118,34 +131,48 @@ def _of_all(catalog: Catalog) -> str:
 
 
 def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, Pick]:
-    """The picks of a model. Only what is chosen becomes a whole answer: the bytes of all others are the same for a vendor's cards."""
-    component = default_component(catalog, model)
-    devices = {entry.device for entry in catalog.entries_of(model)}
+    component, labels = default_component(catalog, model), tuple(catalog.quantizations)
+    ran_on = {entry.device for entry in catalog.entries_of(model)}
+    needs: dict[str, list[int]] = {}
     found: dict[str, Pick] = {}
-    for card in cards:
-        every = _every(catalog, model, component, card, card in devices)
-        usable = [row for row in every if row[1] == "fits"] or [row for row in every if row[1] == "tight"]
-        best = min(usable, key=lambda row: rank(catalog, model, component, card, row[0]), default=None)
-        chosen = best or min(every, key=lambda row: row[2])
-        nearest = fit(catalog, model, card, chosen[0], component=component, with_speed=False)
-        found[card] = Pick(nearest if best else None, nearest, throughput(catalog, nearest), tuple(every))
+    for card in map(catalog.cards.__getitem__, cards):
+        if card.id in ran_on:  # what was seen there comes before what is predicted
+            mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
+            rows = [(a.quantization, a.verdict, a.memory.required_bytes) for a in mine]
+        else:
+            if card.vendor not in needs:
+                needs[card.vendor] = [need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels]
+            rows = _verdicts(catalog, card, zip(labels, needs[card.vendor], strict=True))
+        fits = [label for label, verdict, _ in rows if verdict == "fits"]
+        usable = fits or [label for label, verdict, _ in rows if verdict == "tight"]
+        first = min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
+        nearest = fit(catalog, model, card.id, first or min(rows, key=lambda row: row[2])[0], with_speed=False)
+        found[card.id] = Pick(
+            best=nearest if first else None, nearest=nearest, known=throughput(catalog, nearest),
+            fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
+            speeds=tuple(_speed(catalog, nearest, card, batch) if first else None for batch in BATCHES),
+        )  # fmt: skip
     return found
 
 
-def _every(
-    catalog: Catalog, model: str, component: Component, card: str, has_run: bool
-) -> list[tuple[str, Verdict, int]]:
-    """Quantization, verdict and bytes required at batch 1, in the order of the quantizations."""
-    found = catalog.cards[card]
-    available = available_bytes(catalog, found)
-    rows: list[tuple[str, Verdict, int]] = []
-    for label in catalog.quantizations:
-        required = terms(catalog, model, component, label, found.vendor).need(1).required_bytes
-        refused = refusal(catalog, card, label) is not None
-        if has_run:
-            run = newest_run(catalog, model, component, label, card, "eager")
-            seen = run.batch_memory(1) if run else None
-            required = seen.total_bytes if seen else required
-            refused = refused or seen_unsupported(catalog, model, component, label, card, "eager") is not None
-        rows.append((label, "unsupported" if refused else verdict_of(required, available), required))
-    return rows
+def _verdicts(catalog: Catalog, card: Card, needs: Iterable[tuple[str, int]]) -> list[tuple[str, Verdict, int]]:
+    """Quantization, verdict and bytes for a card on which nothing was run."""
+    available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
+    return [
+        (label, "unsupported" if label in refused else verdict_of(required, available), required)
+        for label, required in needs
+    ]
+
+
+@lru_cache(maxsize=512)
+def _refused(catalog: Catalog, vendor: str, capability: str | None) -> frozenset[str]:
+    """The labels that cards of a vendor and compute capability cannot serve."""
+    card = next(c for c in catalog.cards.values() if (c.vendor, c.spec.compute_capability) == (vendor, capability))
+    return frozenset(key for key, label in catalog.quantizations.items() if refusal(label, card))
+
+
+def _speed(catalog: Catalog, pick: Answer, card: Card, batch: int) -> Span | None:
+    if batch > pick.max_batch:
+        return None
+    found = predict(catalog, pick.model, pick.component, pick.quantization, card, "eager", batch, only_card=False)
+    return Span(found.per_second, found.low, found.high) if found else None

@@ -68,6 +68,9 @@ def explain(catalog: Catalog, answer: Answer) -> None:
     if answer.verdict != "unsupported":
         console.print(f"  largest batch: {answer.max_batch:,}")
         console.print(f"  speed: {speed(answer)}")
+        if answer.speed and card.spec.board_power_w:
+            each = answer.speed.per_second / card.spec.board_power_w
+            console.print(f"  of each watt of board power: {_rate(each)} {answer.speed.unit}")
 
 
 def devices(catalog: Catalog, found: Sequence[tuple[Detected, Catalog, str]]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from catalog import Catalog, load
 from catalog.loading import HERE
+from generator.build import build
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +24,12 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def real() -> Catalog:
     """The catalog that comes with the package."""
     return load()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The website of the real catalog, built once."""
+    return build(tmp_path_factory.mktemp("site") / "out")[0]
 
 
 @pytest.fixture

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from advisor import answers
 from advisor.memory import available_bytes
-from advisor.picks import on_card
+from advisor.picks import BATCHES, on_card
 from catalog import Catalog
 from catalog.gpu import Card, NumberType
 from catalog.record import UNVERIFIED, Source
+from generator.structured import breadcrumbs, dataset, graph
 
 _NAMES = {
     "chip": ("Chip", ""), "compute_capability": ("Compute capability", ""), "gfx": ("Target name", ""), "units": ("Units", ""),
@@ -39,13 +42,16 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    labels = catalog.quantizations
-    best = [
-        (catalog.model_index[model], model, pick.best, pick.every, pick.known if pick.best else None)
-        for model, pick in on_card(catalog, key).items()
-    ]
+    named = [(catalog.model_index[model], model, pick) for model, pick in on_card(catalog, key).items()]
+    labels = len(catalog.quantizations)
+    best = [(model, id, p.best, p.fitting, labels, p.known if p.best else None) for model, id, p in named]
     return {
         "units": answers.UNITS,
+        "jsonld": _structured(card, key),
+        "api": f"api/v1/gpus/{key}.json",
+        "share": f"share/gpus/{key}.png",
+        "batches": BATCHES,
+        "batched": [(model, id, pick.speeds) for model, id, pick in named],
         "card": card,
         "available": available_bytes(catalog, card),
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
@@ -53,7 +59,6 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "sources": [source for name, source in card.sources.items() if name in cited],
         "rates": [(name, rate, _rate_source(card, kind)) for kind, name in _RATES if (rate := card.peak_flops(kind))],
         "device": {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}.get(card.vendor),
-        "labels": labels,
         "best": best,
         "matmul": [(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
         "published": [
@@ -61,6 +66,17 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
             for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
         ],
     }  # fmt: skip
+
+
+def _structured(card: Card, key: str) -> Markup:
+    """The page's trail and its data set."""
+    return graph(
+        breadcrumbs(("Home", "../../"), ("GPUs", "../"), (card.name, None)),
+        dataset(
+            f"{card.name}: which models run", f"Which models run on the {card.name}, how large a batch fits and how fast.",
+            card.reviewed or "1970-01-01", [(f"../../api/v1/gpus/{key}.json", "application/json")],
+        ),
+    )  # fmt: skip
 
 
 def figures(card: Card) -> list[Figure]:

@@ -2,35 +2,82 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from advisor import answers
 from catalog import Catalog
 from catalog.check import check
+from catalog.model import Model
+from generator.model_page import by_vendor
+from generator.structured import breadcrumbs, graph
 
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
-    good = [run for run in catalog.runs if run.status == "ok"]
-    return {**models(catalog), **gpus(catalog), "newest": good[::-1][:8], "counts": check(catalog).counts}
+    newest = [entry for entry in catalog.run_index if entry.status == "ok"][::-1][:8]
+    runs = [next(run for run in catalog.runs_of(entry.model) if run.key == entry.key) for entry in newest]
+    tasks: dict[str, list[tuple[str, Model]]] = {}
+    for key, model in catalog.models.items():
+        for task in model.tasks:
+            tasks.setdefault(task, []).append((key, model))
+    return {
+        **models(catalog), **gpus(catalog), "newest": runs, "counts": check(catalog).counts, "tasks": sorted(tasks.items()),
+        "vendors": by_vendor(catalog), "jsonld": graph(breadcrumbs(("Home", None))),
+    }  # fmt: skip
 
 
 def models(catalog: Catalog) -> dict[str, Any]:
     """All models with their sizes."""
+    runs = Counter(entry.model for entry in catalog.run_index if entry.status == "ok")
     rows: list[dict[str, Any]] = []
     for key, model in catalog.models.items():
-        trace = catalog.traces[key]
+        size = catalog.trace_index[key]
         main = answers.default_component(catalog, key)
-        runs = [run for run in catalog.runs_of(key) if run.status == "ok"]
         rows.append({
-            "id": key, "model": model, "parameters": trace.parameters(), "tower": trace.parameters(main), "main": main,
-            "cost": trace.phase(main).multiply_adds() / 1e9, "runs": len(runs),
+            "id": key, "model": model, "parameters": size.parameters["all"], "tower": size.parameters[main], "main": main,
+            "cost": size.multiply_adds[main] / 1e9, "runs": runs[key],
         })  # fmt: skip
-    return {"models": rows}
+    found = {name: sorted({one for row in rows for one in of(row["model"])}) for name, of in _FACETS.items()}
+    return {
+        "models": rows, **{f"{name}_options": [(one, one) for one in values] for name, values in found.items()},
+        "jsonld": graph(breadcrumbs(("Home", "../"), ("Models", None))),
+    }  # fmt: skip
+
+
+_FACETS: dict[str, Callable[[Model], tuple[str, ...]]] = {
+    "task": lambda model: model.tasks,
+    "family": lambda model: (model.family,),
+    "licence": lambda model: (model.license.id,),
+}
 
 
 def gpus(catalog: Catalog) -> dict[str, Any]:
     """All cards by vendor and memory."""
-    cards = [catalog.cards[key] for key in answers.cards_by_memory(catalog)]
-    vendors = dict.fromkeys(sorted(card.vendor for card in cards))
-    return {"vendors": [(vendor, [card for card in cards if card.vendor == vendor]) for vendor in vendors]}
+    cards = [card for _, group in by_vendor(catalog) for card in group]
+    return {
+        "vendors": by_vendor(catalog), "cards": cards,
+        "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
+        "kind_options": [(kind, kind) for kind in sorted({card.spec.segment for card in cards})],
+        "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
+        "jsonld": graph(breadcrumbs(("Home", "../"), ("GPUs", None))),
+    }  # fmt: skip
+
+
+def compare(catalog: Catalog) -> dict[str, Any]:
+    """The page that puts models or cards side by side; the choosers' options, and all models in one table."""
+    return {
+        **models(catalog),
+        "vendors": by_vendor(catalog),
+        "jsonld": graph(breadcrumbs(("Home", "../"), ("Compare", None))),
+    }
+
+
+def search(catalog: Catalog) -> dict[str, Any]:
+    """The page that searches: the values of its filters."""
+    found = models(catalog)
+    return {
+        "task_options": found["task_options"], "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
+        "jsonld": graph(breadcrumbs(("Home", "../"), ("Search", None))),
+    }  # fmt: skip

@@ -7,19 +7,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from markupsafe import Markup
+
 from advisor import answers, compare
-from advisor.evidence import good_runs, newest_run, utilisation
-from advisor.memory import need
+from advisor.evidence import Known, good_runs, newest_run, utilisation
+from advisor.memory import need, terms
 from advisor.picks import picks
 from catalog import Catalog
 from catalog.file_format import file_bytes
+from catalog.gpu import GB, Card
 from catalog.prose import fill
 from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
 from catalog.record import UNVERIFIED
 from catalog.run import Run
 from catalog.trace import Component, Trace
+from generator.charts import Bar, Chart, bars, line_chart, spread
+from generator.structured import breadcrumbs, dataset, faq, graph
 from generator.words import gb, millions
 
+SIZES_GB = (2, 4, 6, 8, 12, 16, 24)
+"""Amounts of free memory that people have."""
+BADGES = (4, 6, 8, 12, 16, 24)
+"""GB of the badges that can be embedded."""
+CHART_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOWERS: dict[Component, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
 
 
@@ -82,16 +92,109 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
         "hardware": [
-            (catalog.cards[card], pick.nearest, pick.known) for card, pick in picked.items()
+            (catalog.cards[card], pick.nearest, pick.known)
+            for card, pick in picked.items()
         ],
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key),
         "cards": catalog.cards,
         "unverified": UNVERIFIED,
+        "vendors": by_vendor(catalog),
+        "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
+        "kind_options": [(kind, kind) for kind in sorted({card.spec.segment for card in catalog.cards.values()})],
+        "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
+        "capacity": capacity(catalog, key, main),
+        "memory_chart": memory_chart(catalog, key, main),
+        "fastest": _fastest(catalog, key),
+        "badges": BADGES,
+        "api": f"api/v1/models/{key}.json",
+        "feed": f"models/{key}/feed.xml",
+        "share": f"share/models/{key}.png",
+        "jsonld": _structured(catalog, key),
         "original_bytes": file_bytes(catalog.quantizations["FP32"], "FP32", key, trace.tensors)
         if "FP32" in catalog.quantizations
         else None,
     }
+
+
+def by_vendor(catalog: Catalog) -> list[tuple[str, list[Card]]]:
+    """Cards by vendor and memory, for choosers and lists."""
+    cards = [catalog.cards[key] for key in answers.cards_by_memory(catalog)]
+    vendors = sorted({card.vendor for card in cards})
+    return [(vendor, [card for card in cards if card.vendor == vendor]) for vendor in vendors]
+
+
+@dataclass(frozen=True)
+class CapacityRow:
+    """What one quantization needs, and the largest batch in each amount of free memory; 0 where not even one item fits."""
+
+    label: str
+    needed: int
+    largest: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The largest batches by quantization and free memory in GB."""
+
+    sizes: tuple[int, ...]
+    rows: tuple[CapacityRow, ...]
+
+
+def capacity(catalog: Catalog, key: str, component: Component) -> Capacity:
+    """What fits in how much memory of an NVIDIA card, for the labels that run there."""
+    rows: list[CapacityRow] = []
+    for label, quantization in catalog.quantizations.items():
+        if "NVIDIA" not in (quantization.requires.vendors or ("NVIDIA",)):
+            continue
+        found = terms(catalog, key, component, label, "NVIDIA")
+        largest = tuple(found.max_batch(size * GB, answers.MOST_BATCH) for size in SIZES_GB)
+        rows.append(CapacityRow(label, found.need(1).required_bytes, largest))
+    return Capacity(SIZES_GB, tuple(rows))
+
+
+def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | None:
+    """Memory needed against batch for the labels that people weigh against each other."""
+    labels = [label for label in ("FP32", "BF16", "Q8_0", "Q4_K_M") if label in catalog.quantizations]
+
+    def needed(label: str, batch: int) -> float:
+        return need(catalog, key, component, label, batch, "NVIDIA").required_bytes / GB
+
+    series = [(label, [(batch, needed(label, batch)) for batch in CHART_BATCHES]) for label in labels]
+    return line_chart(
+        series, (0.5, 1, 2, 4, 8, 12, 16, 24, 48, 80), "batch", "GB needed",
+        lambda name, batch, size: f"{name}, batch {batch:g}: {size:.2f} GB",
+    )  # fmt: skip
+
+
+def _fastest(catalog: Catalog, key: str) -> list[tuple[Card, Known, Bar]]:
+    """Cards from the slowest to the fastest: those on which a speed was measured or published, and others evenly between."""
+    found: list[tuple[Card, Known]] = []
+    for card, pick in picks(catalog, key).items():
+        known = pick.known if pick.best else None
+        if known:
+            found.append((catalog.cards[card], known))
+    found.sort(key=lambda one: (one[1].per_second, one[0].id))
+    seen = {index for index, (_, known) in enumerate(found) if known.evidence != "predicted"}
+    shown = sorted(seen | set(spread(range(len(found)), 14)))
+    chosen = [found[index] for index in shown]
+    drawn = bars([(known.per_second, known.low, known.high) for _, known in chosen])
+    return [(card, known, bar) for (card, known), bar in zip(chosen, drawn, strict=True)]
+
+
+def _structured(catalog: Catalog, key: str) -> Markup:
+    """The page's trail, its data set and its questions, as they stand on it."""
+    model = catalog.models[key]
+    up = "../" * (key.count("/") + 2)
+    asked = [(one.question, one.answer) for one in questions(catalog, key)]
+    return graph(
+        breadcrumbs(("Home", up), ("Models", f"{up}models/"), (model.name, None)),
+        dataset(
+            f"{model.name}: memory and speed", fill(model.verdict, catalog, key), model.reviewed,
+            [(f"{up}api/v1/models/{key}.json", "application/json")],
+        ),
+        faq(asked),
+    )  # fmt: skip
 
 
 def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:

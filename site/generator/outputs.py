@@ -17,7 +17,7 @@ from typing import Any
 from catalog import Catalog
 from catalog.check import prose_problems
 from catalog.errors import CatalogError, FitcardError
-from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page
+from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
 
 RULES = ("quantizations", "runtimes", "matmul", "speed")
 """What every prediction rests on besides the model and the card."""
@@ -89,6 +89,33 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         "Predicted memory and speed against everything that was measured, each prediction made without the measurement.",
         everything, partial(accuracy_page.view, catalog),
     )  # fmt: skip
+    yield Page(
+        "quantizations/", "quantizations.html", "All quantizations",
+        "What each quantization label really means, how many bits it takes, and which cards serve it.",
+        ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.index, catalog),
+    )  # fmt: skip
+    yield Page(
+        "compare/", "compare.html", "Compare models or cards",
+        "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
+        ("models", "traces", "cards", "runs"), partial(home_page.compare, catalog),
+    )  # fmt: skip
+    yield Page(
+        "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
+        ("models", "traces", "cards", "runs"), partial(home_page.search, catalog),
+    )  # fmt: skip
+    for label, quantization in catalog.quantizations.items():
+        yield Page(
+            f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
+            f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
+            ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.view, catalog, label),
+        )  # fmt: skip
+    for entry in catalog.run_index:
+        name = catalog.models[entry.model].name
+        yield Page(
+            f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
+            f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
+            (f"model:{entry.model}", f"trace:{entry.model}", f"runs:{entry.model}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
+        )  # fmt: skip
     for key, model in catalog.models.items():
         yield Page(
             f"models/{key}/", "model.html", f"{model.name}: memory, speed and GPUs",

@@ -29,13 +29,15 @@ INTERVAL_S = 0.2
 """Between two looks at the files; longer where there are so many that looking takes more than a tenth of it."""
 PATIENCE_S = 25
 """How long a question for news is left open."""
-ASK = "/.fitcard-news"
-_SCRIPT = """<script>(async () => {
+ASK, ASKER = "/.fitcard-news", "/.fitcard-news.js"
+_SCRIPT = b"""(async () => {
+  const version = new URL(document.currentScript.src).search;
   for (;;) {
-    try { if (await (await fetch("%s?%s")).text() === "new") location.reload(); }
+    try { if (await (await fetch("/.fitcard-news" + version)).text() === "new") location.reload(); }
     catch { await new Promise(later => setTimeout(later, 1000)); }
   }
-})();</script>"""
+})();
+"""
 _WAIT = b"<!doctype html><title>fitcard</title><p>The site is being built; if this stays, look at the terminal.</p></body>"
 
 
@@ -112,9 +114,22 @@ class _Handler(SimpleHTTPRequestHandler):
     """Serves files of the site, with the script in every page."""
 
     def do_GET(self) -> None:
-        if urlsplit(self.path).path == ASK:
-            return self._tell_news(urlsplit(self.path).query)
+        address = urlsplit(self.path)
+        if address.path == ASK:
+            return self._send(HTTPStatus.OK, "text/plain", self._news(address.query))
+        if address.path == ASKER:
+            return self._send(HTTPStatus.OK, "text/javascript", _SCRIPT)
         return super().do_GET()
+
+    def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self._head(status, kind, content)
+        self.wfile.write(content)
+
+    def _head(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
 
     def send_head(self) -> BytesIO | BinaryIO | None:
         """A page with the script, or the file as it is."""
@@ -131,11 +146,9 @@ class _Handler(SimpleHTTPRequestHandler):
             content = path.read_bytes()
         except OSError:
             status, content = HTTPStatus.SERVICE_UNAVAILABLE, _WAIT
-        content = content.replace(b"</body>", (_SCRIPT % (ASK, version)).encode() + b"</body>")
-        self.send_response(status)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
+        # A file of its own, since pages forbid scripts inside them.
+        content = content.replace(b"</body>", f'<script src="{ASKER}?{version}"></script></body>'.encode())
+        self._head(status, "text/html", content)
         return BytesIO(content)
 
     def end_headers(self) -> None:
@@ -153,14 +166,9 @@ class _Handler(SimpleHTTPRequestHandler):
             return "none"
         return f"{state.st_ino}-{state.st_mtime_ns}"
 
-    def _tell_news(self, version: str) -> None:
-        """Answer `new` as soon as there is another site than the one that the page is of, or `same` after a while."""
+    def _news(self, version: str) -> bytes:
+        """`new` as soon as there is another site than the one that the page is of, or `same` after a while."""
         until = time.monotonic() + PATIENCE_S
         while self._version() == version and time.monotonic() < until:
             time.sleep(0.05)
-        content = b"same" if self._version() == version else b"new"
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        return b"same" if self._version() == version else b"new"

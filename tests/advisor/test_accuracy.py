@@ -43,6 +43,7 @@ def test_predicted_memory_is_near_what_was_measured(real: Catalog) -> None:
     rows = list(memory_errors(real))
     assert median(abs(row.error) for row in rows) <= 0.05
     for row in rows:
-        # bitsandbytes repacks its weights on one of the two processors that we have seen and not on the other; both are counted.
-        most = 0.45 if row.quantization == "INT8-bnb" else 0.10
+        most = (
+            0.12 if row.quantization == "INT8-bnb" else 0.10
+        )  # its float32 products at batch 4 on a processor with AMX
         assert -0.10 <= row.error <= most, row

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor import answers
+from advisor.picks import picks
 from advisor.evidence import utilisation
 from advisor.memory import activation_bytes, available_bytes, need
 from catalog import Catalog
@@ -276,3 +277,22 @@ def _bare(card: Card) -> Card:
         update=dict.fromkeys(("units", "boost_mhz", "bandwidth_gb_per_s", "compute_capability", "chip"))
     )
     return card.model_copy(update={"spec": spec, "rates": None})
+
+
+def test_picks_are_the_best_of_all_answers(real: Catalog) -> None:
+    """The short way to a pick gives what the long way gives, on cards with runs and without, verdict by verdict."""
+    ran = made_run(
+        model=SO400M, config_sha256=real.models[SO400M].config_sha256,
+        machine={**made_run().machine.model_dump(mode="json"), "device": "rtx-4090"},
+        memory=[{"batch": 1, "runtime_bytes": 10**9, "loaded_bytes": 1, "peak_bytes": 1, "reserved_bytes": 30 * 10**9}],
+    )  # fmt: skip
+    catalog = replace(real, runs=(ran,))
+    found = picks(catalog, SO400M)
+    assert list(found) == answers.cards_by_memory(catalog)
+    for card in ("rtx-4090", *list(real.cards)[::23]):
+        every = [answers.fit(catalog, SO400M, card, label, with_speed=False) for label in catalog.quantizations]
+        assert found[card].best == answers.best(every, catalog)
+        assert found[card].fitting == sum(answer.verdict in ("fits", "tight") for answer in every)
+    best = found["rtx-4090"].best
+    assert best
+    assert best.quantization != "BF16"  # as the run says

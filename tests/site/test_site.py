@@ -92,11 +92,6 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("site") / "out")[0]
-
-
-@pytest.fixture(scope="module")
 def pages(site: Path) -> dict[Path, Reader]:
     return {path: Reader(path.read_text()) for path in sorted(site.rglob("*.html"))}
 
@@ -251,7 +246,7 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path
         (root / name).mkdir()
     (root / "matmul.yaml").unlink()  # its rates are those of cards
     site, count = build(tmp_path / "out", root)
-    assert count == 7
+    assert count.pages == 7
     text = (site / "index.html").read_text()
     assert "The catalog holds no model yet." in text
     assert "The catalog holds no card yet." in text

@@ -1,0 +1,42 @@
+"""The view of the page of one run: what was run where, and every sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from advisor.evidence import utilisation
+from catalog import Catalog
+from catalog.loading import RunEntry
+from catalog.quantization import bits_per_weight
+from generator.charts import Bar, bars
+from generator.model_page import TOWERS, shares
+from generator.structured import breadcrumbs, graph
+
+
+def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
+    """Everything that the template of a run's page draws."""
+    run = next(run for run in catalog.runs_of(entry.model) if run.key == entry.key)
+    model = catalog.models[entry.model]
+    return {
+        "run": run,
+        "model": model,
+        "tower": TOWERS[run.component],
+        "quantization": catalog.quantizations[run.quantization],
+        "census": shares(run.census),
+        "bits": bits_per_weight(run.census) if run.census else None,
+        "samples": [(speed, _strips(speed.samples_s)) for speed in run.speed],
+        "utilisation": [utilisation(catalog, run, speed) for speed in run.speed],
+        "card": catalog.cards.get(run.machine.device),
+        "current": run.config_sha256 == model.config_sha256,
+        "jsonld": graph(breadcrumbs(("Home", "../../"), (model.name, f"../../models/{entry.model}/"), (f"Run {run.key}", None))),
+    }  # fmt: skip
+
+
+def _strips(samples: tuple[tuple[float, ...], ...]) -> list[list[Bar]]:
+    """Each process's samples as bars over the slowest of all."""
+    every = bars([(value, None, None) for process in samples for value in process])
+    strips: list[list[Bar]] = []
+    for process in samples:
+        strips.append(every[: len(process)])
+        every = every[len(process) :]
+    return strips
