@@ -7,6 +7,7 @@ from statistics import median
 
 from advisor.calibrate import Residual, device_left_out, left_out, summary
 from advisor.evidence import good_runs
+from advisor.kept import per_model
 from advisor.memory import need
 from catalog import Catalog
 from catalog.record import Record
@@ -43,14 +44,21 @@ class MemoryRow(Record):
 
 def memory_errors(catalog: Catalog) -> Iterator[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
-    for run in (run for model in catalog.models for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
+    for rows in per_model(catalog, _memory_errors, runs=True).values():
+        yield from rows
+
+
+def _memory_errors(catalog: Catalog, model: str) -> list[MemoryRow]:
+    rows: list[MemoryRow] = []
+    for run in (run for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
         for memory in run.memory:
             vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
             predicted = need(catalog, run.model, run.component, run.quantization, memory.batch, vendor, features)
-            yield MemoryRow(
+            rows.append(MemoryRow(
                 model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
                 record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
-            )  # fmt: skip
+            ))  # fmt: skip
+    return rows
 
 
 class SpeedRow(Record):

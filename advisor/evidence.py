@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from advisor.kept import per_model
 from catalog import Catalog
 from catalog.gpu import NumberType
 from catalog.published import PublishedSpeed
@@ -19,6 +20,34 @@ def good_runs(catalog: Catalog, model: str) -> list[Run]:
     return [
         run for run in reversed(catalog.runs_of(model))
         if run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
+    ]  # fmt: skip
+
+
+class Timed(NamedTuple):
+    """One good run in short: what it was of, and its throughput at each batch."""
+
+    key: str
+    device: str
+    component: Component
+    quantization: str
+    mode: Mode
+    speeds: tuple[tuple[int, float, int], ...]
+    """Batch, items per second, and multiply-adds of one forward pass."""
+
+
+@lru_cache(maxsize=8)
+def timed_runs(catalog: Catalog) -> dict[str, list[Timed]]:
+    """The good runs of each model, newest first."""
+    return per_model(catalog, _timed_runs, runs=True)
+
+
+def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:
+    return [
+        Timed(
+            run.key, run.machine.device, run.component, run.quantization, run.mode,
+            tuple((s.batch, s.per_second, catalog.traces[model].phase(run.component).multiply_adds(s.batch)) for s in run.speed),
+        )
+        for run in good_runs(catalog, model)
     ]  # fmt: skip
 
 

@@ -10,20 +10,17 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import NamedTuple
-
-import pydantic
 
 from advisor.answers import Answer, Verdict, cards_by_memory, default_component, fit, rank, refusal, throughput, verdict_of
 from advisor.evidence import Known
+from advisor.kept import of_model
 from advisor.memory import available_bytes, need
 from advisor.predict import predict
 from catalog import Catalog, cache
 from catalog.cores import cores, spread
-from catalog.files import code_digest, combined
+from catalog.files import combined
 from catalog.gpu import Card
-from catalog.loading import HERE
 
 BATCHES = (1, 8, 64)
 """One item at a time, a few, and where throughput has mostly levelled off."""
@@ -93,41 +90,18 @@ def _prepare(catalog: Catalog, models: Sequence[str]) -> None:
 
 
 def _key(catalog: Catalog, model: str, card: str) -> str:
-    return combined((_of_model(catalog, model), catalog.card_index[card].digest))
+    return combined((of_model(catalog, model, runs=True), catalog.card_index[card].digest))
 
 
 @lru_cache(maxsize=4096)
 def _whole_key(catalog: Catalog, model: str) -> str:
     """Under this it is kept that the model's picks are kept for all cards."""
-    return combined((_of_model(catalog, model), "all", *(entry.digest for entry in catalog.card_index.values())))
-
-
-@lru_cache(maxsize=4096)
-def _of_model(catalog: Catalog, model: str) -> str:
-    """The digest of all that the picks of a model follow from, but for the cards."""
-    digests = catalog.digests
-    names = [f"models/{model}.yaml", f"traces/{model}.json", f"published/{model}.yaml", *_run_files(catalog).get(model, ())]
-    return combined((_of_all(catalog), model, *(f"{name} {digests.get(name)}" for name in names)))
+    return combined((of_model(catalog, model, runs=True), _all_cards(catalog)))
 
 
 @lru_cache(maxsize=8)
-def _run_files(catalog: Catalog) -> dict[str, list[str]]:
-    """The run files of each model."""
-    found: dict[str, list[str]] = {}
-    for name in catalog.digests:
-        if name.startswith("runs/"):
-            found.setdefault(name.split("/", 2)[2].rpartition(".")[0], []).append(name)
-    return found
-
-
-@lru_cache(maxsize=8)
-def _of_all(catalog: Catalog) -> str:
-    """The digest of what every prediction rests on. The doubt of a prediction also asks who made the cards of the fit."""
-    code = code_digest(HERE, Path(__file__).parent)
-    files = ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml")
-    fitted = sorted(catalog.speed.known) if catalog.speed else ()
-    makers = [f"{gpu} {catalog.card_index[gpu].vendor}" for gpu in fitted if gpu in catalog.cards]
-    return combined((code, pydantic.VERSION, *(f"{name} {catalog.digests.get(name)}" for name in files), *makers))
+def _all_cards(catalog: Catalog) -> str:
+    return combined(entry.digest for entry in catalog.card_index.values())
 
 
 def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, Pick]:

@@ -58,11 +58,15 @@ def check(catalog: Catalog) -> Report:
         + 1
         + sum(len(file.speeds) for file in catalog.published.values())
     )
-    counts = {
+    return Report(counts(catalog), figures, tuple(unverified), tuple(prose_problems(catalog)))
+
+
+def counts(catalog: Catalog) -> dict[str, int]:
+    """How much of each kind there is."""
+    return {
         "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
         "runs": len(catalog.run_index), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
     }  # fmt: skip
-    return Report(counts, figures, tuple(unverified), tuple(prose_problems(catalog)))
 
 
 def prose_of(model: Model) -> Iterator[tuple[Location, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from advisor import answers
 from catalog import Catalog
-from catalog.check import check
+from catalog.check import counts
 from catalog.model import Model
 from generator.model_page import by_vendor
 from generator.structured import breadcrumbs, graph
@@ -23,7 +23,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return {
-        **models(catalog), **gpus(catalog), "newest": runs, "counts": check(catalog).counts, "tasks": sorted(tasks.items()),
+        **models(catalog), **gpus(catalog), "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items()),
         "vendors": by_vendor(catalog), "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
 

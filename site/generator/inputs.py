@@ -4,7 +4,7 @@ Names of inputs:
 
     model:ID models  trace:ID traces  published:ID published     files of the catalog
     card:ID cards                                                one card's own record, whatever else its file holds
-    run files by model or by device: runs:MODEL device:ID runs
+    runs:MODEL device:ID label:ID runs                           runs of a model, on a device, of a quantization; all
     quantizations runtimes matmul speed                          what every prediction rests on
     template:NAME theme:NAME doc:NAME link:SOURCE                files of site/theme and site/docs; whether a page exists
     code                                                         all of our code, mkdocs.yml, and the packages that draw pages
@@ -148,6 +148,8 @@ class Inputs:
             return "there" if key in self.pages else "none"
         if colon and kind in ("runs", "device"):
             return self._files((self._of_model if kind == "runs" else self._of_device).get(key, ()))
+        if colon and kind == "label":
+            return combined(run.key for run in catalog.run_index if run.quantization == key)
         if name in ("models", "traces", "published", "runs"):
             return self._files(in_folder(digests, name))
         if name == "cards":

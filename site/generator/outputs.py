@@ -2,7 +2,7 @@
 
 An output names its inputs, so that it is made again exactly when one of them has changed. The names are those of
 `inputs.py`: `models` or `model:ID`, `traces` or `trace:ID`, `cards` or `card:ID`, `published` or `published:ID`, `runs`,
-`runs:MODEL` or `device:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
+`runs:MODEL`, `device:ID` or `label:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
 without being named.
 """
 
@@ -107,7 +107,7 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
-            ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.view, catalog, label),
+            ("models", "traces", "cards", f"label:{label}", "label:BF16", "quantizations"), partial(quantization_page.view, catalog, label),
         )  # fmt: skip
     for entry in catalog.run_index:
         name = catalog.models[entry.model].name
