@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
@@ -95,8 +96,14 @@ def card_of(catalog: Catalog, card_id: str) -> Card:
 
 
 def _machine(catalog: Catalog, card_id: str) -> Machine | None:
-    newest = max((at for at, entry in enumerate(catalog.run_index) if entry.device == card_id), default=None)
+    newest = _newest_by_device(catalog).get(card_id)
     return None if newest is None else catalog.runs[newest].machine
+
+
+@lru_cache(maxsize=8)
+def _newest_by_device(catalog: Catalog) -> dict[str, int]:
+    """The place of the newest run on each device."""
+    return {entry.device: at for at, entry in enumerate(catalog.run_index)}
 
 
 def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:

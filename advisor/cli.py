@@ -177,12 +177,12 @@ def accuracy(root: Path | None, as_json: bool) -> None:
     document = {
         "memory": {
             "summary": memory_summary(rows).model_dump(),
-            "rows": [{**row.model_dump(), "error": row.error} for row in rows],
+            "rows": [{**row._asdict(), "error": row.error} for row in rows],
         },
         "speed": {
             one.way: {
                 "summary": one.summary.model_dump(),
-                "rows": [{**row.model_dump(), "error": row.error} for row in one.rows],
+                "rows": [{**row._asdict(), "error": row.error} for row in one.rows],
             }
             for one in speeds
         },

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,8 @@ _AT_ONCE = 500
 K = TypeVar("K")
 V = TypeVar("V")
 
-_open: tuple[int, Path, sqlite3.Connection] | None = None
+_open: dict[tuple[int, int, Path], sqlite3.Connection] = {}
+"""By process, thread and file. Those of a parent stay here unused: a copy of a process must not even close them."""
 
 
 def file() -> Path:
@@ -70,10 +72,10 @@ def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
 
 def _connection(make: bool = False) -> sqlite3.Connection:
     """This process's connection: one that was open before a fork belongs to the parent."""
-    global _open
     path = file()
-    if _open and _open[:2] == (os.getpid(), path):
-        return _open[2]
+    mine = (os.getpid(), threading.get_ident(), path)
+    if mine in _open:
+        return _open[mine]
     if make:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     elif not path.exists():
@@ -82,18 +84,18 @@ def _connection(make: bool = False) -> sqlite3.Connection:
     # Whatever a crash of the machine breaks is noticed by its sum, so nothing waits for the disk.
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, used INTEGER, value BLOB)")
-    _open = (os.getpid(), path, connection)
+    for other in [key for key in _open if key[:2] == mine[:2]]:  # a test's, or another user's
+        _open.pop(other).close()
+    _open[mine] = connection
     return connection
 
 
 def _forget(error: Exception) -> None:
     """Close the connection; a file that is no database any more is deleted, so that the next command can keep things again."""
-    global _open
-    if _open:
+    if connection := _open.pop((os.getpid(), threading.get_ident(), file()), None):
         with contextlib.suppress(sqlite3.Error):
-            _open[2].close()
-        _open = None
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            connection.close()
+    if type(error) is sqlite3.DatabaseError:  # its subclasses are about locks, full disks and the like
         with contextlib.suppress(OSError):
             file().unlink(missing_ok=True)
 

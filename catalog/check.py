@@ -65,7 +65,7 @@ def counts(catalog: Catalog) -> dict[str, int]:
     """How much of each kind there is."""
     return {
         "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
-        "runs": len(catalog.run_index), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
+        "runs": len(catalog.run_index), "published speeds": sum(len(entry.speeds) for entry in catalog.published_index.values()),
     }  # fmt: skip
 
 

@@ -14,16 +14,22 @@ from catalog.trace import Component, Trace
 
 
 class ModelEntry(NamedTuple):
-    """A model by its names."""
+    """A model by its names, and by what lists can be filtered by."""
 
     name: str
     aliases: tuple[str, ...]
+    family: str
+    tasks: tuple[str, ...]
+    licence: str
+    """Its id."""
     successor: str | None
     config_sha256: str
 
     @classmethod
     def of(cls, model: Model) -> ModelEntry:
-        return cls(model.name, model.aliases, model.successor, model.config_sha256)
+        return cls(
+            model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256
+        )  # fmt: skip
 
 
 class TraceEntry(NamedTuple):

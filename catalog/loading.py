@@ -91,6 +91,11 @@ class Catalog:
         return _index(self.cards, CardEntry)
 
     @cached_property
+    def published_index(self) -> Mapping[str, PublishedEntry]:
+        """What others published of each model, by card and quantization."""
+        return _index(self.published, PublishedEntry)
+
+    @cached_property
     def run_index(self) -> tuple[RunEntry, ...]:
         """Every run in short, oldest first."""
         if isinstance(self.runs, cache.LazySequence):
@@ -411,8 +416,7 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
         if key not in catalog.models:
             path = catalog.root / "traces" / f"{key}.json"
             yield Problem(path, 1, "", "belongs to no model: delete it, or add the model")
-    published: Mapping[str, PublishedEntry] = _index(catalog.published, PublishedEntry)
-    for key, file in published.items():
+    for key, file in catalog.published_index.items():
         if key not in catalog.models:
             yield catalog.problem("published", key, (), "belongs to no model: delete it, or add the model")
         for index, (gpu, quantization) in enumerate(file.speeds):

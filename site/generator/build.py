@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,15 +54,21 @@ def build(target: Path | None = None, catalog: Path | None = None, *, clean: boo
     began = time.perf_counter()
     target = (target or ROOT / "build" / "site").resolve()
     trees.check_ours(target)
-    try:
+    with _written_to(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with trees.locked(target):
-            trees.check_ours(target)
-            report = _build(target, catalog, clean, began)
+    with trees.locked(target):
+        trees.check_ours(target)
+        return target, _build(target, catalog, clean, began)
+
+
+@contextmanager
+def _written_to(target: Path) -> Generator[None]:
+    """Says of a disk that is full or read-only what could not be written."""
+    try:
+        yield
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
         raise FitcardError(f"the site cannot be written to {target}: {what}{error.strerror}; what was there is untouched") from error
-    return target, report
 
 
 def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report:
@@ -79,13 +86,15 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     from generator.render import everything, render, source_of
 
     catalog = load(root, digests=digests)
+    if any(digests.get(name) != content for name, content in catalog.digests.items()):
+        key = "data edited when the build began"  # so the next build looks at everything again
     wanted = everything(outputs(catalog), sources, references(sources.templates))
     inputs = Inputs(catalog, sources, map(source_of, wanted.values()))
     keys = _keys(wanted, inputs)
     old = None if clean else manifest.read(target)
     had = old.outputs if old else {}
     stale = [made for path, made in wanted.items() if path not in had or had[path][0] != keys[path]]
-    with trees.work_folder(target) as folder:
+    with _written_to(target), trees.work_folder(target) as folder:
         if stale:
             prepare(catalog)
         made = render(stale, sources, inputs.pages, folder) if stale else {}

@@ -9,7 +9,7 @@ from typing import Any
 from advisor import answers
 from catalog import Catalog
 from catalog.check import counts
-from catalog.model import Model
+from catalog.entries import ModelEntry
 from generator.model_page import by_vendor
 from generator.structured import breadcrumbs, graph
 
@@ -18,8 +18,8 @@ def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
     newest = [entry for entry in catalog.run_index if entry.status == "ok"][::-1][:8]
     runs = [next(run for run in catalog.runs_of(entry.model) if run.key == entry.key) for entry in newest]
-    tasks: dict[str, list[tuple[str, Model]]] = {}
-    for key, model in catalog.models.items():
+    tasks: dict[str, list[tuple[str, ModelEntry]]] = {}
+    for key, model in catalog.model_index.items():
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return {
@@ -32,7 +32,7 @@ def models(catalog: Catalog) -> dict[str, Any]:
     """All models with their sizes."""
     runs = Counter(entry.model for entry in catalog.run_index if entry.status == "ok")
     rows: list[dict[str, Any]] = []
-    for key, model in catalog.models.items():
+    for key, model in catalog.model_index.items():
         size = catalog.trace_index[key]
         main = answers.default_component(catalog, key)
         rows.append({
@@ -46,10 +46,10 @@ def models(catalog: Catalog) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_FACETS: dict[str, Callable[[Model], tuple[str, ...]]] = {
+_FACETS: dict[str, Callable[[ModelEntry], tuple[str, ...]]] = {
     "task": lambda model: model.tasks,
     "family": lambda model: (model.family,),
-    "licence": lambda model: (model.license.id,),
+    "licence": lambda model: (model.licence,),
 }
 
 

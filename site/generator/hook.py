@@ -9,14 +9,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import FunctionLoader, Environment, StrictUndefined
+from jinja2.bccache import Bucket, BytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 
-from catalog import load
+from catalog import cache, load
 from catalog.errors import FitcardError
 from generator.outputs import Asset, Output, Page, outputs
 from generator.render import Part
@@ -64,13 +65,29 @@ def on_page_markdown(markdown: str, page: MkDocsPage, config: MkDocsConfig, file
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     """Escape everything by default, and fail on a name that no view gives."""
     if part := config.extra.get("part"):
-        env.loader = DictLoader({name: content.decode() for name, content in part.templates.items()})
+        env.loader = FunctionLoader(part.template)
+        env.bytecode_cache = _Compiled(part.code)
     env.autoescape = True
     env.undefined = StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
     for name, function in FILTERS.items():
         env.filters[name] = function  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     return env
+
+
+class _Compiled(BytecodeCache):
+    """Templates compiled before. What is compiled also depends on our filters, so the code is in the key."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        key = f"template {self.code} {bucket.key} {bucket.checksum}"
+        if key in (kept := cache.read([key])):
+            bucket.bytecode_from_string(kept[key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        cache.write({f"template {self.code} {bucket.key} {bucket.checksum}": bucket.bytecode_to_string()})
 
 
 def on_page_context(context: dict[str, Any], page: MkDocsPage, config: MkDocsConfig, nav: Navigation) -> dict[str, Any]:

@@ -13,15 +13,18 @@ Names of inputs:
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import posixpath
 import re
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog.errors import FitcardError
+from catalog import cache
+from catalog.errors import FitcardError, shown
 from catalog.files import code_files, combined, digest, file_digest, in_folder
 
 if TYPE_CHECKING:
@@ -90,12 +93,25 @@ def links(source: str, content: bytes) -> Iterator[str]:
 
 def references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
     """Each template with all that it extends, imports or includes, directly or not, and itself."""
-    from jinja2 import Environment, meta
+    versions = importlib.metadata.version("jinja2"), file_digest(__file__)
+    key = combined(("references", *versions, *(f"{name} {digest(content)}" for name, content in templates.items())))
+    if key in (kept := cache.read([key])):
+        return dict[str, list[str]](json.loads(kept[key]))
+    found = _references(templates)
+    cache.write({key: json.dumps(found).encode()})
+    return found
+
+
+def _references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
+    from jinja2 import Environment, TemplateSyntaxError, meta
 
     environment = Environment()
     direct: dict[str, list[str]] = {}
     for name, content in templates.items():
-        named = set(meta.find_referenced_templates(environment.parse(content.decode())))
+        try:
+            named = set(meta.find_referenced_templates(environment.parse(content.decode(), name, str(ROOT / "site/theme" / name))))
+        except TemplateSyntaxError as error:
+            raise template_fault(error) from error
         # A name that is only known when the page is drawn may be any.
         direct[name] = sorted(templates) if None in named else sorted(n for n in named if n in templates)
     found: dict[str, list[str]] = {}
@@ -106,6 +122,16 @@ def references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
             seen.update(new)
         found[name] = sorted(seen)
     return found
+
+
+def template_fault(error: Exception) -> FitcardError:
+    """A fault in a template as one line, with its place: where it was noticed, in the innermost template."""
+    place = getattr(error, "filename", None), getattr(error, "lineno", None)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.endswith(".html"):
+            place = frame.filename, frame.lineno
+    where = f"{shown(Path(place[0]))}:{place[1] or 1}" if place[0] else "site/theme"
+    return FitcardError(f"{where}: {error}".splitlines()[0])
 
 
 class Inputs:

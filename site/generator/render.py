@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from mkdocs.commands.build import build as mkdocs_build
 from mkdocs.config import load_config  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
 from mkdocs.config.defaults import MkDocsConfig
@@ -22,7 +23,7 @@ from mkdocs.exceptions import Abort
 from catalog.cores import cores, spread
 from catalog.errors import FitcardError
 from catalog.files import file_digest
-from generator.inputs import Sources, is_static, links
+from generator.inputs import Sources, is_static, links, template_fault
 from generator.outputs import Asset, Output, Page
 
 TOGETHER = 30
@@ -66,6 +67,15 @@ class Part:
     documents: Mapping[str, str] = field(default_factory=dict[str, str])
     linked: Sequence[str] = ()
     templates: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    folder: Path = Path()
+    """Where the templates were."""
+    code: str = ""
+    """Identifies the code that compiles them."""
+
+    def template(self, name: str) -> tuple[str, str, None] | None:
+        """The text of a template with the path that tracebacks name."""
+        content = self.templates.get(name)
+        return None if content is None else (content.decode(), str(self.folder / name), None)
 
 
 def everything(outputs: Iterable[Output], sources: Sources, references: Mapping[str, Sequence[str]]) -> dict[str, Made]:
@@ -143,7 +153,7 @@ def _render(
         config.theme.static_templates = drawn
         config.extra["part"] = Part(
             pages, {document.source: sources.docs[document.source].decode() for document in documents},
-            sorted({link for document in documents for link in document.linked if link in there} - written), sources.templates,
+            sorted({link for document in documents for link in document.linked if link in there} - written), sources.templates, sources.root / "site/theme", sources.code,
         )  # fmt: skip
         _mkdocs(config)
     found: dict[str, tuple[Path, str]] = {}
@@ -178,6 +188,8 @@ def _mkdocs(config: Any) -> None:
         mkdocs_build(config)
     except Abort:
         raise FitcardError("\n".join(heard.lines)) from None
+    except TemplateError as error:
+        raise template_fault(error) from error
     finally:
         logger.removeHandler(heard)
         logger.level, logger.propagate = before

@@ -56,13 +56,11 @@ def serve(address: str, target: Path | None, catalog: Path | None) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "site"), os.environ.get("PYTHONPATH", "")])}
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            started = time.monotonic()
-            if subprocess.run(command, env=environment, check=False).returncode == 2:
+            before = _signature(_watched(catalog))
+            if subprocess.run(command, env=environment, check=False).returncode == 0:
                 break
-            if time.monotonic() - started < 1:  # code that does not run: wait until it is edited
-                before = _signature(_code())
-                while _signature(_code()) == before:
-                    time.sleep(INTERVAL_S)
+            while _signature(_watched(catalog)) == before:  # code that does not run: wait until it is edited
+                time.sleep(INTERVAL_S)
     server.shutdown()
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.conftest import ROOT
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
 
-SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "12"))
+SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "5"))
 """How many of the 200 sequences run; `make edits` runs them all."""
 
 
@@ -160,7 +161,7 @@ def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} <= {"site", ".site.spare", "catalog", "cache"}
 
 
-@pytest.mark.parametrize("kibibytes", [1, 8, 24])
+@pytest.mark.parametrize("kibibytes", [1, 24])
 def test_a_full_disk(kibibytes: int, small: Path, tmp_path: Path) -> None:
     """One line that says so; the old site is whole, nothing is left beside it, and the next build is right."""
     site = tmp_path / "site"
@@ -248,7 +249,7 @@ def test_a_template_edited_during_a_build(small: Path, checkout: Path, tmp_path:
     site, template, chance = tmp_path / "site", checkout / "site/theme/main.html", random.Random(5)
     build(site, small)
     text = template.read_text()
-    for number in range(6):
+    for number in range(3):
         template.write_text(text.replace("</body>", f"<!-- begun {number} --></body>"))
         process = start(small, site, checkout=checkout)
         time.sleep(chance.uniform(0.3, 1.5))
@@ -353,9 +354,14 @@ def served(small: Path, site: Path, checkout: Path) -> Iterator[str]:
 
 
 def fetched(address: str) -> str:
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=30) as answer:
-        return str(answer.read().decode())
-    return ""
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+    except OSError:
+        return ""
 
 
 def until(found: object, seconds: float = 60.0) -> None:
@@ -391,7 +397,7 @@ def test_serving_shows_edits(small: Path, checkout: Path, tmp_path: Path) -> Non
         code = checkout / "site/generator/outputs.py"
         code.write_text(code.read_text().replace("All models", "All the models"))
         until(lambda: "All the models" in fetched(f"{address}models/"))
-        assert "There is no such page" in fetched(f"{address}nowhere/") or "404" in str(fetched(f"{address}nowhere/"))
+        assert "There is no such page" in fetched(f"{address}nowhere/")
     assert is_whole(site)
     assert not any(b"fitcard-news" in content for content in tree(site).values())
     assert file_digest(site / "index.html")
