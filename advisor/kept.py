@@ -34,7 +34,9 @@ def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool
     missing = [model for model in catalog.models if model not in found]
     if missing:
         count = 16 * cores() if len(missing) >= SPREAD_FROM else 1
-        for some in spread(partial(_made, catalog, make), [missing[at::count] for at in range(min(count, len(missing)))]):
+        for some in spread(
+            partial(_made, catalog, make), [missing[at::count] for at in range(min(count, len(missing)))]
+        ):
             found |= some
         cache.write({keys[model]: pickle.dumps(found[model], protocol=5) for model in missing})
     return {model: found[model] for model in catalog.models}

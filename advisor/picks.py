@@ -12,7 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from advisor.answers import Answer, Verdict, cards_by_memory, default_component, fit, rank, refusal, throughput, verdict_of
+from advisor.answers import (
+    Answer,
+    Verdict,
+    cards_by_memory,
+    default_component,
+    fit,
+    rank,
+    refusal,
+    throughput,
+    verdict_of,
+)
 from advisor.evidence import Known
 from advisor.kept import of_model
 from advisor.memory import available_bytes, need
@@ -115,7 +125,9 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
             rows = [(a.quantization, a.verdict, a.memory.required_bytes) for a in mine]
         else:
             if card.vendor not in needs:
-                needs[card.vendor] = [need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels]
+                needs[card.vendor] = [
+                    need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels
+                ]
             rows = _verdicts(catalog, card, zip(labels, needs[card.vendor], strict=True))
         fits = [label for label, verdict, _ in rows if verdict == "fits"]
         usable = fits or [label for label, verdict, _ in rows if verdict == "tight"]

@@ -112,40 +112,40 @@ def _bytes(connection: sqlite3.Connection) -> int:
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):
-    """A mapping whose values are read when they are asked for; `index` says of each what lists need to know."""
+    """A mapping whose values are read when they are asked for; `entries` says of each what lists need to know."""
 
-    def __init__(self, index: Mapping[K, Any], value: Callable[[K], V]) -> None:
-        self.index = index
+    def __init__(self, entries: Mapping[K, Any], value: Callable[[K], V]) -> None:
+        self.entries = entries
         self._value = value
         self._read: dict[K, V] = {}
 
     def __getitem__(self, key: K) -> V:
         if key not in self._read:
-            if key not in self.index:
+            if key not in self.entries:
                 raise KeyError(key)
             self._read[key] = self._value(key)
         return self._read[key]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self.index)
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.entries)
 
     def __contains__(self, key: object) -> bool:
-        return key in self.index
+        return key in self.entries
 
 
 class LazySequence(Sequence[V], Generic[V]):
-    """A sequence whose values are read when they are asked for; `index` says of each what lists need to know."""
+    """A sequence whose values are read when they are asked for; `entries` says of each what lists need to know."""
 
-    def __init__(self, index: Sequence[Any], value: Callable[[Any], V]) -> None:
-        self.index = index
+    def __init__(self, entries: Sequence[Any], value: Callable[[Any], V]) -> None:
+        self.entries = entries
         self._value = value
 
     def __getitem__(self, at: Any) -> Any:
-        chosen = self.index[at]
+        chosen = self.entries[at]
         return [self._value(entry) for entry in chosen] if isinstance(at, slice) else self._value(chosen)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.entries)

@@ -47,7 +47,7 @@ def combined(parts: Iterable[str]) -> str:
 
 def catalog_digests(root: Path) -> dict[str, str]:
     """The digest of every file of a catalog by its path below `root`, in order; hidden files are no part of it."""
-    found = [name for name in os.listdir(root) if name.endswith(".yaml")]
+    found = [path.name for path in root.glob("*.yaml")]
     for folder in PLACES:
         top = os.path.join(root, folder)  # noqa: PTH118 - as above
         for where, _, names in os.walk(top):

@@ -99,7 +99,7 @@ class Catalog:
     def run_index(self) -> tuple[RunEntry, ...]:
         """Every run in short, oldest first."""
         if isinstance(self.runs, cache.LazySequence):
-            return tuple(self.runs.index)
+            return tuple(self.runs.entries)
         return tuple(RunEntry.of(run) for run in self.runs)
 
     @cached_property
@@ -126,13 +126,11 @@ class Catalog:
 def _index(records: Mapping[str, Any], kind: Any) -> Mapping[str, Any]:
     """The entries of records: those that were kept with them, or made from them."""
     if isinstance(records, cache.LazyMapping):
-        return records.index  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - of records of any kind
+        return records.entries  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - of records of any kind
     return {key: kind.of(record) for key, record in records.items()}
 
 
-def load(
-    root: Path | None = None, *, traces_needed: bool = True, digests: Mapping[str, str] | None = None
-) -> Catalog:
+def load(root: Path | None = None, *, traces_needed: bool = True, digests: Mapping[str, str] | None = None) -> Catalog:
     """Read and check the catalog under `root` (the one that comes with the package by default).
 
     `traces_needed=False` leaves the traces out, for making them. `digests` are those of its files where they are known already.
@@ -185,8 +183,14 @@ class _Shelf:
             name: pickle.loads(self.fresh[name].entry if name in self.fresh else kept[keys[name]])
             for name in names if name in self.fresh or keys[name] in kept
         }  # fmt: skip
-        rows = {self._key(name, part): getattr(parsed, part) for name, parsed in self.fresh.items() for part in parsed._fields}
-        if rows and cache.write(rows, (self._key(name, part) for name in names if name not in self.fresh for part in _Parsed._fields)):
+        rows = {
+            self._key(name, part): getattr(parsed, part)
+            for name, parsed in self.fresh.items()
+            for part in parsed._fields
+        }
+        if rows and cache.write(
+            rows, (self._key(name, part) for name in names if name not in self.fresh for part in _Parsed._fields)
+        ):
             self.fresh.clear()
 
     def record(self, name: str) -> Any:
@@ -279,11 +283,21 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     faults = list(_misplaced(root, digests))
     wanted = [folder for folder in files.PLACES if traces_needed or folder != "traces"]
     placed = {folder: [name for name in files.in_folder(digests, folder) if _well_placed(name)] for folder in wanted}
-    single = ["quantizations.yaml", "runtimes.yaml", *(name for name in ("matmul.yaml", "speed.yaml") if name in digests)]
-    known = {name: digests.get(name, files.UNREADABLE) for name in (*single, *(n for names in placed.values() for n in names))}
+    single = [
+        "quantizations.yaml",
+        "runtimes.yaml",
+        *(name for name in ("matmul.yaml", "speed.yaml") if name in digests),
+    ]
+    known = {
+        name: digests.get(name, files.UNREADABLE)
+        for name in (*single, *(n for names in placed.values() for n in names))
+    }
     shelf = _Shelf(root, known, list(known))
     faults += shelf.faults
-    entries = {folder: {name: shelf.entries[name] for name in names if name in shelf.entries} for folder, names in placed.items()}
+    entries = {
+        folder: {name: shelf.entries[name] for name in names if name in shelf.entries}
+        for folder, names in placed.items()
+    }
 
     def record(name: str) -> Any:
         return shelf.record(name) if name in shelf.entries else None
@@ -307,7 +321,9 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     files_of_runs = cache.LazyMapping(entries["runs"], shelf.record)
     # Where each run stands: its file, and its place there.
     places = {entry.key: (name, at) for name, runs in entries["runs"].items() for at, entry in enumerate(runs)}
-    ordered = sorted((entry for runs in entries["runs"].values() for entry in runs), key=lambda e: (e.measured_at, e.key))
+    ordered = sorted(
+        (entry for runs in entries["runs"].values() for entry in runs), key=lambda e: (e.measured_at, e.key)
+    )
 
     def run_of(entry: RunEntry) -> Run:
         name, at = places[entry.key]

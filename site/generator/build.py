@@ -68,7 +68,9 @@ def _written_to(target: Path) -> Generator[None]:
         yield
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
-        raise FitcardError(f"the site cannot be written to {target}: {what}{error.strerror}; what was there is untouched") from error
+        raise FitcardError(
+            f"the site cannot be written to {target}: {what}{error.strerror}; what was there is untouched"
+        ) from error
 
 
 def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report:
@@ -92,7 +94,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     inputs = Inputs(catalog, sources, map(source_of, wanted.values()))
     keys = _keys(wanted, inputs)
     old = None if clean else manifest.read(target)
-    had = old.outputs if old else {}
+    had = old.outputs if old else dict[str, tuple[str, str]]()
     stale = [made for path, made in wanted.items() if path not in had or had[path][0] != keys[path]]
     with _written_to(target), trees.work_folder(target) as folder:
         if stale:

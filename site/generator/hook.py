@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import FunctionLoader, Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader
 from jinja2.bccache import Bucket, BytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
@@ -28,7 +28,7 @@ _pages: dict[str, Page] = {}
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every output of the generator, or the part of the site that is asked for."""
-    part: Part | None = config.extra.get("part")
+    part = _part(config)
     _pages.clear()
     if part:
         files = Files(())
@@ -44,6 +44,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, source, content="", inclusion=InclusionLevel.NOT_IN_NAV))
         _pages[source] = output
     return files
+
+
+def _part(config: MkDocsConfig) -> Part | None:
+    extra = cast(dict[str, Any], config.extra)
+    return extra.get("part")
 
 
 def _all() -> list[Output]:
@@ -64,7 +69,7 @@ def on_page_markdown(markdown: str, page: MkDocsPage, config: MkDocsConfig, file
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     """Escape everything by default, and fail on a name that no view gives."""
-    if part := config.extra.get("part"):
+    if part := _part(config):
         env.loader = FunctionLoader(part.template)
         env.bytecode_cache = _Compiled(part.code)
     env.autoescape = True

@@ -75,7 +75,9 @@ def code(root: Path) -> str:
 
 def _read(folder: Path) -> dict[str, bytes]:
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path.read_bytes() for name, path in found.items() if not any(p.startswith(".") for p in name.split("/"))}
+    return {
+        name: path.read_bytes() for name, path in found.items() if not any(p.startswith(".") for p in name.split("/"))
+    }
 
 
 def is_static(name: str) -> bool:
@@ -93,8 +95,8 @@ def links(source: str, content: bytes) -> Iterator[str]:
 
 def references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
     """Each template with all that it extends, imports or includes, directly or not, and itself."""
-    versions = importlib.metadata.version("jinja2"), file_digest(__file__)
-    key = combined(("references", *versions, *(f"{name} {digest(content)}" for name, content in templates.items())))
+    made_by = f"{importlib.metadata.version('jinja2')} {file_digest(__file__)}"
+    key = combined(("references", made_by, *(f"{name} {digest(content)}" for name, content in templates.items())))
     if key in (kept := cache.read([key])):
         return dict[str, list[str]](json.loads(kept[key]))
     found = _references(templates)
@@ -109,11 +111,15 @@ def _references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
     direct: dict[str, list[str]] = {}
     for name, content in templates.items():
         try:
-            named = set(meta.find_referenced_templates(environment.parse(content.decode(), name, str(ROOT / "site/theme" / name))))
+            named = set(
+                meta.find_referenced_templates(
+                    environment.parse(content.decode(), name, str(ROOT / "site/theme" / name))
+                )
+            )
         except TemplateSyntaxError as error:
             raise template_fault(error) from error
         # A name that is only known when the page is drawn may be any.
-        direct[name] = sorted(templates) if None in named else sorted(n for n in named if n in templates)
+        direct[name] = sorted(templates) if None in named else sorted(n for n in named if n and n in templates)
     found: dict[str, list[str]] = {}
     for name in templates:
         seen, new = {name}, [name]
@@ -182,7 +188,11 @@ class Inputs:
             return combined(f"{card} {entry.digest}" for card, entry in catalog.card_index.items())
         if name == "speed":
             # Predictions also ask who made the cards that it was fitted on.
-            makers = [f"{gpu} {catalog.card_index[gpu].vendor}" for gpu in (catalog.speed.known if catalog.speed else ()) if gpu in catalog.cards]
+            makers = [
+                f"{gpu} {catalog.card_index[gpu].vendor}"
+                for gpu in (catalog.speed.known if catalog.speed else ())
+                if gpu in catalog.cards
+            ]
             return combined((digests.get("speed.yaml", "none"), *makers))
         if name in ("quantizations", "runtimes", "matmul"):
             return digests.get(f"{name}.yaml", "none")

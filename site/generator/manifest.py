@@ -54,7 +54,9 @@ def read(folder: Path) -> Manifest | None:
         return None
     inputs, outputs = found[1].splitlines()
     rows: dict[str, list[str]] = json.loads(outputs)
-    return Manifest(found[0]["key"], json.loads(inputs), {path: (key, content) for path, (key, content) in rows.items()})
+    return Manifest(
+        found[0]["key"], json.loads(inputs), {path: (key, content) for path, (key, content) in rows.items()}
+    )
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], bytes] | None:

@@ -91,10 +91,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "measured": _measured(catalog, key),
         "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
-        "hardware": [
-            (catalog.cards[card], pick.nearest, pick.known)
-            for card, pick in picked.items()
-        ],
+        "hardware": [(catalog.cards[card], pick.nearest, pick.known) for card, pick in picked.items()],
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key),
         "cards": catalog.cards,

@@ -113,7 +113,12 @@ def _document(name: str, content: bytes, references: Mapping[str, Sequence[str]]
     folder, _, last = stem.rpartition("/")
     path = "/".join(filter(None, (folder if last in ("index", "README") else stem, "index.html")))
     linked = tuple(dict.fromkeys(links(name, content)))
-    names = ("code", *(f"template:{template}" for template in references), f"doc:{name}", *(f"link:{link}" for link in linked))
+    names = (
+        "code",
+        *(f"template:{template}" for template in references),
+        f"doc:{name}",
+        *(f"link:{link}" for link in linked),
+    )
     return Made(path, names, (), Document(name, linked))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from advisor.evidence import utilisation
 from catalog import Catalog
-from catalog.loading import RunEntry
+from catalog.entries import RunEntry
 from catalog.quantization import bits_per_weight
 from generator.charts import Bar, bars
 from generator.model_page import TOWERS, shares

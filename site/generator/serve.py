@@ -38,7 +38,9 @@ _SCRIPT = b"""(async () => {
   }
 })();
 """
-_WAIT = b"<!doctype html><title>fitcard</title><p>The site is being built; if this stays, look at the terminal.</p></body>"
+_WAIT = (
+    b"<!doctype html><title>fitcard</title><p>The site is being built; if this stays, look at the terminal.</p></body>"
+)
 
 
 def serve(address: str, target: Path | None, catalog: Path | None) -> None:
@@ -50,10 +52,13 @@ def serve(address: str, target: Path | None, catalog: Path | None) -> None:
     except (OSError, ValueError, OverflowError) as error:
         raise FitcardError(f"cannot serve at {address}: {error}; give another --address") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"serving {folder} at http://{server.server_address[0]}:{server.server_address[1]}/", flush=True)
+    print(f"serving {folder} at http://{host or '127.0.0.1'}:{server.server_port}/", flush=True)
     command = [sys.executable, "-m", "fitcard", *(["--catalog", str(catalog.resolve())] if catalog else [])]
     command += ["build", "--watch", "--output", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "site"), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "site"), os.environ.get("PYTHONPATH", "")]),
+    }
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             before = _signature(_watched(catalog))
@@ -99,7 +104,11 @@ def _signature(places: Iterator[Path]) -> dict[str, tuple[int, int, int]]:
     """What can be seen of files without reading them; reading is for the build."""
     found: dict[str, tuple[int, int, int]] = {}
     for place in places:
-        names = [str(place)] if place.is_file() else [f"{where}/{name}" for where, _, files in os.walk(place) for name in files]
+        names = (
+            [str(place)]
+            if place.is_file()
+            else [f"{where}/{name}" for where, _, files in os.walk(place) for name in files]
+        )
         for name in names:
             if not name.endswith((".pyc", ".tmp", ".lock")):
                 with contextlib.suppress(OSError):

@@ -101,7 +101,7 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
     (tree / manifest.NAME).unlink(missing_ok=True)
-    there = old.outputs if old else {}
+    there = old.outputs if old else dict[str, tuple[str, str]]()
     root, source = str(tree), str(live)
     gone = [path for path in there if path not in new.outputs]
     for path in gone:
@@ -132,7 +132,7 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
 
 def _link(source: str, place: str) -> None:
     try:
-        os.link(source, place)  # noqa: PTH112 - as above
+        os.link(source, place)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV):
             raise
@@ -141,7 +141,7 @@ def _link(source: str, place: str) -> None:
 
 def _remove_empty(tree: Path, gone: Iterable[str]) -> None:
     """Remove the folders that held nothing else, the deepest first."""
-    folders = {parent for path in gone for parent in Path(path).parents if parent != Path(".")}
+    folders = {parent for path in gone for parent in Path(path).parents if parent != Path()}
     for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
         with contextlib.suppress(OSError):
             (tree / folder).rmdir()

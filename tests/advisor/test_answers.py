@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor import answers
-from advisor.picks import picks
 from advisor.evidence import utilisation
 from advisor.memory import activation_bytes, available_bytes, need
+from advisor.picks import picks
 from catalog import Catalog
 from catalog.errors import FitcardError
 from catalog.gpu import Card

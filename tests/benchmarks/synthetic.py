@@ -83,7 +83,9 @@ def _runs(target: Path, real: Catalog, count: int, models: list[tuple[str, str]]
             devices = [RUN_CARDS[number % len(RUN_CARDS)], devices[0]]
         found: dict[str, list[Run]] = {}
         for at in range(count):
-            found.setdefault(devices[at % 2], []).append(made_run(real, good[at % len(good)], key, original, component, devices[at % 2], at))
+            found.setdefault(devices[at % 2], []).append(
+                made_run(real, good[at % len(good)], key, original, component, devices[at % 2], at)
+            )
         for device, runs in found.items():
             _write(target / f"runs/{device}/{key}.yaml", run_file_text(runs))
 

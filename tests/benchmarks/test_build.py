@@ -30,7 +30,11 @@ from tests.benchmarks.synthetic import made_run, make
 from tests.conftest import ROOT
 
 FULL = os.environ.get("FITCARD_BENCH") == "full"
-SIZES = {"third": (100, 300, 2000), "half": (300, 300, 6000), "whole": (1000, 300, 20000)} if FULL else {"whole": (6, 256, 60)}
+SIZES = (
+    {"third": (100, 300, 2000), "half": (300, 300, 6000), "whole": (1000, 300, 20000)}
+    if FULL
+    else {"whole": (6, 256, 60)}
+)
 """Models, cards and runs."""
 TOOLS = [name for name in ("hugo", "eleventy", "zensical") if shutil.which(name)]
 
@@ -51,7 +55,11 @@ class Place:
 
     def build(self) -> tuple[str, int]:
         """What a build says, and the most memory of all its processes together (each shared page counted once), in bytes."""
-        environment = {**os.environ, "XDG_CACHE_HOME": str(self.cache), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}"}
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(self.cache),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}",
+        }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [sys.executable, "-m", "fitcard", "--catalog", str(self.catalog), "build", "--output", str(self.site)]
         began = time.perf_counter()
@@ -95,11 +103,15 @@ def test_clean_build(place: Place, benchmark: BenchmarkFixture) -> None:
     said, memory = benchmark.pedantic(place.build, setup=place.forget, rounds=1)  # type: ignore[no-untyped-call]
     pages = sum(1 for _ in place.site.rglob("*.html"))
     benchmark.extra_info.update(said=said, pages=pages, ms_per_page=place.seconds / pages * 1000, peak_mb=memory / 1e6)
-    print(f"\n{pages} pages, {place.seconds:.1f} s, {place.seconds / pages * 1000:.2f} ms a page, {memory / 1e6:.0f} MB: {said}")
+    print(
+        f"\n{pages} pages, {place.seconds:.1f} s, {place.seconds / pages * 1000:.2f} ms a page, {memory / 1e6:.0f} MB: {said}"
+    )
 
 
 @pytest.mark.benchmark(group="site: after a clean build")
-@pytest.mark.parametrize("what", ["nothing changed", "one new run on a processor", "one new run on a card", "one word of a model"])
+@pytest.mark.parametrize(
+    "what", ["nothing changed", "one new run on a processor", "one new run on a card", "one word of a model"]
+)
 def test_one_change(what: str, whole: Place, benchmark: BenchmarkFixture) -> None:
     """A whole process, its start included; `said` holds the seconds of the work alone."""
     number = iter(range(10**6))
@@ -134,7 +146,9 @@ def test_beside_others(tool: str, what: str, whole: Place, tmp_path: Path, bench
             benchmark.pedantic(whole.build, setup=whole.forget, rounds=1)  # type: ignore[no-untyped-call]
         else:
             number = iter(range(100, 10**6))
-            benchmark.pedantic(whole.build, setup=lambda: change(whole, "one new run on a processor", next(number)), rounds=3)  # type: ignore[no-untyped-call]
+            benchmark.pedantic(
+                whole.build, setup=lambda: change(whole, "one new run on a processor", next(number)), rounds=3
+            )  # type: ignore[no-untyped-call]
         return
     pages = list(contents(whole.site))
     command, first = _TOOLS[tool](tmp_path, pages)
@@ -167,7 +181,11 @@ def contents(site: Path) -> Any:
         if path.endswith("/index.html"):
             text = (site / path).read_text()
             title = text.partition("<title>")[2].partition("</title>")[0]
-            yield path.removesuffix("/index.html"), title, re.sub(r"\n\s*\n", "\n", text.partition('class="wide">')[2].partition("</main>")[0])
+            yield (
+                path.removesuffix("/index.html"),
+                title,
+                re.sub(r"\n\s*\n", "\n", text.partition('class="wide">')[2].partition("</main>")[0]),
+            )
 
 
 SHELL = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title></head><body><main>%s</main></body></html>\n'
@@ -177,7 +195,9 @@ def _hugo(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], P
     (folder / "layouts/_default").mkdir(parents=True)
     for name in ("single", "list"):
         (folder / f"layouts/_default/{name}.html").write_text(SHELL % ("{{ .Title }}", "{{ .Content }}"))
-    (folder / "config.toml").write_text('baseURL = "/"\ndisableKinds = ["taxonomy", "term", "RSS", "sitemap", "section", "home"]\n')
+    (folder / "config.toml").write_text(
+        'baseURL = "/"\ndisableKinds = ["taxonomy", "term", "RSS", "sitemap", "section", "home"]\n'
+    )
     paths = _written(folder / "content", pages, "index.html")
     return ["hugo", "--destination", "out", "--quiet"], paths
 

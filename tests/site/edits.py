@@ -72,7 +72,11 @@ def new_run(root: Path, model: str, device: str, seed: int) -> None:
 def copy_checkout(target: Path) -> Path:
     """What a build needs of the checkout, so that code, templates and documents can be edited."""
     for folder in ("catalog", "advisor", "site"):
-        shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__", "models", "gpus", "published", "traces", "runs"))
+        shutil.copytree(
+            ROOT / folder,
+            target / folder,
+            ignore=shutil.ignore_patterns("__pycache__", "models", "gpus", "published", "traces", "runs"),
+        )
     for name in ("mkdocs.yml", "fitcard.py"):
         shutil.copy(ROOT / name, target / name)
     return target
@@ -97,7 +101,11 @@ Edit = Callable[[Path, Path, random.Random], None]
 
 
 def _ids(root: Path, folder: str) -> list[str]:
-    return sorted(path.relative_to(root / folder).as_posix().rpartition(".")[0] for path in (root / folder).rglob("*.*") if path.is_file() and not path.name.startswith("."))
+    return sorted(
+        path.relative_to(root / folder).as_posix().rpartition(".")[0]
+        for path in (root / folder).rglob("*.*")
+        if path.is_file() and not path.name.startswith(".")
+    )
 
 
 def _sub(path: Path, old: str, new: str) -> None:
@@ -114,7 +122,12 @@ def remove_model(root: Path, checkout: Path, chance: random.Random) -> None:
 
 
 def _remove(root: Path, model: str) -> None:
-    for path in [root / f"models/{model}.yaml", root / f"traces/{model}.json", root / f"published/{model}.yaml", *root.glob(f"runs/*/{model}.yaml")]:
+    for path in [
+        root / f"models/{model}.yaml",
+        root / f"traces/{model}.json",
+        root / f"published/{model}.yaml",
+        *root.glob(f"runs/*/{model}.yaml"),
+    ]:
         path.unlink(missing_ok=True)
 
 
@@ -150,7 +163,9 @@ def edit_card(root: Path, checkout: Path, chance: random.Random) -> None:
         path = root / f"gpus/{chance.choice(files)}.yaml"
         names = re.findall(r"(?m)^    name: (.*)$", path.read_text())
         name = chance.choice(names)
-        path.write_text(path.read_text().replace(f"    name: {name}\n", f"    name: {name} {chance.choice('XYZ')}\n", 1))
+        path.write_text(
+            path.read_text().replace(f"    name: {name}\n", f"    name: {name} {chance.choice('XYZ')}\n", 1)
+        )
 
 
 def edit_sources_of_cards(root: Path, checkout: Path, chance: random.Random) -> None:
@@ -161,7 +176,12 @@ def edit_sources_of_cards(root: Path, checkout: Path, chance: random.Random) -> 
 def add_a_run(root: Path, checkout: Path, chance: random.Random) -> None:
     models = [model for model in _ids(root, "models") if (root / f"traces/{model}.json").exists()]
     if models:
-        new_run(root, chance.choice(models), chance.choice(("cpu-test", "apple-m6-12-core-16gb", "tesla-p40")), chance.randrange(100))
+        new_run(
+            root,
+            chance.choice(models),
+            chance.choice(("cpu-test", "apple-m6-12-core-16gb", "tesla-p40")),
+            chance.randrange(100),
+        )
 
 
 def remove_runs(root: Path, checkout: Path, chance: random.Random) -> None:
@@ -177,7 +197,10 @@ def edit_published(root: Path, checkout: Path, chance: random.Random) -> None:
     if path.exists() and chance.random() < 0.3:
         path.unlink()
         return
-    cards = re.findall(r"(?m)^  ([a-z0-9-]+):\n    name", "".join((root / f"gpus/{name}.yaml").read_text() for name in _ids(root, "gpus")))
+    cards = re.findall(
+        r"(?m)^  ([a-z0-9-]+):\n    name",
+        "".join((root / f"gpus/{name}.yaml").read_text() for name in _ids(root, "gpus")),
+    )
     if not cards:
         return
     trace = read_trace(root / f"traces/{path.relative_to(root / 'published').as_posix()[:-5]}.json")
@@ -201,7 +224,11 @@ def edit_rules(root: Path, checkout: Path, chance: random.Random) -> None:
 
 
 def edit_template(root: Path, checkout: Path, chance: random.Random) -> None:
-    path = checkout / "site/theme" / chance.choice(("main.html", "macros.html", "model.html", "gpu.html", "home.html", "404.html", "run.html"))
+    path = (
+        checkout
+        / "site/theme"
+        / chance.choice(("main.html", "macros.html", "model.html", "gpu.html", "home.html", "404.html", "run.html"))
+    )
     path.write_text(path.read_text().replace("</p>", f" {chance.choice('abc')}</p>", 1) + "\n")
 
 
@@ -234,7 +261,13 @@ def set_the_clock_back(root: Path, checkout: Path, chance: random.Random) -> Non
     """A change of the same length, in a file that says it is older than before."""
     if models := _ids(root, "models"):
         path = root / f"models/{chance.choice(models)}.yaml"
-        path.write_text(re.sub(r"(?m)^reviewed: .?20\d\d-(\d\d)-(\d\d).?$", f'reviewed: "20{chance.randrange(10, 26)}-\\1-\\2"', path.read_text()))
+        path.write_text(
+            re.sub(
+                r"(?m)^reviewed: .?20\d\d-(\d\d)-(\d\d).?$",
+                f'reviewed: "20{chance.randrange(10, 26)}-\\1-\\2"',
+                path.read_text(),
+            )
+        )
         os.utime(path, (86400, 86400))
 
 
@@ -242,7 +275,10 @@ def spoil(root: Path, checkout: Path, chance: random.Random) -> None:
     """What a half-saved file looks like."""
     folder = chance.choice(("models", "gpus", "runs", "traces"))
     if files := list((root / folder).rglob("*.*")):
-        path = chance.choice(sorted(path for path in files if path.is_file() and not path.name.startswith(".")) or [root / "runtimes.yaml"])
+        path = chance.choice(
+            sorted(path for path in files if path.is_file() and not path.name.startswith("."))
+            or [root / "runtimes.yaml"]
+        )
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 

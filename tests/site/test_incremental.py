@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,12 +93,14 @@ def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
     assert spare is None or is_whole(trees.spare(site))
 
 
-def start(catalog: Path, site: Path, *words: str, checkout: Path = ROOT, before: object = None) -> subprocess.Popen[str]:
+def start(
+    catalog: Path, site: Path, *words: str, checkout: Path = ROOT, before: Callable[[], object] | None = None
+) -> subprocess.Popen[str]:
     """`fitcard build` in a process of its own, from a copy of the checkout where one is given."""
     command = [sys.executable, "-m", "fitcard", "--catalog", str(catalog), "build", "--output", str(site), *words]
     environment = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'site'}"}
     return subprocess.Popen(
-        command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before,  # type: ignore[arg-type]
+        command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before,
     )  # fmt: skip
 
 
@@ -107,7 +109,9 @@ def test_only_what_depends_on_a_change_is_made_again(small: Path, checkout: Path
     site, spare = tmp_path / "site", tmp_path / ".site.spare"
     _, first = build(site, small)
     assert len(first.made) == first.current + len(first.made)
-    assert str(build(site, small)[1]).startswith(f"0 of {len(first.made):,} outputs made again, {len(first.made):,} current, 0 removed")
+    assert str(build(site, small)[1]).startswith(
+        f"0 of {len(first.made):,} outputs made again, {len(first.made):,} current, 0 removed"
+    )
     card, other = "gpus/apple-m6-12-core-16gb/index.html", "gpus/apple-m6-12-core-24gb/index.html"
     inode = (site / other).stat().st_ino
     new_run(small, POOL[0], "apple-m6-12-core-16gb", 77)
@@ -342,9 +346,22 @@ def test_mkdocs_by_itself_gives_the_same_site(small: Path, tmp_path: Path) -> No
 @contextlib.contextmanager
 def served(small: Path, site: Path, checkout: Path) -> Iterator[str]:
     """The address of a server that watches."""
-    command = [sys.executable, "-m", "fitcard", "--catalog", str(small), "serve", "--address", "127.0.0.1:0", "--output", str(site)]
+    command = [
+        sys.executable,
+        "-m",
+        "fitcard",
+        "--catalog",
+        str(small),
+        "serve",
+        "--address",
+        "127.0.0.1:0",
+        "--output",
+        str(site),
+    ]
     environment = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'site'}"}
-    process = subprocess.Popen(command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert process.stdout
     try:
         yield process.stdout.readline().split()[-1]
@@ -364,10 +381,9 @@ def fetched(address: str) -> str:
         return ""
 
 
-def until(found: object, seconds: float = 60.0) -> None:
+def until(found: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait for something that comes, as a reader would."""
     end = time.monotonic() + seconds
-    assert callable(found)
     while not found():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.05)
