@@ -14,13 +14,14 @@ from catalog.run import Mode, Run, Speed
 from catalog.trace import Component
 
 
-def good_runs(catalog: Catalog, model: str) -> list[Run]:
+@lru_cache(maxsize=4096)
+def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
     """The runs of a model that count as evidence, newest first: they succeeded, without a cap on memory, with the configuration of today."""
     config = catalog.models[model].config_sha256
-    return [
+    return tuple(
         run for run in reversed(catalog.runs_of(model))
         if run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 class Timed(NamedTuple):

@@ -26,9 +26,7 @@ def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool
     `runs` at its runs and publications too; at nothing else."""
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return {model: make(catalog, model) for model in catalog.models}
-    module = sys.modules[make.__module__]
-    what = f"{make.__module__}.{make.__qualname__} {code_digest(Path(str(module.__file__)).parent)}"
-    keys = {model: combined((what, of_model(catalog, model, runs=runs))) for model in catalog.models}
+    keys = {model: _key(catalog, model, make, runs) for model in catalog.models}
     kept = cache.read(keys.values())
     found: dict[str, T] = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
     missing = [model for model in catalog.models if model not in found]
@@ -40,6 +38,39 @@ def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool
             found |= some
         cache.write({keys[model]: pickle.dumps(found[model], protocol=5) for model in missing})
     return {model: found[model] for model in catalog.models}
+
+
+def for_model(catalog: Catalog, model: str, make: Callable[[Catalog, str], T], *, runs: bool) -> T:
+    """The same for one model."""
+    if not catalog.digests:
+        return make(catalog, model)
+    key = _key(catalog, model, make, runs)
+    if key in (kept := cache.read([key])):
+        known: T = pickle.loads(kept[key])
+        return known
+    found = make(catalog, model)
+    cache.write({key: pickle.dumps(found, protocol=5)})
+    return found
+
+
+def prepare(catalog: Catalog, make: Callable[[Catalog, str], object], *, runs: bool) -> None:
+    """Make what is not kept yet, spread over the cores, before it is asked for model by model."""
+    keys = {model: _key(catalog, model, make, runs) for model in catalog.models}
+    there = cache.there(keys.values())
+    missing = [model for model in catalog.models if keys[model] not in there]
+    if len(missing) >= SPREAD_FROM:
+        count = min(len(missing), 16 * cores())
+        spread(partial(_prepare, catalog, make, runs), [missing[at::count] for at in range(count)])
+
+
+def _prepare(catalog: Catalog, make: Callable[[Catalog, str], object], runs: bool, models: Sequence[str]) -> None:
+    cache.write({_key(catalog, model, make, runs): pickle.dumps(make(catalog, model), protocol=5) for model in models})
+
+
+def _key(catalog: Catalog, model: str, make: Callable[[Catalog, str], object], runs: bool) -> str:
+    module = sys.modules[make.__module__]
+    what = f"{make.__module__}.{make.__qualname__} {code_digest(Path(str(module.__file__)).parent)}"
+    return combined((what, of_model(catalog, model, runs=runs)))
 
 
 def _made(catalog: Catalog, make: Callable[[Catalog, str], T], models: Sequence[str]) -> dict[str, T]:

@@ -88,8 +88,8 @@ def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
 def prepare(catalog: Catalog) -> None:
     """Compute all picks that are not kept yet, spread over the cores, before pages ask for them one by one."""
     keys = {model: _whole_key(catalog, model) for model in catalog.models}
-    kept = cache.read(keys.values())
-    missing = [model for model in catalog.models if keys[model] not in kept]
+    there = cache.there(keys.values())
+    missing = [model for model in catalog.models if keys[model] not in there]
     count = min(len(missing), 16 * cores())
     spread(partial(_prepare, catalog), [missing[at::count] for at in range(count)])
 
@@ -133,10 +133,11 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
         usable = fits or [label for label, verdict, _ in rows if verdict == "tight"]
         first = min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
         nearest = fit(catalog, model, card.id, first or min(rows, key=lambda row: row[2])[0], with_speed=False)
+        known = throughput(catalog, nearest)
         found[card.id] = Pick(
-            best=nearest if first else None, nearest=nearest, known=throughput(catalog, nearest),
+            best=nearest if first else None, nearest=nearest, known=known,
             fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
-            speeds=tuple(_speed(catalog, nearest, card, batch) if first else None for batch in BATCHES),
+            speeds=tuple(_speed(catalog, nearest, card, batch, known) if first else None for batch in BATCHES),
         )  # fmt: skip
     return found
 
@@ -157,8 +158,10 @@ def _refused(catalog: Catalog, vendor: str, capability: str | None) -> frozenset
     return frozenset(key for key, label in catalog.quantizations.items() if refusal(label, card))
 
 
-def _speed(catalog: Catalog, pick: Answer, card: Card, batch: int) -> Span | None:
+def _speed(catalog: Catalog, pick: Answer, card: Card, batch: int, known: Known | None) -> Span | None:
     if batch > pick.max_batch:
         return None
+    if known and known.batch == batch and known.low is not None and known.high is not None:
+        return Span(known.per_second, known.low, known.high)  # a prediction, and for this batch
     found = predict(catalog, pick.model, pick.component, pick.quantization, card, "eager", batch, only_card=False)
     return Span(found.per_second, found.low, found.high) if found else None

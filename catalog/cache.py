@@ -50,6 +50,20 @@ def read(keys: Iterable[str]) -> dict[str, bytes]:
     return found
 
 
+def there(keys: Iterable[str]) -> set[str]:
+    """Which of these keys something is kept under."""
+    wanted, found = list(keys), set[str]()
+    try:
+        connection = _connection()
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            query = f"SELECT key FROM kept WHERE key IN ({','.join('?' * len(some))})"
+            found.update(key for (key,) in connection.execute(query, some))
+    except (sqlite3.Error, OSError, RuntimeError) as error:
+        _forget(error)
+    return found
+
+
 def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
     """Keep rows under their keys, and note that others were used. Says whether that could be done."""
     try:

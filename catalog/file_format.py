@@ -63,15 +63,26 @@ def _safetensors_bytes(label: str, stored: Sequence[StoredTensor]) -> int:
         metadata |= more
     if len(metadata) > len(SAFETENSORS_METADATA):
         metadata["tensor_names"] = json.dumps([tensor.name for tensor in stored if tensor.name in metadata])
-    order = list(_SAFETENSORS_SIZES)
-    header: dict[str, object] = {"__metadata__": metadata}
-    offset = 0
-    for name, dtype, shape in sorted(parts, key=lambda part: (order.index(part[1]), part[0])):
-        end = offset + math.prod(shape) * _SAFETENSORS_SIZES[dtype]
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
-    return 8 + _aligned(len(text.encode()), 8) + offset
+    by_type: dict[str, list[_Part]] = {}
+    for part in parts:
+        by_type.setdefault(part[1], []).append(part)
+    header = len(json.dumps({"__metadata__": metadata}, separators=(",", ":"), ensure_ascii=False).encode())
+    offset, digits = 0, 1
+    for dtype, size in _SAFETENSORS_SIZES.items():
+        for name, _, shape in sorted(by_type.get(dtype, ())):
+            offset += math.prod(shape) * size
+            before, digits = digits, len(str(offset))
+            # ,"name":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]} - tensors' names need no escapes
+            header += (
+                len(name.encode())
+                + len(dtype)
+                + sum(len(str(n)) + 1 for n in shape)
+                - (len(shape) > 0)
+                + before
+                + digits
+                + 46
+            )
+    return 8 + _aligned(header, 8) + offset
 
 
 def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], dict[str, str]]:

@@ -82,8 +82,9 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
         return Report(current=head["outputs"], pages=head["pages"], seconds=time.perf_counter() - began)
 
     # Only now, since they take longer than finding out that nothing changed.
-    from advisor.picks import prepare
+    from advisor import picks
     from catalog import load
+    from generator import labels
     from generator.outputs import outputs
     from generator.render import everything, render, source_of
 
@@ -98,7 +99,8 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     stale = [made for path, made in wanted.items() if path not in had or had[path][0] != keys[path]]
     with _written_to(target), trees.work_folder(target) as folder:
         if stale:
-            prepare(catalog)
+            for prepare in (picks.prepare, labels.prepare):
+                prepare(catalog)
         made = render(stale, sources, inputs.pages, folder) if stale else {}
         if code(sources.root) != sources.code:  # then nobody knows which code made what: the next build makes it again
             key, keys = "code edited during the build", keys | dict.fromkeys(made, "")

@@ -9,12 +9,12 @@ from advisor.answers import default_component
 from advisor.evidence import good_runs
 from advisor.kept import per_model
 from catalog import Catalog
-from catalog.file_format import file_bytes
 from catalog.gpu import Card
-from catalog.quantization import Quantization, bits_per_weight, predicted_census
+from catalog.quantization import Quantization
 from catalog.run import Fidelity, Mode
 from catalog.trace import Component
-from generator.model_page import TOWERS, Share, shares
+from generator.labels import Share, labels_of
+from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
 
 RUNTIMES = {
@@ -93,19 +93,13 @@ def index(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def became(catalog: Catalog, key: str, label: str) -> Became:
-    """What a label makes of a model's main component."""
-    quantization, component = catalog.quantizations[label], default_component(catalog, key)
-    tensors = catalog.traces[key].tensors_of(component)
-    counted = predicted_census(quantization, tensors)
-    matrices = predicted_census(quantization, [t for t in tensors if t.kind == "linear" and len(t.shape) > 1])
-    total = sum(row.bytes for row in matrices.values())
-    wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
-    other = sum(row.bytes for name, row in matrices.items() if name not in wanted)
-    return Became(
-        key, catalog.models[key].name, component, shares(counted), bits_per_weight(counted),
-        file_bytes(quantization, label, key, tensors), round(100 * other / total, 1) if total else 0.0,
-    )  # fmt: skip
+def _became(catalog: Catalog, key: str) -> dict[str, Became]:
+    """What each label makes of a model's main component."""
+    component = default_component(catalog, key)
+    return {
+        label: Became(key, catalog.model_index[key].name, component, h.census, h.bits, h.file_bytes, h.fallback)
+        for label, h in labels_of(catalog, key)[component].items()
+    }
 
 
 def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Card]], dict[str, list[Card]]]:
@@ -118,11 +112,6 @@ def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, li
         group = refused if refusal(quantization, card) else served
         group.setdefault(card.vendor, []).append(card)
     return served, refused
-
-
-def _became(catalog: Catalog, key: str) -> dict[str, Became]:
-    """What each label makes of a model."""
-    return {label: became(catalog, key, label) for label in catalog.quantizations}
 
 
 def _bits(catalog: Catalog, key: str) -> dict[str, float]:

@@ -9,7 +9,8 @@ from catalog import Catalog
 from catalog.entries import RunEntry
 from catalog.quantization import bits_per_weight
 from generator.charts import Bar, bars
-from generator.model_page import TOWERS, shares
+from generator.labels import shares
+from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
 
 
