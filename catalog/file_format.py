@@ -11,7 +11,8 @@ import json
 import math
 from collections.abc import Sequence
 
-from catalog.quantization import Quantization, StoredTensor, stored_tensors
+from catalog.quantization import Quantization, StoredTensor, stored_tensors, typed_tensors
+from catalog.tensor_types import tensor_bytes
 from catalog.trace import Tensor
 
 GGUF_ALIGNMENT = 32
@@ -33,21 +34,24 @@ def gguf_metadata(model_id: str, label: str) -> dict[str, str | int]:
 
 def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: Sequence[Tensor]) -> int | None:
     """Exact size of the file that holds `tensors`, or None for a format whose size is not known without writing it."""
-    stored = list(stored_tensors(quantization, tensors))
     if quantization.format == "gguf":
-        return _gguf_bytes(stored, gguf_metadata(model_id, label))
+        return _gguf_bytes(quantization, tensors, gguf_metadata(model_id, label))
     if quantization.format == "safetensors":
-        return _safetensors_bytes(label, stored)
+        return _safetensors_bytes(label, list(stored_tensors(quantization, tensors)))
     return None
 
 
-def _gguf_bytes(stored: Sequence[StoredTensor], metadata: dict[str, str | int]) -> int:
+def _gguf_bytes(quantization: Quantization, tensors: Sequence[Tensor], metadata: dict[str, str | int]) -> int:
     header = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of pairs
     for key, value in metadata.items():
         header += 8 + len(key.encode()) + 4 + (8 + len(value.encode()) if isinstance(value, str) else 4)
-    for tensor in stored:
-        header += 8 + len(tensor.name.encode()) + 4 + 8 * len(tensor.shape) + 4 + 8  # name, dimensions, type, offset
-    return _aligned(header, GGUF_ALIGNMENT) + sum(_aligned(tensor.bytes, GGUF_ALIGNMENT) for tensor in stored)
+    for tensor in tensors:
+        names = sum(len(name.encode()) for name, _ in tensor.each())
+        header += names + tensor.count * (8 + 4 + 8 * len(tensor.shape) + 4 + 8)  # name, dimensions, type, offset
+    return _aligned(header, GGUF_ALIGNMENT) + sum(
+        count * _aligned(tensor_bytes(name, tensor.shape), GGUF_ALIGNMENT)
+        for name, tensor, count in typed_tensors(quantization, tensors)
+    )
 
 
 _Part = tuple[str, str, tuple[int, ...]]
