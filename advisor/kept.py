@@ -21,12 +21,12 @@ SPREAD_FROM = 40
 """Models of which something must be found out, from which a process for each core is worth it."""
 
 
-def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool) -> dict[str, T]:
-    """What `make` makes of each model, in their order. It may look at the model, its trace and what every prediction rests on, and with
-    `runs` at its runs and publications too; at nothing else."""
+def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool, also: str = "") -> dict[str, T]:
+    """What `make` makes of each model, in their order. It may look at the model, its trace and what every prediction rests on, with
+    `runs` at its runs and publications too, and at what `also` is the digest of; at nothing else."""
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return {model: make(catalog, model) for model in catalog.models}
-    keys = {model: _key(catalog, model, make, runs) for model in catalog.models}
+    keys = {model: _key(catalog, model, make, runs, also) for model in catalog.models}
     kept = cache.read(keys.values())
     found: dict[str, T] = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
     missing = [model for model in catalog.models if model not in found]
@@ -67,10 +67,10 @@ def _prepare(catalog: Catalog, make: Callable[[Catalog, str], object], runs: boo
     cache.write({_key(catalog, model, make, runs): pickle.dumps(make(catalog, model), protocol=5) for model in models})
 
 
-def _key(catalog: Catalog, model: str, make: Callable[[Catalog, str], object], runs: bool) -> str:
+def _key(catalog: Catalog, model: str, make: Callable[[Catalog, str], object], runs: bool, also: str = "") -> str:
     module = sys.modules[make.__module__]
     what = f"{make.__module__}.{make.__qualname__} {code_digest(Path(str(module.__file__)).parent)}"
-    return combined((what, of_model(catalog, model, runs=runs)))
+    return combined((what, also, of_model(catalog, model, runs=runs)))
 
 
 def _made(catalog: Catalog, make: Callable[[Catalog, str], T], models: Sequence[str]) -> dict[str, T]:

@@ -55,6 +55,8 @@ class Pick(NamedTuple):
     """The throughput of `nearest`."""
     fitting: int
     """How many quantizations fit, at least tightly."""
+    least_bytes: int | None
+    """What the smallest quantization that the card could serve needs, where none fits."""
     speeds: tuple[Span | None, ...]
     """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
 
@@ -137,6 +139,7 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
         found[card.id] = Pick(
             best=nearest if first else None, nearest=nearest, known=known,
             fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
+            least_bytes=None if first else min((size for _, verdict, size in rows if verdict == "no"), default=None),
             speeds=tuple(_speed(catalog, nearest, card, batch, known) if first else None for batch in BATCHES),
         )  # fmt: skip
     return found

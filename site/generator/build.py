@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from catalog.errors import FitcardError
 from catalog.files import catalog_digests, combined
 from generator import manifest, trees
-from generator.inputs import ROOT, Inputs, code, read_sources, references
+from generator.inputs import ROOT, Inputs, code, read_documents, read_sources, references
 from generator.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
             for prepare in (picks.prepare, labels.prepare):
                 prepare(catalog)
         made = render(stale, sources, inputs.pages, folder) if stale else {}
-        if code(sources.root) != sources.code:  # then nobody knows which code made what: the next build makes it again
+        if code(sources.root) != sources.code or read_documents() != sources.docs:
+            # Then nobody knows which of them made what, so the next build makes it again.
             key, keys = "code edited during the build", keys | dict.fromkeys(made, "")
         contents = {path: made[path][1] if path in made else had[path][1] for path in wanted}
         used = sorted({name for one in wanted.values() for name in one.inputs})

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import Environment, FunctionLoader
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from jinja2.bccache import Bucket, BytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
@@ -38,7 +38,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, source, content="", inclusion=InclusionLevel.EXCLUDED))
     for output in part.pages if part else _all():
         if isinstance(output, Asset):
-            files.append(File.generated(config, output.path, content=output.content()))
+            # Under another name: MkDocs would take a README.md for a page.
+            file = File.generated(config, f"{output.path}.file", content=output.content())
+            file.dest_uri = output.path
+            files.append(file)
             continue
         source = f"{output.path}index.md"
         files.append(File.generated(config, source, content="", inclusion=InclusionLevel.NOT_IN_NAV))

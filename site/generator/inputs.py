@@ -59,11 +59,28 @@ class Sources:
         return combined((self.code, *(f"{name} {digest(content)}" for name, content in files.items())))
 
 
+def configuration() -> Path:
+    """The path of mkdocs.yml. Raises FitcardError outside a checkout."""
+    path = ROOT / "mkdocs.yml"
+    if not path.exists():
+        raise FitcardError(f"the website is built from a checkout of fitcard: there is no {path}")
+    return path
+
+
+def documents_folder() -> Path:
+    """Where hand-written pages are."""
+    return ROOT / "site/docs"
+
+
+def read_documents() -> dict[str, bytes]:
+    """Hand-written pages and their pictures, by path below site/docs."""
+    return _read(documents_folder())
+
+
 def read_sources() -> Sources:
     """The sources of today. Raises FitcardError outside a checkout."""
-    if not (ROOT / "mkdocs.yml").exists():
-        raise FitcardError(f"the website is built from a checkout of fitcard: there is no {ROOT / 'mkdocs.yml'}")
-    return Sources(ROOT, code(ROOT), _read(ROOT / "site/theme"), _read(ROOT / "site/docs"))
+    root = configuration().parent
+    return Sources(root, code(root), _read(root / "site/theme"), read_documents())
 
 
 def code(root: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from advisor import kept
 from advisor.memory import need
@@ -20,6 +21,7 @@ class Share:
     start: float
     width: float
     tensors: int
+    elements: int
     bytes: int
 
 
@@ -43,6 +45,7 @@ class Held:
 Labels = dict[Component, dict[str, Held]]
 
 
+@lru_cache(maxsize=64)
 def labels_of(catalog: Catalog, key: str) -> Labels:
     """Each label's, for each component of a model."""
     return kept.for_model(catalog, key, made_of, runs=False)
@@ -83,6 +86,6 @@ def shares(counted: Census) -> tuple[Share, ...]:
     start = 0.0
     for name, row in counted.items():
         width = 100 * row.bytes / total
-        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.bytes))
+        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.elements, row.bytes))
         start += width
     return tuple(parts)

@@ -152,13 +152,13 @@ def _render(
     documents = [one.output for one in made if isinstance(one.output, Document)]
     pages = [one.output for one in made if isinstance(one.output, Page)]
     drawn = {one.output.template for one in made if isinstance(one.output, Drawn)}
-    written = {document.source for document in documents}
+    mine = {source_of(one) for one in made}
     if pages or documents or drawn:
         config.site_dir = str(place)
         config.theme.static_templates = drawn
         config.extra["part"] = Part(
             pages, {document.source: sources.docs[document.source].decode() for document in documents},
-            sorted({link for document in documents for link in document.linked if link in there} - written), sources.templates, sources.root / "site/theme", sources.code,
+            sorted({link for document in documents for link in document.linked if link in there} - mine), sources.templates, sources.root / "site/theme", sources.code,
         )  # fmt: skip
         _mkdocs(config)
     found: dict[str, tuple[Path, str]] = {}

@@ -56,7 +56,9 @@ def test_faults_between_files_are_found_in_what_is_kept(copied: Path) -> None:
     spoil(copied, CARDS, "  rtx-4090:\n", "  rtx-4091:\n")
     with pytest.raises(CatalogError) as caught:
         load(copied)
-    assert any("speeds.0.gpu: no card 'rtx-4090'" in str(problem) and problem.line > 1 for problem in caught.value.problems)
+    assert any(
+        "speeds.0.gpu: no card 'rtx-4090'" in str(problem) and problem.line > 1 for problem in caught.value.problems
+    )
 
 
 def test_a_card_is_told_apart_from_its_neighbours(copied: Path) -> None:
