@@ -13,6 +13,7 @@ import re
 import xml.etree.ElementTree as etree
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 from catalog import Catalog
@@ -25,7 +26,7 @@ from generator.outputs import RULES, Asset, Page
 TAG = "tag:fitcard,2026:"
 NEWEST = 100
 """Events in a feed; a reader that asks once a month misses nothing."""
-_HISTORY = ("models", "cards", "published", "runs", "quantizations")
+_HISTORY = ("models", "cards", "published", "runs", "quantizations", "runtimes")
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
 
@@ -47,11 +48,11 @@ def assets(catalog: Catalog, pages: Sequence[Page], base: str) -> Iterator[Asset
     yield Asset("llms.txt", ("models", "cards", "quantizations"), partial(llms, catalog, base))
 
 
-def address() -> str:
+def address(file: Path | None = None) -> str:
     """`site_url` of mkdocs.yml, ending in a slash; empty where none is set. Raises FitcardError outside a checkout."""
     from mkdocs.utils.yaml import yaml_load  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
 
-    url = str(yaml_load(configuration().read_text("utf-8")).get("site_url") or "").strip()
+    url = str(yaml_load((file or configuration()).read_text("utf-8")).get("site_url") or "").strip()
     return url if not url or url.endswith("/") else f"{url}/"
 
 
@@ -126,7 +127,7 @@ def llms(catalog: Catalog, base: str) -> bytes:
     licence = DataLicence()
 
     def item(path: str, name: str, what: str) -> str:
-        return f"- [{_plain(name)}]({base}{quote(path, safe='/{}')}): {_plain(what)}"
+        return f"- [{_plain(name)}]({base}{quote(path)}): {_plain(what)}"
 
     lines = [
         "# fitcard", "",
@@ -136,7 +137,7 @@ def llms(catalog: Catalog, base: str) -> bytes:
         "Unknown is null. When you quote a number, say whether it is measured, published or predicted, and give the interval of a "
         f"prediction. The data are under {licence.name} ({licence.url}); name {licence.attribution}.", "",
         "## Data", "",
-        *(item(link.path, link.path, link.what) for link in api.index(catalog).documents),
+        *(item(link.path, link.path, link.what) for link in api.index(catalog).documents if "{" not in link.path),
         item("feed.xml", "feed.xml", "what changed"), "",
         "## Explanations", "",
         item("numbers/", "How the numbers are made", "what measured, published and predicted mean, and every assumption"),

@@ -15,6 +15,7 @@ from advisor.memory import need
 from advisor.picks import picks as picks_of
 from catalog import Catalog
 from catalog.gpu import GIB
+from catalog.trace import Trace
 from generator import badges, sizes
 from generator.badges import badge, message
 from tests.catalog.test_store import MODEL, made_run
@@ -104,15 +105,20 @@ def test_the_best_evidence_is_told(real: Catalog) -> None:
 
 
 def test_no_is_said_with_the_least_that_it_needs(real: Catalog) -> None:
-    keys = [key for key in real.models if sizes.pick(real, key, 4).best is None]
     wide = real.models[MODEL].model_copy(update={"name": "<b>&\x07"})
     catalog = replace(real, models={**real.models, MODEL: wide})
     assert b"&lt;b&gt;&amp;\xef\xbf\xbd runs on" in badge(catalog, MODEL, 8)
-    for key in keys:
-        says, title = message(real, key, 4)
-        if says == "no":
-            component = answers.default_component(real, key)
-            vendors = {label: q.requires.vendors for label, q in real.quantizations.items()}
-            served = [label for label, needed in vendors.items() if not needed or "NVIDIA" in needed]
-            least = min(need(real, key, component, label, 1, "NVIDIA").required_bytes for label in served)
-            assert f"needs {least / 1e9:,.2f} GB at least" in title
+    huge = replace(real, traces={**real.traces, MODEL: _times(real.traces[MODEL], 40)}, runs=())
+    says, title = message(huge, MODEL, 4)
+    component = answers.default_component(huge, MODEL)
+    served = [label for label, q in huge.quantizations.items() if "NVIDIA" in (q.requires.vendors or ("NVIDIA",))]
+    least = min(need(huge, MODEL, component, label, 1, "NVIDIA").required_bytes for label in served)
+    assert says == "no"
+    assert least > 4 * GIB
+    assert f"needs {least / 1e9:,.2f} GB at least, and" in title
+
+
+def _times(trace: Trace, factor: int) -> Trace:
+    """A trace of a model with that many times as many layers' tensors."""
+    tensors = tuple(t.model_copy(update={"layers": t.layers * factor}) if t.layers else t for t in trace.tensors)
+    return trace.model_copy(update={"tensors": tensors})
