@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from pathlib import Path
 
@@ -19,9 +20,12 @@ COMMANDS = {
     "calibrate": "advisor.cli",
     "profile": "profiler.cli",
     "trace": "profiler.cli",
+    "add": "profiler.add",
     "build": "generator.cli",
     "serve": "generator.cli",
     "check": "catalog.cli",
+    "import": "catalog.cli",
+    "diff": "advisor.cli",
 }
 
 
@@ -33,7 +37,8 @@ class _Group(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(module), cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -51,9 +56,12 @@ _SUMMARIES = {
     "calibrate": "Fit the speed model on all measurements.",
     "profile": "Really run a model on this machine and record it.",
     "trace": "Trace a model without its weights.",
+    "add": "Begin a model's file, or a card's entry, for you to finish.",
     "build": "Build the website.",
     "serve": "Serve the website and rebuild it on changes.",
     "check": "Check the catalog and list what is unverified.",
+    "import": "Take results that others measured into the catalog.",
+    "diff": "What changed in the catalog since a revision, and what follows.",
 }
 
 

@@ -9,13 +9,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from catalog import Catalog
+from catalog.configuration import from_hub, from_path, is_hub_id, is_local
 from catalog.errors import FitcardError, UnknownName
 from catalog.loading import read_trace
 from catalog.model import Licence, Model, config_sha256
@@ -23,9 +22,6 @@ from catalog.names import find_model
 from catalog.record import UNVERIFIED
 from catalog.store import write_atomically
 from catalog.trace import Trace
-
-HUB = "https://huggingface.co"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 
 
 def with_model(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
@@ -35,48 +31,20 @@ def with_model(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
     this catalog in memory alone. Raises FitcardError when there is none, or when it cannot be traced.
     """
     path = Path(typed)
-    if typed.endswith(".json") or path.is_dir():
-        file = path / "config.json" if path.is_dir() else path
-        config = _config(_text(file), str(file))
+    if is_local(typed):
+        config = from_path(path).values
         name = (path if path.is_dir() else path.parent if path.name == "config.json" else path).resolve().stem
         return _added(catalog, f"local/{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'model'}", config)
     try:
         return catalog, find_model(catalog, typed)
     except UnknownName as unknown:
-        if not _HUB_ID.match(typed) or "fits several" in str(unknown):
+        if not is_hub_id(typed) or "fits several" in str(unknown):
             raise
-        return _added(catalog, typed, _from_hub(typed, unknown))
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise FitcardError(
-            f"{file} cannot be read: {reason}; give a Hugging Face config.json or a folder with one"
-        ) from None
-
-
-def _config(text: str, where: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise FitcardError(f"{where} is no JSON: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):  # pyright: ignore[reportUnknownMemberType]
-        raise FitcardError(f"{where} is no Hugging Face configuration: it has no model_type")
-    return config  # pyright: ignore[reportUnknownVariableType]
-
-
-def _from_hub(typed: str, unknown: UnknownName) -> dict[str, Any]:
-    address = f"{os.environ.get('HF_ENDPOINT', HUB)}/{typed}/resolve/main/config.json"
-    try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            return _config(answer.read().decode(), address)
-    except urllib.error.HTTPError as error:
-        raise UnknownName(f"{unknown} {address} answers {error.code}.") from None
-    except (OSError, ValueError):
-        raise UnknownName(f"{unknown} The Hugging Face hub, which may have it, cannot be reached.") from None
+        try:
+            config = from_hub(typed).values
+        except UnknownName as reason:
+            raise UnknownName(f"{unknown} {reason}") from None
+        return _added(catalog, typed, config)
 
 
 def _added(catalog: Catalog, key: str, config: dict[str, Any]) -> tuple[Catalog, str]:

@@ -25,13 +25,21 @@ class UnitRates(Record):
     supports: Many[NumberType]
     """Number types that the hardware multiplies natively."""
     fp32: Count | None = None
+    """Operations per unit and clock in FP32."""
     tf32: Count | None = None
+    """Operations per unit and clock in TF32."""
     fp16: Count | None = None
+    """Operations per unit and clock in FP16 that accumulates in FP32."""
     fp16_fp16_accumulate: Count | None = None
+    """Operations per unit and clock in FP16 that accumulates in FP16."""
     bf16: Count | None = None
+    """Operations per unit and clock in BF16."""
     fp8: Count | None = None
+    """Operations per unit and clock in FP8."""
     int8: Count | None = None
+    """Operations per unit and clock in INT8."""
     sources: Figures
+    """Each rate, and `supports`, under every source that states it."""
 
     @model_validator(mode="after")
     def _supported(self) -> UnitRates:
@@ -45,42 +53,68 @@ class PublishedRates(Record):
     """Dense peak rates as the maker prints them, in TFLOP/s (TOP/s for int8); the arithmetic is checked against these."""
 
     fp32: Positive | None = None
+    """In FP32."""
     tf32: Positive | None = None
+    """In TF32."""
     fp16: Positive | None = None
+    """In FP16 that accumulates in FP32; sheets often print twice that, or four times with sparsity."""
     fp16_fp16_accumulate: Positive | None = None
+    """In FP16 that accumulates in FP16."""
     bf16: Positive | None = None
+    """In BF16."""
     fp8: Positive | None = None
+    """In FP8."""
     int8: Positive | None = None
+    """In INT8, in TOP/s."""
 
 
 class Gpu(Record):
     """One card. Figures that nobody states are null, and shown as not known."""
 
     name: Text
+    """The maker's name for it, without the maker."""
     aliases: Many[Text] = ()
     """The ways people type it."""
     segment: Segment
+    """What kind of machine it is sold for; decides how much of its memory display and system keep."""
     chip: Text | None = None
+    """The maker's name of the chip, such as AD102."""
     compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    """NVIDIA only, as text: "8.9"."""
     gfx: Text | None = None
+    """AMD only: gfx1100."""
     unit_rates: Slug | None = None
     """Which of the file's `unit_rates` its units have."""
     units: Count | None = None
+    """How many units of `unit_rates` it has: SMs, CUs, Xe cores, cores."""
     boost_mhz: Positive | None = None
+    """The clock in MHz that the maker promises under load."""
     memory_gib: Positive
+    """Memory in GiB: what is sold as 24 GB is 24."""
     unified_memory: bool = False
     """Whether processor and card share one memory."""
     memory_type: Text | None = None
+    """The kind of memory: GDDR6X, HBM3, LPDDR5X."""
     memory_bus_bits: Count | None = None
+    """Width of the memory bus in bits."""
     memory_gbps_per_pin: Positive | None = None
+    """Data rate of the memory in Gbit/s a pin."""
     bandwidth_gb_per_s: Positive | None = None
+    """Memory bandwidth in GB/s, 10^9 bytes."""
     published_tflops: PublishedRates = PublishedRates()
+    """Rates as the maker prints them; optional where units x clock x rate says the same."""
     board_power_w: Positive | None = None
+    """Power of the whole card in W."""
     bus: Text | None = None
+    """The bus to the host: PCIe 4.0 x16."""
     released: Date | None = None
+    """The day on which it could first be bought."""
     launch_price_usd: Positive | None = None
+    """The price that the maker announced, in USD."""
     note: Text | None = None
+    """What a reader of its page should know besides."""
     sources: Figures
+    """Each figure under every source that states it, or under `unverified` when nobody has read it."""
 
     @property
     def figures(self) -> frozenset[str]:
@@ -104,11 +138,17 @@ class GpuFile(Record):
     """One generation of one vendor."""
 
     vendor: Text
+    """Who makes the chips."""
     generation: Text
+    """The architecture, as the vendor calls it."""
     reviewed: Date
+    """The day on which somebody last held the file to its sources."""
     sources: Sources
+    """The documents that its figures were read in, by the short keys that name them."""
     unit_rates: dict[Slug, UnitRates] = {}
+    """What the units of this generation do in a clock, by kind of unit."""
     gpus: dict[Slug, Gpu] = Field(min_length=1)
+    """The cards, by the ids that are their addresses."""
 
     @model_validator(mode="after")
     def _sourced(self) -> GpuFile:

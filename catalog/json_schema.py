@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from catalog.exceptions import ExceptionsFile
 from catalog.gpu import GpuFile
 from catalog.loading import HERE
 from catalog.matmul import MatmulFile
@@ -27,6 +28,7 @@ FILES: dict[str, type[Record]] = {
     "runtimes": Runtimes,
     "matmul": MatmulFile,
     "speed": SpeedFile,
+    "exceptions": ExceptionsFile,
 }
 
 

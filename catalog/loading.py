@@ -21,12 +21,13 @@ from catalog import cache, files
 from catalog.cores import spread
 from catalog.entries import CardEntry, ModelEntry, PublishedEntry, RunEntry, TraceEntry
 from catalog.errors import CatalogError, Problem, shown
+from catalog.exceptions import Excepted, ExceptionsFile
 from catalog.gpu import Card, GpuFile
 from catalog.matmul import MatmulFile
 from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.quantization import Quantization, Quantizations
-from catalog.record import Many, Record, read_record, validate
+from catalog.record import Many, Record, read_record, texts_to_write, validate
 from catalog.run import Run
 from catalog.runtimes import Runtimes
 from catalog.speed import SpeedFile
@@ -37,6 +38,8 @@ HERE = Path(__file__).parent
 """The catalog that comes with the package."""
 
 NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
+SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
+
 TRIES = 5
 """How often loading begins again because a file was edited meanwhile."""
 SPREAD_FROM = 60
@@ -64,6 +67,14 @@ class Catalog:
     traces: Mapping[str, Trace]
     runs: Sequence[Run]
     """Oldest first."""
+    gpu_files: Mapping[str, GpuFile] = field(default_factory=dict[str, GpuFile])
+    """The files that the cards come from, by their names without the ending."""
+    file_of_card: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The file that each card is in, by the card's id, as `gpu_files` names it."""
+    begun_cards: Sequence[Problem] = ()
+    """What is still to be written of cards that `fitcard add` began; they are no cards until it is."""
+    exceptions: Sequence[Excepted] = ()
+    """Faults that are none."""
     published: Mapping[str, PublishedFile] = field(default_factory=dict[str, PublishedFile])
     lines: Mapping[Path, Lines] = field(default_factory=dict[Path, Lines])
     """Where each value of each hand-written file stands, for error messages."""
@@ -74,6 +85,16 @@ class Catalog:
     @property
     def quantizations(self) -> Mapping[str, Quantization]:
         return self.quantization_file.quantizations
+
+    def sourced_files(self) -> Iterator[tuple[str, str, SourcedFile]]:
+        """Folder, name without the ending, and content of every hand-written file that names sources."""
+        yield from (("models", key, model) for key, model in self.models.items())
+        yield from (("published", key, file) for key, file in self.published.items())
+        yield from (("gpus", name, file) for name, file in self.gpu_files.items())
+        yield "", "quantizations", self.quantization_file
+        yield "", "runtimes", self.runtimes
+        if self.matmul.rates:
+            yield "", "matmul", self.matmul
 
     @cached_property
     def model_index(self) -> Mapping[str, ModelEntry]:
@@ -110,9 +131,13 @@ class Catalog:
         return found
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
-        """A fault in the file of a model or of its publications, with the line of the value at `location`."""
+        """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
         path = self.root / folder / f"{key}.yaml"
         return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
+
+    def card_problem(self, card: str, location: Location, message: str) -> Problem:
+        """A fault of a card, with the line of the value at `location` in its entry."""
+        return self.problem("gpus", self.file_of_card[card], ("gpus", card, *location), message)
 
     def entries_of(self, model: str) -> tuple[RunEntry, ...]:
         """The runs of a model in short, oldest first."""
@@ -240,9 +265,24 @@ def _read_one(kind: type[Record], entry: Any, path: Path) -> tuple[Any, Record, 
     return entry.of(record) if entry else None, record, lines
 
 
-def _read_cards(path: Path) -> tuple[Any, Any, Lines]:
+class _CardsEntry(NamedTuple):
+    """What a file of cards says without being read."""
+
+    cards: dict[str, CardEntry]
+    begun: list[tuple[int, str, str]]
+    """Line, field and message of what is still to be written of cards that were only begun."""
+
+
+class _CardsFile(NamedTuple):
+    """A file of cards, and the cards."""
+
+    file: GpuFile
+    cards: dict[str, Card]
+
+
+def _read_cards(path: Path) -> tuple[_CardsEntry, _CardsFile, Lines]:
     """The cards of a file, each with the sources that it cites."""
-    file, lines = read_record(GpuFile, path)
+    file, lines, begun = read_gpus(path)
     cards: dict[str, Card] = {}
     for key, gpu in file.gpus.items():
         rates = file.unit_rates.get(gpu.unit_rates or "")
@@ -251,7 +291,8 @@ def _read_cards(path: Path) -> tuple[Any, Any, Lines]:
             id=key, vendor=file.vendor, generation=file.generation, spec=gpu, rates=rates,
             sources={name: source for name, source in file.sources.items() if name in cited}, reviewed=file.reviewed,
         )  # fmt: skip
-    return {key: CardEntry.of(card) for key, card in cards.items()}, cards, lines
+    entries = {key: CardEntry.of(card) for key, card in cards.items()}
+    return _CardsEntry(entries, [(one.line, one.field, one.message) for one in begun]), _CardsFile(file, cards), lines
 
 
 def _read_trace(path: Path) -> tuple[TraceEntry, Trace, Lines]:
@@ -269,6 +310,7 @@ _READERS: Mapping[str, Any] = {
     "runtimes.yaml": partial(_read_one, Runtimes, None),
     "matmul.yaml": partial(_read_one, MatmulFile, None),
     "speed.yaml": partial(_read_one, SpeedFile, None),
+    "exceptions.yaml": partial(_read_one, ExceptionsFile, None),
     "models": partial(_read_one, Model, ModelEntry),
     "published": partial(_read_one, PublishedFile, PublishedEntry),
     "traces": _read_trace,
@@ -286,7 +328,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     single = [
         "quantizations.yaml",
         "runtimes.yaml",
-        *(name for name in ("matmul.yaml", "speed.yaml") if name in digests),
+        *(name for name in ("matmul.yaml", "speed.yaml", "exceptions.yaml") if name in digests),
     ]
     known = {
         name: digests.get(name, files.UNREADABLE)
@@ -309,14 +351,16 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     runtimes: Runtimes | None = record("runtimes.yaml")
     quantizations: Quantizations | None = record("quantizations.yaml")
     where: dict[str, str] = {}
-    for name, cards in entries["gpus"].items():
-        faults += _card_faults(root / name, cards, where, runtimes, shelf)
-        where |= {key: name for key in cards if key not in where}
+    begun: list[Problem] = []
+    for name, file in entries["gpus"].items():
+        faults += _card_faults(root / name, file.cards, where, runtimes, shelf)
+        where |= {key: name for key in file.cards if key not in where}
+        begun += [Problem(root / name, *one) for one in file.begun]
     for name, runs in entries["runs"].items():
         faults += _moved_runs(root, name, runs)
     if faults or quantizations is None or runtimes is None:
         raise CatalogError(faults)
-    card_index = {key: entries["gpus"][name][key] for key, name in sorted(where.items())}
+    card_index = {key: entries["gpus"][name].cards[key] for key, name in sorted(where.items())}
     files_of_cards = cache.LazyMapping(entries["gpus"], shelf.record)
     files_of_runs = cache.LazyMapping(entries["runs"], shelf.record)
     # Where each run stands: its file, and its place there.
@@ -330,10 +374,16 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         run: Run = files_of_runs[name][at]
         return run
 
+    excepted: ExceptionsFile | None = record("exceptions.yaml")
     hand_written = [root / name for name in known if name.partition("/")[0] not in ("traces", "runs")]
     catalog = Catalog(
         root=root, models=by_id("models", ".yaml"), quantization_file=quantizations, runtimes=runtimes,
-        cards=cache.LazyMapping(card_index, lambda key: files_of_cards[where[key]][key]),
+        gpu_files=cache.LazyMapping(
+            {Path(name).stem: None for name in entries["gpus"]}, lambda name: files_of_cards[f"gpus/{name}.yaml"].file
+        ),
+        file_of_card={key: Path(name).stem for key, name in where.items()}, begun_cards=tuple(begun),
+        exceptions=excepted.exceptions if excepted else (),
+        cards=cache.LazyMapping(card_index, lambda key: files_of_cards[where[key]].cards[key]),
         matmul=record("matmul.yaml") or NO_RATES, speed=record("speed.yaml"), traces=by_id("traces", ".json"),
         runs=cache.LazySequence(ordered, run_of), published=by_id("published", ".yaml"),
         lines=cache.LazyMapping(dict.fromkeys(hand_written), shelf.lines),
@@ -344,6 +394,22 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     if faults:
         raise CatalogError(faults)
     return catalog
+
+
+def read_gpus(path: Path) -> tuple[GpuFile, Lines, list[Problem]]:
+    """The cards in one file, the lines of its values, and what is still to be written of cards that were only begun.
+
+    Those are left out, so that one of them stops neither the other cards nor another `fitcard add`.
+    """
+    data, lines = read_yaml(path)
+    texts = list(texts_to_write(data))
+    begun = [
+        Problem(path, line_of(lines, at), ".".join(map(str, at)), f"is still to be written: {text}")
+        for at, text in texts
+    ]
+    for card in {at[1] for at, _ in texts if at[0] == "gpus" and len(at) > 2 and isinstance(at[1], str)}:
+        data["gpus"].pop(card)
+    return validate(GpuFile, data, path, lines), lines, begun
 
 
 def _card_faults(
@@ -424,8 +490,11 @@ def read_trace(path: Path) -> Trace:
 
 
 def _references(catalog: Catalog) -> Iterator[Problem]:
-    """Faults between files: names that nothing answers to."""
+    """Faults between files: names that nothing answers to, and one that two answer to."""
+    towers: dict[str, str] = {}
     for key, model in catalog.model_index.items():
+        if model.timm and towers.setdefault(model.timm, key) != key:
+            yield catalog.problem("models", key, ("timm",), f"is also that of {towers[model.timm]}: keep one")
         if model.successor and model.successor not in catalog.models:
             yield catalog.problem("models", key, ("successor",), f"no model {model.successor} in the catalog")
     for key in catalog.traces:

@@ -19,9 +19,11 @@ class Licence(Record):
     id: Text
     """SPDX identifier, or the hub's own."""
     commercial_use: Literal["allowed", "not allowed", "restricted", "not known"]
+    """Whether the weights, or what they put out, may be sold."""
     conditions: Text
     """What the licence asks for, in a sentence."""
     source: Slug
+    """Where that was read: a key of `sources:`, or `unverified`."""
 
 
 class Claim(Record):
@@ -30,29 +32,39 @@ class Claim(Record):
     key: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     """The name by which prose refers to it: `{claim.KEY}`."""
     what: Text
+    """What was measured, for the row of the table."""
     value: float | int
+    """The figure as it is printed there."""
     unit: Text
+    """Its unit, `%` or `points` for instance."""
     where: Text
     """The table, section or line in the source."""
     source: Slug
+    """Where it stands: a key of `sources:`."""
 
 
 class UsedBy(Record):
     """Somebody else's model that contains this one."""
 
     name: Text
+    """The name of that model."""
     how: Text
+    """How it contains this one, and what says so, in a sentence."""
     source: Slug
+    """Where that was read: a key of `sources:`."""
 
 
 class Correction(Record):
     """Something that another page says of this model, and what is so."""
 
     said: Text
+    """What is said there, word for word."""
     by: Text
+    """Who says it."""
     so: Text
     """What is so, with facts as placeholders."""
     source: Slug
+    """Where it is said, or where what is so was read: a key of `sources:`."""
 
 
 class Model(Record):
@@ -61,33 +73,51 @@ class Model(Record):
     name: Text
     """How people call it."""
     aliases: Many[Text] = ()
+    """Other ways to type it; the id and the name work anyway. No other model may have the same."""
     verdict: Text
     """One sentence: who should take it, and who should not."""
     tasks: Many[Text] = Field(min_length=1)
+    """What it is for: zero-shot image classification, text embedding."""
     family: Text
     """Models of one family are compared with each other first."""
+    timm: Text | None = None
+    """What timm calls the very same image tower. Of models that share a tower one alone has it, so that a figure stands once."""
     license: Licence
+    """The licence of the weights, and what it permits."""
     released: Date | None = None
+    """The day on which the weights could first be had."""
     released_source: Slug | None = None
+    """Where that was read: a key of `sources:`, or `unverified`; needed when `released` is given."""
     config: dict[str, Any]
     """The Hugging Face configuration, as far as it differs from the defaults of its `model_type`."""
     config_source: Slug
+    """Where the configuration was read: a key of `sources:`, or `unverified`."""
     context_tokens: Annotated[int, Field(ge=1)] | None = None
     """The longest text that it reads, where it reads text."""
     overview: Text
+    """What it is, how it was made, what it does, as Markdown; numbers as placeholders such as {total_parameters}."""
     strengths: Many[Text] = Field(min_length=1)
+    """What its users praise, each a sentence or two."""
     weaknesses: Many[Text] = Field(min_length=1)
+    """What its users complain about, each a sentence or two."""
     claims: Many[Claim] = ()
+    """Figures that others published about it; prose names one as {claim.KEY}."""
     used_by: Many[UsedBy] = ()
+    """Other people's models that contain this one."""
     successor: ModelId | None = None
+    """The id of the model in the catalog that came after it."""
     corrections: Many[Correction] = ()
+    """Where a page that people read is wrong about it."""
     links: dict[Text, Url] = {}
     """Where to get it and read about it; the hub's page is known from the id."""
     usage: Text | None = None
     """How to run it, as code."""
     reviewed: Date
+    """The day on which somebody last held the file to its sources."""
     reviewed_by: Text
+    """Who did."""
     sources: Sources
+    """The documents that its facts were read in, by the short keys that name them."""
 
     @model_validator(mode="after")
     def _sources_known(self) -> Model:

@@ -12,21 +12,38 @@ from catalog.loading import Catalog
 
 def find_model(catalog: Catalog, typed: str) -> str:
     """The id of the model that `typed` means. Raises UnknownName when none or several do."""
-    return _find(
-        "model", typed, {key: [key, key.split("/")[-1], m.name, *m.aliases] for key, m in catalog.model_index.items()}
-    )
+    return _find("model", typed, model_names(catalog))
+
+
+def model_names(catalog: Catalog) -> dict[str, list[str]]:
+    """Everything that each model is called."""
+    return {key: [key, key.split("/")[-1], model.name, *model.aliases] for key, model in catalog.model_index.items()}
 
 
 def find_card(catalog: Catalog, typed: str) -> str:
     """The id of the card that `typed` means. Raises UnknownName when none or several do."""
+    names = card_names(catalog)
+    for device in {run.device for run in catalog.run_index} - set(names):
+        names[device] = [device]
+    return _find("GPU", typed, names)
+
+
+def card_called(catalog: Catalog, name: str) -> str | None:
+    """The id of the one card that has this very name, as programs write it; None where none or several have it."""
+    bare = re.sub(r"(?i)^(nvidia|amd|intel|apple)\s+", "", name.strip())
+    wanted = {joined(name), joined(bare)} - {""}
+    fitting = [key for key, given in card_names(catalog).items() if any(joined(each) in wanted for each in given)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def card_names(catalog: Catalog) -> dict[str, list[str]]:
+    """Everything that each card is called, each name also with its memory."""
     names: dict[str, list[str]] = {}
     for key, card in catalog.card_index.items():
         memory = f"{card.memory_gib:g}GB"
         names[key] = [key, card.name, card.spec_name, *card.aliases]
         names[key] += [f"{name} {memory}" for name in (card.spec_name, *card.aliases)]
-    for device in {run.device for run in catalog.run_index} - set(names):
-        names[device] = [device]
-    return _find("GPU", typed, names)
+    return names
 
 
 def find_quantization(catalog: Catalog, typed: str) -> str:
@@ -38,8 +55,8 @@ def _find(kind: str, typed: str, names: Mapping[str, Iterable[str]]) -> str:
     """The one key whose names fit `typed`: an equal name first, then a name that has every word of it."""
     wanted = _words(typed)
     if wanted:
-        joined = "".join(wanted)
-        equal = [key for key, given in names.items() if any("".join(_words(name)) == joined for name in given)]
+        whole = joined(typed)
+        equal = [key for key, given in names.items() if any(joined(name) == whole for name in given)]
         if len(equal) == 1:
             return equal[0]
         fitting = equal or [
@@ -57,6 +74,11 @@ def _find(kind: str, typed: str, names: Mapping[str, Iterable[str]]) -> str:
     near = sorted({spelled[name] for name in difflib.get_close_matches(typed.lower(), list(spelled), n=5, cutoff=0.7)})
     there = f"near it: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(list(names)[:5])}"
     raise UnknownName(f"no {kind} is called {shorten(typed)} ({there}).")
+
+
+def joined(text: str) -> str:
+    """A name as it is compared: two that are equal so are one name to whoever types it."""
+    return "".join(_words(text))
 
 
 def _words(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from catalog.record import Count, Many, Record, Slug, Sources, Text
+from catalog.record import Count, Date, Many, Record, Slug, Sources, Text
 from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
 from catalog.trace import Kind, Role, Tensor
 
@@ -33,6 +33,7 @@ class Rule(Record):
     layers: Layers = "all"
     """`more_bits`: the first and last eighth of the layers and every third between, as llama.cpp's `use_more_bits`."""
     type: TensorTypeName
+    """The type that those tensors get."""
     unless_row_fits: TensorTypeName | None = None
     """The type to take instead when the row is no multiple of the label's own block."""
 
@@ -45,20 +46,26 @@ class Requirements(Record):
     vendors: Many[Text] = ()
     """The only vendors whose devices the runtime serves here."""
     why: Text | None = None
+    """The reason, in a sentence."""
     source: Slug | None = None
+    """Where that was read: a key of `sources:`."""
 
 
 class Quantization(Record):
     """One label."""
 
     name: Text
+    """The label as people write it."""
     runtime: Runtime
+    """What executes it."""
     format: Format
+    """The format of its file."""
     summary: Text
     """What a person should know before picking it."""
     weight_type: TensorTypeName
     """The type of every weight matrix that no rule names."""
     rules: Many[Rule] = ()
+    """Tensors that get another type; the first that fits decides."""
     other_type: TensorTypeName
     """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention weights)."""
     vector_type: TensorTypeName
@@ -70,15 +77,20 @@ class Quantization(Record):
     held_bits: Literal[16, 32] = 16
     """How wide a number of a tensor that is not packed is in memory while it runs, and every activation."""
     requires: Requirements = Requirements()
+    """The hardware that it needs."""
     sources: Many[Slug] = ()
+    """Where all this was read: keys of `sources:`."""
 
 
 class Quantizations(Record):
     """The file `quantizations.yaml`, best fidelity first."""
 
-    reviewed: Text
+    reviewed: Date
+    """The day on which somebody last held the file to its sources."""
     sources: Sources
+    """The documents that this was read in, by the short keys that name them."""
     quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Quantization]
+    """The labels."""
 
     @model_validator(mode="after")
     def _sources_known(self) -> Quantizations:

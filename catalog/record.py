@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from catalog.errors import CatalogError, Problem, shorten
-from catalog.yaml_file import Lines, hint, line_of, read_yaml
+from catalog.yaml_file import Lines, Location, hint, line_of, read_yaml
 
 
 class Record(BaseModel):
@@ -43,6 +43,9 @@ Count = Annotated[int, Field(ge=0)]
 UNVERIFIED = "unverified"
 """The source key of a figure that somebody remembers and nobody has read; `fitcard check` counts these."""
 
+TO_WRITE = "TO WRITE:"
+"""How a text begins that `fitcard add` left for somebody to write; the rest of it says what."""
+
 
 class Source(Record):
     """Where a figure was read."""
@@ -55,6 +58,8 @@ class Source(Record):
     """Where it is; for a file in a repository, the address with the commit in it."""
     read: Date
     """The day on which it was read."""
+    license: Text | None = None
+    """The licence under which it was published, as an SPDX identifier or in its publisher's words."""
     note: Text | None = None
     """How it was read, when not at that address itself, and anything a checker should know."""
 
@@ -122,6 +127,18 @@ def _problem(fault: Mapping[str, Any], path: Path, lines: Lines) -> Problem:
     return Problem(path, line_of(lines, at), ".".join(map(str, at)), message + shown + advice)
 
 
+def texts_to_write(value: Any, at: Location = ()) -> Iterator[tuple[Location, str]]:
+    """Where in `value` texts are still to be written, and what each shall say."""
+    if isinstance(value, Mapping):
+        for key, item in cast(Mapping[str, Any], value).items():
+            yield from texts_to_write(item, (*at, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast(Sequence[Any], value)):
+            yield from texts_to_write(item, (*at, index))
+    elif isinstance(value, str) and value.startswith(TO_WRITE):
+        yield at, value.removeprefix(TO_WRITE).strip()
+
+
 def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], known: set[str]) -> None:
     """Raise ValueError unless every figure stands under a source, and every source and figure named is there.
 
@@ -140,6 +157,7 @@ def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], know
 
 
 __all__ = [
+    "TO_WRITE",
     "UNVERIFIED",
     "Count",
     "Date",
@@ -153,5 +171,6 @@ __all__ = [
     "Url",
     "check_sources",
     "read_record",
+    "texts_to_write",
     "validate",
 ]

@@ -18,16 +18,22 @@ class Amount(Record):
     """Bytes with the reason for them."""
 
     bytes: Count
+    """The amount in bytes."""
     why: Text
+    """What takes them."""
     source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
 
 
 class Share(Record):
     """A share of the memory with the reason for it."""
 
     share: float
+    """The share, 1 being all of it."""
     why: Text
+    """The reason for it."""
     source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
 
 
 class Work(Record):
@@ -40,14 +46,18 @@ class Work(Record):
     cpu_weight_copies: Annotated[float, Field(ge=0)] = 0
     """Copies of all its packed weights that the runtime makes at the first pass and keeps, on a processor."""
     why: Text
+    """What needs it."""
     source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
 
 
 class Runtimes(Record):
     """The file `runtimes.yaml`."""
 
     reviewed: Date
+    """The day on which somebody last held the file to its sources."""
     sources: Sources
+    """The documents that this was read in, by the short keys that name them."""
     context: dict[Text, Amount]
     """Bytes that the runtime itself takes, by vendor; `CPU` for main memory."""
     reserve: dict[Segment, Amount]

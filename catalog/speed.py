@@ -16,8 +16,11 @@ class Factors(Record):
     """Time of each kind of work, as a multiple of what it takes at the card's sustained rate or full bandwidth."""
 
     matmul: NotNegative
+    """Matrix products, over the card's sustained rate."""
     attention: NotNegative
+    """Attention, over the card's sustained rate."""
     convolution: NotNegative
+    """Convolutions, over the card's sustained rate."""
     moved: NotNegative
     """Bytes of element-wise work, over the bandwidth."""
     transposed: NotNegative
@@ -41,6 +44,7 @@ class Known(Record):
     """What was measured of models on one card in one mode."""
 
     count: Count
+    """How many measurements there are."""
     slower: Positive
     """How much longer than predicted they take, a geometric mean: what corrects predictions of other models there."""
 
@@ -49,8 +53,11 @@ class Errors(Record):
     """Errors of predictions against measurements that took no part in their fit."""
 
     count: Count
+    """How many predictions were held to a measurement."""
     median: NotNegative
+    """Median of the absolute errors, as a share of what was measured."""
     p90: NotNegative
+    """What nine of ten absolute errors stay below."""
     bias: float
     """Median of the signed errors."""
     covered: float
@@ -61,11 +68,13 @@ class SpeedFile(Record):
     """The file `speed.yaml`."""
 
     fitted: Date
+    """The day of the fit."""
     fitted_on: dict[Text, Count]
     """How many figures of each kind took part."""
     evidence_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the figures; when it differs from today's, the fit is stale."""
     factors: Factors
+    """How long each kind of work takes."""
     sustained: dict[Text, Sustained]
     """By `vendor generation` and, for generations without a measurement, by vendor."""
     known: dict[Text, dict[Mode, Known]]

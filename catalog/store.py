@@ -47,8 +47,7 @@ def add_run(folder: Path, run: Run) -> Path:
     file is damaged.
     """
     path = folder / run.machine.device / f"{run.model}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with locked(path.parent):
         for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a writer that was killed; nobody else writes now
             left.unlink()
         runs = read_runs(path) if path.exists() else ()
@@ -79,7 +78,12 @@ def run_file_text(runs: Sequence[Run]) -> str:
 
 def write_trace(path: Path, trace: Trace) -> None:
     """Write a trace file."""
-    write_atomically(path, (json_text(trace.model_dump(mode="json", exclude_none=True)) + "\n").encode())
+    write_atomically(path, trace_bytes(trace))
+
+
+def trace_bytes(trace: Trace) -> bytes:
+    """The content of a trace file."""
+    return (json_text(trace.model_dump(mode="json", exclude_none=True)) + "\n").encode()
 
 
 def json_text(value: Any, indent: str = "") -> str:
@@ -99,8 +103,9 @@ def json_text(value: Any, indent: str = "") -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
-    """Hold the only lock on `path`'s folder, so that two writers take turns. The kernel drops it when a process dies."""
-    with (path.parent / ".lock").open("w") as lock:
+def locked(folder: Path) -> Generator[None]:
+    """Hold the only lock on a folder, so that two writers take turns. The kernel drops it when a process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

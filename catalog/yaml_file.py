@@ -44,13 +44,28 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> tuple[Any, Lines]:
-    """The file's data, and the 1-based line on which each value begins.
+    """The file's data, and the 1-based line on which each value begins. Raises CatalogError for what is not well-formed YAML."""
+    return parse_yaml(read_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
+    """The data in `text`, which is or will be the file at `path`, and the 1-based line on which each value begins.
 
     Raises CatalogError with the line for anything that is not well-formed YAML.
     """
+    node = compose(text, path)
+    lines: Lines = {}
+    problems: list[Problem] = []
+    data = _construct(node, (), lines, problems, path)
+    if problems:
+        raise CatalogError(problems)
+    return data, lines
+
+
+def compose(text: str, path: Path) -> yaml.Node:
+    """The nodes of a YAML text, which know where they stand in it; `path` is for messages."""
     import yaml  # only here: most commands find every file in the cache
 
-    text = read_text(path)
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
@@ -62,12 +77,7 @@ def read_yaml(path: Path) -> tuple[Any, Lines]:
         raise _problem(path, line, f"is not well-formed YAML: {what}") from None
     if node is None:
         raise _problem(path, 1, "holds nothing but comments: fill it in or delete it")
-    lines: Lines = {}
-    problems: list[Problem] = []
-    data = _construct(node, (), lines, problems, path)
-    if problems:
-        raise CatalogError(problems)
-    return data, lines
+    return node
 
 
 def line_of(lines: Lines, location: Location) -> int:

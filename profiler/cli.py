@@ -18,10 +18,11 @@ from rich.table import Table
 
 from catalog import load
 from catalog.amount import parse_bytes
+from catalog.configuration import from_path
 from catalog.errors import FitcardError
 from catalog.names import find_model, find_quantization
 from catalog.run import Mode, Run
-from catalog.trace import Component
+from catalog.trace import Component, Trace
 
 _BUSY = "[bold]"
 UNSTABLE = 0.05
@@ -253,7 +254,7 @@ def trace(root: Path | None, model: str | None, every: bool, output: Path | None
     if (model is None) != every:
         raise click.UsageError("give a model, the file of a configuration, or --all")
     if model and model.endswith(".json"):
-        _trace(_read_config(Path(model)), (output or Path.cwd()) / f"{Path(model).stem}.trace.json")
+        _trace(from_path(Path(model)).values, (output or Path.cwd()) / f"{Path(model).stem}.trace.json")
         return
     catalog = load(root, traces_needed=False)
     for key in [find_model(catalog, model)] if model else catalog.models:
@@ -262,31 +263,29 @@ def trace(root: Path | None, model: str | None, every: bool, output: Path | None
 
 def _trace(config: dict[str, Any], path: Path) -> None:
     from catalog.store import write_trace
+
+    made = trace_with_status(config, path.stem)
+    write_trace(path, made)
+    Console().print(trace_table(made))
+    click.echo(str(path))
+
+
+def trace_with_status(config: dict[str, Any], name: str) -> Trace:
+    """The trace of a configuration, with what is being done on the screen meanwhile."""
     from profiler.trace import trace as trace_model
 
-    with _stderr.status(f"{path.stem}: building the model without weights") as status:
-        made = trace_model(config, lambda what: status.update(f"{path.stem}: {what}"))
-    write_trace(path, made)
+    with _stderr.status(f"{name}: building the model without weights") as status:
+        return trace_model(config, lambda what: status.update(f"{name}: {what}"))
+
+
+def trace_table(made: Trace) -> Table:
+    """What a trace says of each component, in short."""
     table = Table("component", "parameters", "multiply-adds", "activations at batch 1, 16 bit")
     for phase in made.phases:
         parameters = made.parameters() if phase.component == "all" else made.parameters(phase.component)
         peak = f"{phase.activations[0].bytes_16 / 2**20:.2f} MiB"
         table.add_row(phase.component, f"{parameters:,}", f"{phase.multiply_adds() / 1e9:.2f} G", peak)
-    Console().print(table)
-    click.echo(str(path))
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """The configuration in a file. Raises FitcardError for a file that holds none."""
-    try:
-        config = json.loads(path.read_text())
-    except OSError as error:
-        raise FitcardError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise FitcardError(f"{path} is no JSON: {error}") from None
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):  # pyright: ignore[reportUnknownMemberType]
-        raise FitcardError(f"{path} is no Hugging Face configuration: it has no model_type")
-    return config  # pyright: ignore[reportUnknownVariableType]
+    return table
 
 
 def _outcome(run: Run) -> str:

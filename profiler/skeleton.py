@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,19 +32,40 @@ def build(config: dict[str, Any]) -> nn.Module:
     """
     import transformers
 
+    resolved = resolve(config)
+    with _explained(config["model_type"]), _parameters_on_meta():
+        model: nn.Module = transformers.AutoModel.from_config(resolved)
+    return model.eval().requires_grad_(False)
+
+
+def resolve(config: dict[str, Any]) -> Any:
+    """The configuration object of transformers for a Hugging Face configuration, with every default filled in.
+
+    Raises FitcardError for one that the installed transformers does not take.
+    """
+    import transformers
+
     transformers.logging.set_verbosity_error()
-    options = dict(config)
+    options = copy.deepcopy(config)  # some classes change what they are given
     kind = options.pop("model_type")
+    with _explained(kind):
+        return transformers.AutoConfig.for_model(kind, **options)
+
+
+@contextmanager
+def _explained(kind: str) -> Generator[None]:
+    """Errors of transformers, said as what they are to the user: a configuration that it cannot take."""
+    import transformers
+    from huggingface_hub.errors import StrictDataclassError
+
     try:
-        resolved = transformers.AutoConfig.for_model(kind, **options)
-        with _parameters_on_meta():
-            model: nn.Module = transformers.AutoModel.from_config(resolved)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
+        said = str(error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error).strip()
+        first = said.splitlines()[0] if said else type(error).__name__
         raise FitcardError(
             f"transformers {transformers.__version__} cannot build model_type {kind!r}: {first}"
         ) from None
-    return model.eval().requires_grad_(False)
 
 
 @contextmanager

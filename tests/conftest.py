@@ -42,7 +42,7 @@ def copy_catalog(target: Path) -> Path:
     """Copy the data of the real catalog."""
     for name in ("models", "gpus", "published", "traces"):
         shutil.copytree(HERE / name, target / name)
-    for name in ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml"):
+    for name in ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml", "exceptions.yaml"):
         shutil.copy(HERE / name, target / name)
     (target / "runs").mkdir()
     return target

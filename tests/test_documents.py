@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.exceptions import ExceptionsFile
 from catalog.gpu import GpuFile
 from catalog.model import Model
 from catalog.published import PublishedFile
@@ -14,7 +15,9 @@ from catalog.record import Record, read_record
 from catalog.run import Content
 from tests.conftest import ROOT, Cli
 
-KINDS: dict[str, type[Record]] = {"model": Model, "gpus": GpuFile, "published": PublishedFile, "run": Content}
+KINDS: dict[str, type[Record]] = {
+    "model": Model, "gpus": GpuFile, "published": PublishedFile, "run": Content, "exceptions": ExceptionsFile,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -34,13 +37,12 @@ def test_every_make_target_of_the_documents_exists() -> None:
             assert re.search(rf"^{target}:", makefile, re.M), (document, target)
 
 
-def test_every_command_of_the_readme_exists_and_has_an_example(cli: Cli) -> None:
+def test_every_command_of_the_documents_exists_and_has_an_example(cli: Cli) -> None:
+    text = "".join((ROOT / document).read_text() for document in ("README.md", "CONTRIBUTING.md"))
     commands = set(
-        re.findall(
-            r"fitcard (gpus|fit|models|accuracy|profile|trace|build|serve|check)\b", (ROOT / "README.md").read_text()
-        )
+        re.findall(r"fitcard (gpus|fit|models|accuracy|profile|trace|add|import|build|diff|serve|check)\b", text)
     )
-    assert {"gpus", "fit", "models", "profile", "build"} <= commands
+    assert {"gpus", "fit", "models", "profile", "add", "build"} <= commands
     for command in commands:
         done = cli(command, "--help")
         assert done.returncode == 0

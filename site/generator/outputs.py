@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from catalog import Catalog
-from catalog.check import prose_problems
 from catalog.errors import CatalogError, FitcardError
+from catalog.linters import untrue_on_pages
 from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
 
 RULES = ("quantizations", "runtimes", "matmul", "speed")
@@ -50,10 +50,10 @@ Output = Page | Asset
 def outputs(catalog: Catalog) -> list[Output]:
     """Every page and file of the site.
 
-    Raises CatalogError when prose states what no data hold, FitcardError when two outputs would have the same address.
+    Raises CatalogError when a linter finds what would be untrue on pages, FitcardError when two outputs would have the same address.
     """
-    if problems := list(prose_problems(catalog)):
-        raise CatalogError(problems)
+    if untruths := untrue_on_pages(catalog):
+        raise CatalogError(untruths)
     made: list[Output] = [*_pages(catalog), *_assets(catalog)]
     seen: set[str] = set()
     for output in made:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from advisor.answers import default_component
 from catalog import Catalog, cache
-from catalog.check import prose_of
 from catalog.files import combined, file_digest
 from catalog.gpu import Card
+from catalog.linters.prose import prose_of
 from catalog.prose import fill
 from catalog.quantization import Quantization
 from generator.inputs import code, configuration, documents_folder

@@ -20,6 +20,15 @@ def test_the_written_schemas_are_fresh() -> None:
     assert written == json.loads(done.stdout), "run `make schema`"
 
 
+def test_every_key_is_explained() -> None:
+    """What an editor shows beside a key, in every kind of file."""
+    for path in (HERE / "schema").glob("*.json"):
+        schema = json.loads(path.read_text())
+        for kind in (schema, *schema.get("$defs", {}).values()):
+            missing = [key for key, value in kind.get("properties", {}).items() if not value.get("description")]
+            assert missing == [], f"{path.name}, {kind['title']}"
+
+
 def test_every_data_file_names_the_schema_that_it_follows() -> None:
     for path in [
         *HERE.glob("*.yaml"),

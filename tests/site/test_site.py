@@ -220,7 +220,7 @@ def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
     for field in ("name", "verdict", "overview", "family", "usage"):
         model[field] = HOSTILE.replace("{{ 7919*7907 }}", "") if field in ("verdict", "overview") else HOSTILE
     model["strengths"] = model["weaknesses"] = [HOSTILE.replace("{{ 7919*7907 }}", "")]
-    model["license"]["conditions"] = model["license"]["id"] = HOSTILE
+    model["license"]["conditions"] = HOSTILE  # its id is one of a list
     model["claims"][0]["what"] = model["used_by"][0]["how"] = model["used_by"][0]["name"] = HOSTILE
     model["sources"]["hub"]["title"] = model["sources"]["hub"]["note"] = HOSTILE
     path.write_text(yaml.safe_dump(model, allow_unicode=True))

@@ -1,0 +1,93 @@
+"""Checks beyond loading: what no record shows by itself. One linter a file, each with a test of its name.
+
+A linter has a NAME, a SCOPE and `check(catalog)`, which yields a Problem for each fault. The scope says who is misled by what it
+finds: readers of the `pages`, so that the site is not built, or only those who look after the `files`.
+What is reported and is so all the same stands in `exceptions.yaml`; an exception that nothing needs is reported in its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+from catalog import cache
+from catalog.errors import Problem
+from catalog.files import code_digest, combined
+from catalog.linters import (
+    aliases,
+    bandwidth,
+    dates,
+    families,
+    licences,
+    links,
+    memory,
+    prose,
+    published,
+    rates,
+    runs,
+    sources,
+    stale,
+    unwritten,
+)
+from catalog.loading import HERE, Catalog
+
+Scope = Literal["pages", "files"]
+
+
+class Linter(Protocol):
+    """What each module here is."""
+
+    @property
+    def NAME(self) -> str: ...
+    @property
+    def SCOPE(self) -> str: ...
+    def check(self, catalog: Catalog) -> Iterator[Problem]: ...
+
+
+LINTERS: tuple[Linter, ...] = (
+    unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, runs, aliases, sources, links, stale,
+)  # fmt: skip
+
+
+def problems(catalog: Catalog, scope: Scope | None = None) -> Iterator[Problem]:
+    """Every fault that a linter finds and no exception covers; with a scope, of the linters of that scope alone."""
+    chosen = [linter for linter in LINTERS if scope in (None, linter.SCOPE)]
+    needed: set[int] = set()
+    for linter in chosen:
+        excepted = {(e.file, e.field): i for i, e in enumerate(catalog.exceptions) if e.linter == linter.NAME}
+        for problem in linter.check(catalog):
+            index = excepted.get((problem.path.relative_to(catalog.root).as_posix(), problem.field))
+            if index is None:
+                yield problem
+            else:
+                needed.add(index)
+    if scope is None:
+        yield from _needless(catalog, needed)
+
+
+def untrue_on_pages(catalog: Catalog) -> list[Problem]:
+    """The faults for which the site is not built. That there were none is kept: these linters ask nothing of runs but the newest day."""
+    if not catalog.digests:
+        return list(problems(catalog, "pages"))
+    files = [f"{name} {digest}" for name, digest in catalog.digests.items() if not name.startswith("runs/")]
+    newest = catalog.run_index[-1].measured_at[:10] if catalog.run_index else ""
+    key = combined(("linted", code_digest(HERE), newest, *files))
+    if cache.there([key]):
+        return []
+    found = list(problems(catalog, "pages"))
+    if not found:
+        cache.write({key: b""})
+    return found
+
+
+def _needless(catalog: Catalog, needed: set[int]) -> Iterator[Problem]:
+    """Exceptions that no linter needs."""
+    names = [linter.NAME for linter in LINTERS]
+    for index, excepted in enumerate(catalog.exceptions):
+        place = ("exceptions", index)
+        if excepted.linter not in names:
+            message = f"no linter is called {excepted.linter!r} (there are: {', '.join(sorted(names))})"
+            yield catalog.problem("", "exceptions", (*place, "linter"), message)
+        elif index not in needed:
+            message = f"{excepted.linter} no longer finds fault with {excepted.field} in {excepted.file}: delete the exception"
+            yield catalog.problem("", "exceptions", place, message)

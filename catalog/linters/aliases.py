@@ -1,0 +1,41 @@
+"""Names that several cards or several models answer to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from catalog.errors import Problem
+from catalog.loading import Catalog
+from catalog.names import card_names, joined, model_names
+from catalog.yaml_file import Location
+
+NAME = "aliases"
+SCOPE = "files"
+
+
+def check(catalog: Catalog) -> Iterator[Problem]:
+    """Aliases and names that are, as they are matched, also a name of another: whoever types one gets an error instead of an answer."""
+    cards = {key: card.spec.aliases for key, card in catalog.cards.items()}
+    for key, place, message in _shared(cards, card_names(catalog)):
+        yield catalog.card_problem(key, place, message)
+    models = {key: model.aliases for key, model in catalog.models.items()}
+    for key, place, message in _shared(models, model_names(catalog)):
+        yield catalog.problem("models", key, place, message)
+
+
+def _shared(
+    aliases: Mapping[str, Sequence[str]], names: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Location, str]]:
+    """The id, the place in its entry and the message for each alias that another one answers to."""
+    owners: dict[str, set[str]] = {}
+    for key, given in names.items():
+        for name in given:
+            owners.setdefault(joined(name), set()).add(key)
+    for key, given in aliases.items():
+        for index, alias in enumerate(given):
+            others = sorted(owners[joined(alias)] - {key})
+            if others:
+                message = (
+                    f"{alias!r} is a name of {', '.join(sorted([key, *others]))}: an alias must mean one of them alone"
+                )
+                yield key, ("aliases", index), message

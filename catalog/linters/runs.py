@@ -1,0 +1,43 @@
+"""Runs of what a label meant once. A record says itself what it held, and pages show that; the run is to be made again all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from catalog.errors import Problem
+from catalog.loading import Catalog
+from catalog.quantization import Census, predicted_census
+from catalog.run import Run
+from catalog.trace import Component
+
+NAME = "runs"
+SCOPE = "files"
+
+
+def check(catalog: Catalog) -> Iterator[Problem]:
+    """Runs of today's configuration in which the label became other tensor types than its rule says today."""
+
+    @cache
+    def expected(model: str, component: Component, label: str) -> Census:
+        return predicted_census(catalog.quantizations[label], catalog.traces[model].tensors_of(component))
+
+    for run in catalog.runs:
+        if run.status != "ok" or run.config_sha256 != catalog.models[run.model].config_sha256:
+            continue
+        rule = expected(run.model, run.component, run.quantization)
+        if run.census != rule:
+            message = f"is no longer what {run.quantization} means: run it again (got {_words(run.census)}; the rule: {_words(rule)})"
+            path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
+            yield Problem(path, _line(path, run), f"{run.key}.census", message)
+
+
+def _words(census: Census) -> str:
+    return ", ".join(f"{name} x{row.tensors}" for name, row in census.items())
+
+
+def _line(path: Path, run: Run) -> int:
+    """Where a run's key stands in its file, which is machine-written: no lines of its values are kept."""
+    lines = path.read_text().splitlines()
+    return next((number for number, line in enumerate(lines, 1) if run.key in line), 1)

@@ -1,0 +1,31 @@
+"""Planting a fault in a copy of the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catalog import Catalog, load
+from catalog.linters import Linter
+
+Plant = Callable[..., list[str]]
+
+
+@pytest.fixture
+def plant(copied: Path, real: Catalog) -> Plant:
+    """Replace `old` by `new` in a file of the copy, the first one behind the text `after`, and give what the linter then says more.
+
+    The lines are those that `fitcard check` prints, with paths below the catalog.
+    """
+
+    def planted(linter: Linter, file: str, old: str, new: str, after: str = "") -> list[str]:
+        text = (copied / file).read_text()
+        start = text.index(old, text.index(after))
+        (copied / file).write_text(text[:start] + new + text[start + len(old) :])
+        known = {(problem.path.name, problem.field) for problem in linter.check(real)}
+        found = [problem for problem in linter.check(load(copied)) if (problem.path.name, problem.field) not in known]
+        return [str(problem).replace(f"{copied}/", "") for problem in found]
+
+    return planted
