@@ -23,6 +23,7 @@ class ModelEntry(NamedTuple):
     licence: str
     """Its id."""
     successor: str | None
+    timm: str | None
     config_sha256: str
     timm: str | None
     """What timm calls its image tower."""
@@ -30,8 +31,7 @@ class ModelEntry(NamedTuple):
     @classmethod
     def of(cls, model: Model) -> ModelEntry:
         return cls(
-            model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256,
-            model.timm,
+            model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.timm, model.config_sha256
         )  # fmt: skip
 
 

@@ -64,8 +64,8 @@ def code_digest(*folders: Path) -> str:
 
 
 def code_files(*folders: Path) -> list[Path]:
-    """The Python files of some folders."""
-    return [path for folder in folders for path in sorted(folder.glob("*.py"))]
+    """The Python files of some folders, and of the folders in them."""
+    return [path for folder in folders for path in sorted((*folder.glob("*.py"), *folder.glob("*/*.py")))]
 
 
 def id_of(name: str) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
+from catalog import cache
 from catalog.errors import Problem
+from catalog.files import code_digest, combined
 from catalog.linters import (
     aliases,
     bandwidth,
@@ -27,7 +29,7 @@ from catalog.linters import (
     stale,
     unwritten,
 )
-from catalog.loading import Catalog
+from catalog.loading import HERE, Catalog
 
 Scope = Literal["pages", "files"]
 
@@ -61,6 +63,21 @@ def problems(catalog: Catalog, scope: Scope | None = None) -> Iterator[Problem]:
                 needed.add(index)
     if scope is None:
         yield from _needless(catalog, needed)
+
+
+def untrue_on_pages(catalog: Catalog) -> list[Problem]:
+    """The faults for which the site is not built. That there were none is kept: these linters ask nothing of runs but the newest day."""
+    if not catalog.digests:
+        return list(problems(catalog, "pages"))
+    files = [f"{name} {digest}" for name, digest in catalog.digests.items() if not name.startswith("runs/")]
+    newest = catalog.run_index[-1].measured_at[:10] if catalog.run_index else ""
+    key = combined(("linted", code_digest(HERE), newest, *files))
+    if cache.there([key]):
+        return []
+    found = list(problems(catalog, "pages"))
+    if not found:
+        cache.write({key: b""})
+    return found
 
 
 def _needless(catalog: Catalog, needed: set[int]) -> Iterator[Problem]:

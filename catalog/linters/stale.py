@@ -37,7 +37,8 @@ def stale_on(catalog: Catalog, day: str) -> Iterator[Problem]:
 def newest(catalog: Catalog) -> str:
     """The newest day on which something was reviewed or measured."""
     return max(
-        [file.reviewed for _, _, file in catalog.sourced_files()] + [run.measured_at[:10] for run in catalog.runs]
+        [file.reviewed for _, _, file in catalog.sourced_files()]
+        + [entry.measured_at[:10] for entry in catalog.run_index]
     )
 
 

@@ -85,7 +85,11 @@ def read_sources() -> Sources:
 
 def code(root: Path) -> str:
     """Identifies the code, mkdocs.yml, and the versions of the packages that draw pages."""
-    files = [*code_files(root, root / "catalog", root / "advisor", root / "site/generator"), root / "mkdocs.yml"]
+    files = [
+        root / "fitcard.py",
+        *code_files(root / "catalog", root / "advisor", root / "site/generator"),
+        root / "mkdocs.yml",
+    ]
     versions = (f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
     return combined((*versions, *(f"{path.relative_to(root)} {file_digest(path)}" for path in files)))
 

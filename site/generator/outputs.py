@@ -15,7 +15,7 @@ from typing import Any
 
 from catalog import Catalog
 from catalog.errors import CatalogError, FitcardError
-from catalog.linters import problems
+from catalog.linters import untrue_on_pages
 from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
 
 RULES = ("quantizations", "runtimes", "matmul", "speed")
@@ -52,7 +52,7 @@ def outputs(catalog: Catalog) -> list[Output]:
 
     Raises CatalogError when a linter finds what would be untrue on pages, FitcardError when two outputs would have the same address.
     """
-    if untruths := list(problems(catalog, "pages")):
+    if untruths := untrue_on_pages(catalog):
         raise CatalogError(untruths)
     made: list[Output] = [*_pages(catalog), *_assets(catalog)]
     seen: set[str] = set()
