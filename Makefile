@@ -16,7 +16,7 @@ serve: $(VENV)/site.stamp  ## build the website, serve it, rebuild on changes
 	@$(BIN)/fitcard serve
 
 test: $(VENV)/test.stamp browser lint types  ## set up and run every check and test
-	@$(BIN)/pytest -q --benchmark-disable
+	@$(BIN)/pytest -q --benchmark-disable --numprocesses auto --dist worksteal
 
 lint: $(VENV)/test.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .

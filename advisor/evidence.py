@@ -97,20 +97,30 @@ class Known:
     """The 80 % interval of a prediction."""
 
 
+@lru_cache(maxsize=4096)
+def _known(catalog: Catalog, model: str) -> dict[tuple[Component, str], Known]:
+    """The highest throughput that is known of each component of a model on each card; our own runs before those of others."""
+    best: dict[tuple[Component, str], Known] = {}
+
+    def take(component: Component, card: str, known: Known) -> None:
+        other = best.get((component, card))
+        if other is None or (other.evidence == known.evidence and known.per_second > other.per_second):
+            best[component, card] = known
+
+    for run in good_runs(catalog, model):
+        for speed in run.speed:
+            known = Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
+            take(run.component, run.machine.device, known)
+    file = catalog.published.get(model)
+    for s in file.speeds if file else ():
+        url = file.sources[s.source].url if file else ""
+        take(s.component, s.gpu, Known(s.per_second, s.quantization, s.mode, s.batch, "published", url))
+    return best
+
+
 def fastest_known(catalog: Catalog, model: str, component: Component, card: str) -> Known | None:
     """The highest throughput that is known; our own runs before those of others."""
-    found = [
-        Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
-        for run in good_runs(catalog, model) for speed in run.speed
-        if run.component == component and run.machine.device == card
-    ]  # fmt: skip
-    file = catalog.published.get(model)
-    if not found and file:
-        found = [
-            Known(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)
-            for s in file.speeds if s.component == component and s.gpu == card
-        ]  # fmt: skip
-    return max(found, key=lambda known: known.per_second, default=None)
+    return _known(catalog, model).get((component, card))
 
 
 @dataclass(frozen=True)

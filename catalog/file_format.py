@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from catalog.quantization import Quantization, StoredTensor, stored_tensors
-from catalog.trace import Tensor
+from catalog.quantization import Quantization, StoredTensor, stored_tensors, typed_tensors
+from catalog.tensor_types import tensor_bytes
+from catalog.trace import Component, Tensor
+
+if TYPE_CHECKING:
+    from catalog.load import Catalog
 
 GGUF_ALIGNMENT = 32
 SAFETENSORS_METADATA = {"format": "pt"}
@@ -33,49 +39,91 @@ def gguf_metadata(model_id: str, label: str) -> dict[str, str | int]:
 
 def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: Sequence[Tensor]) -> int | None:
     """Exact size of the file that holds `tensors`, or None for a format whose size is not known without writing it."""
-    stored = list(stored_tensors(quantization, tensors))
     if quantization.format == "gguf":
-        return _gguf_bytes(stored, gguf_metadata(model_id, label))
+        return _gguf_bytes(quantization, tensors, gguf_metadata(model_id, label))
     if quantization.format == "safetensors":
-        return _safetensors_bytes(label, stored)
+        return _safetensors_bytes(label, stored_tensors(quantization, tensors))
     return None
 
 
-def _gguf_bytes(stored: Sequence[StoredTensor], metadata: dict[str, str | int]) -> int:
+@lru_cache(maxsize=1 << 14)
+def variant_bytes(catalog: Catalog, model_id: str, component: Component, label: str) -> int | None:
+    """`file_bytes` of a component of a model of the catalog. Kept, since several pages state it."""
+    tensors = catalog.traces[model_id].tensors_of(component)
+    return file_bytes(catalog.quantizations[label], label, model_id, tensors)
+
+
+def _gguf_bytes(quantization: Quantization, tensors: Sequence[Tensor], metadata: dict[str, str | int]) -> int:
     header = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of pairs
     for key, value in metadata.items():
         header += 8 + len(key.encode()) + 4 + (8 + len(value.encode()) if isinstance(value, str) else 4)
-    for tensor in stored:
-        header += 8 + len(tensor.name.encode()) + 4 + 8 * len(tensor.shape) + 4 + 8  # name, dimensions, type, offset
-    return _aligned(header, GGUF_ALIGNMENT) + sum(_aligned(tensor.bytes, GGUF_ALIGNMENT) for tensor in stored)
+    for tensor in tensors:
+        names = tensor.count * len(tensor.name.encode())
+        if tensor.layers is not None:  # each layer's number stands in place of `{layer}`
+            names += _digits_below(tensor.layers) - tensor.layers * len("{layer}")
+        header += names + tensor.count * (8 + 4 + 8 * len(tensor.shape) + 4 + 8)  # name, dimensions, type, offset
+    data = sum(
+        count * _aligned(tensor_bytes(type_name, tensor.shape), GGUF_ALIGNMENT)
+        for type_name, tensor, count in typed_tensors(quantization, tensors)
+    )
+    return _aligned(header, GGUF_ALIGNMENT) + data
+
+
+@lru_cache(maxsize=1024)
+def _digits_below(count: int) -> int:
+    """Digits of all the numbers from 0 up to `count`, without it."""
+    return sum(len(str(number)) for number in range(count))
 
 
 _Part = tuple[str, str, tuple[int, ...]]
 """Name, safetensors' name of the type, and shape of a tensor in a file."""
 
 
-def _safetensors_bytes(label: str, stored: Sequence[StoredTensor]) -> int:
-    metadata = dict(SAFETENSORS_METADATA)
+def _safetensors_bytes(label: str, stored: Iterable[StoredTensor]) -> int:
+    metadata = len(json.dumps(SAFETENSORS_METADATA, separators=(",", ":")))
     parts: list[_Part] = []
+    described: list[str] = []
     for tensor in stored:
-        own, more = _parts(label, tensor)
+        own, facts = _parts(label, tensor)
         parts += own
-        metadata |= more
-    if len(metadata) > len(SAFETENSORS_METADATA):
-        metadata["tensor_names"] = json.dumps([tensor.name for tensor in stored if tensor.name in metadata])
-    order = list(_SAFETENSORS_SIZES)
-    header: dict[str, object] = {"__metadata__": metadata}
+        if facts:
+            described.append(tensor.name)
+            metadata += _text_length(tensor.name) + _text_length(facts) + len(":,")
+    if described:
+        metadata += _text_length("tensor_names") + _text_length(json.dumps(described)) + len(":,")
+    # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only the
+    # digits of the offsets depend on the order, which is by type and then by name.
+    header = len('{"__metadata__":') + metadata + 1
     offset = 0
-    for name, dtype, shape in sorted(parts, key=lambda part: (order.index(part[1]), part[0])):
+    for name, dtype, shape in sorted(parts, key=_order):
         end = offset + math.prod(shape) * _SAFETENSORS_SIZES[dtype]
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        header += _text_length(name) + _shape_length(dtype, shape) + len(str(offset)) + len(str(end))
         offset = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
-    return 8 + _aligned(len(text.encode()), 8) + offset
+    return 8 + _aligned(header, 8) + offset
 
 
-def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], dict[str, str]]:
-    """The tensors that a file holds for one tensor of the model, and its entry in the file's metadata, if it has one.
+def _order(part: _Part) -> tuple[int, str]:
+    return _TYPE_ORDER[part[1]], part[0]
+
+
+_TYPE_ORDER = {name: place for place, name in enumerate(_SAFETENSORS_SIZES)}
+_ENTRY_LENGTH = len(',:{"dtype":"","shape":[],"data_offsets":[,]}')
+
+
+@lru_cache(maxsize=1 << 12)
+def _shape_length(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of an entry of the header, but for its name and the digits of its offsets."""
+    return _ENTRY_LENGTH + len(dtype) + sum(len(str(size)) for size in shape) + max(0, len(shape) - 1)
+
+
+@lru_cache(maxsize=1 << 16)
+def _text_length(text: str) -> int:
+    """Bytes of a text as a JSON string."""
+    return len(json.dumps(text, ensure_ascii=False).encode())
+
+
+def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], str]:
+    """The tensors that a file holds for one tensor of the model, and what the file's metadata say of it; "" for nothing.
 
     torchao: `flatten_tensor_state_dict` of torchao 0.18.0. bitsandbytes: the state dict of its layers in 0.50.2.
     """
@@ -89,7 +137,7 @@ def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], dict[str, str
             "INT4G128": {"qdata": ("U8", (rows, columns // 2)), "scale_and_zero": ("BF16", (columns // 128, rows, 2))},
         }[tensor.type]
         parts = [(f"{module}._{attribute}_{part}", dtype, size) for part, (dtype, size) in found.items()]
-        return parts, {name: json.dumps(_torchao_facts(label, tensor, list(found)))}
+        return parts, _torchao_text(label, tensor.type, shape, tuple(found))
     if tensor.type == "NF4":
         blocks = -(-math.prod(shape) // NF4_BLOCK)
         state = {"quant_type": "nf4", "blocksize": NF4_BLOCK, "dtype": "bfloat16", "shape": list(shape)}
@@ -98,25 +146,30 @@ def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], dict[str, str
             (f"{name}.absmax", "F32", (blocks,)),
             (f"{name}.quant_map", "F32", (16,)),
             (f"{name}.quant_state.bitsandbytes__nf4", "U8", (len(json.dumps(state)),)),
-        ], {}
+        ], ""
     if tensor.type == "INT8C":
         prefix = name.removesuffix("weight")
-        return [(name, "I8", shape), (f"{prefix}SCB", "F32", shape[:1]), (f"{prefix}weight_format", "U8", ())], {}
-    return [(name, tensor.type, shape)], {}
+        return [(name, "I8", shape), (f"{prefix}SCB", "F32", shape[:1]), (f"{prefix}weight_format", "U8", ())], ""
+    return [(name, tensor.type, shape)], ""
 
 
-def _torchao_facts(label: str, tensor: StoredTensor, parts: list[str]) -> dict[str, object]:
+@lru_cache(maxsize=4096)
+def _torchao_text(label: str, type_name: str, shape: tuple[int, ...], parts: tuple[str, ...]) -> str:
+    return json.dumps(_torchao_facts(label, type_name, shape, list(parts)))
+
+
+def _torchao_facts(label: str, type_name: str, shape: tuple[int, ...], parts: list[str]) -> dict[str, object]:
     """What torchao writes about a quantized tensor beside its parts."""
     rows_of = {"_type": "PerRow", "_data": {"dim": -1}}
     bfloat16 = {"_type": "torch.dtype", "_data": "bfloat16"}
-    block = [1, tensor.shape[1]]
-    if tensor.type == "INT8CZ":
+    block = [1, shape[1]]
+    if type_name == "INT8CZ":
         symmetric = {"_type": "MappingType", "_data": "SYMMETRIC"}
         given = {"granularity": rows_of, "mapping_type": symmetric, "reduce_range": False}
         dynamic = {"_type": "QuantizeTensorToInt8Kwargs", "_data": given} if label == "INT8-dynamic" else None
         facts = {"act_quant_kwargs": dynamic, "reduce_range": False, "block_size": block, "dtype": bfloat16}
         return {"_type": "Int8Tensor", "_data": facts, "_tensor_data_names": parts}
-    if tensor.type == "FP8C":
+    if type_name == "FP8C":
         auto = {"_type": "KernelPreference", "_data": "AUTO"}
         fast = {"emulate": False, "use_fast_accum": True, "pad_inner_dim": False}
         given = {
@@ -129,7 +182,7 @@ def _torchao_facts(label: str, tensor: StoredTensor, parts: list[str]) -> dict[s
             "dtype": bfloat16,
         }  # fmt: skip
         return {"_type": "Float8Tensor", "_data": facts, "_tensor_data_names": parts}
-    facts = {"block_size": [1, 128], "shape": list(tensor.shape)}
+    facts = {"block_size": [1, 128], "shape": list(shape)}
     return {"_type": "Int4OpaqueTensor", "_data": facts, "_tensor_data_names": parts}
 
 

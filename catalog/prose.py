@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from catalog.file_format import file_bytes
+from catalog.file_format import variant_bytes
 from catalog.load import Catalog
 from catalog.model import Model
 from catalog.quantization import bits_per_weight, held_bytes, predicted_census
@@ -97,9 +97,7 @@ def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: 
     tensors = trace.tensors_of(chosen)
     if what == "bits":
         return f"{bits_per_weight(predicted_census(quantization, tensors)):.2f}"
-    size = (
-        held_bytes(quantization, tensors) if what == "memory_gb" else file_bytes(quantization, label, model_id, tensors)
-    )
+    size = held_bytes(quantization, tensors) if what == "memory_gb" else variant_bytes(catalog, model_id, chosen, label)
     if size is None:
         raise ValueError(f"the size of a file in {label} is not known without writing it")
     return f"{size / 1e9:.2f}"

@@ -178,23 +178,30 @@ class StoredTensor:
 def stored_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[StoredTensor]:
     """Every single tensor of a variant with the type that it gets."""
     for tensor in tensors:
+        alike = (
+            None if _by_layer(quantization, tensor) else tensor_type(quantization, tensor, 0 if tensor.layers else None)
+        )
         for name, layer in tensor.each():
-            yield StoredTensor(name, tensor.shape, tensor_type(quantization, tensor, layer), tensor)
+            yield StoredTensor(name, tensor.shape, alike or tensor_type(quantization, tensor, layer), tensor)
 
 
 def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[tuple[str, Tensor, int]]:
     """The types that each tensor gets, with how many of its layers get them: the same as `stored_tensors`, in sum."""
     for tensor in tensors:
-        by_layer = tensor.layers and any(
-            rule.layers != "all" and tensor.kind in rule.kinds and tensor.role in (rule.roles or (tensor.role,))
-            for rule in quantization.rules
-        )
-        if not by_layer:
+        if not _by_layer(quantization, tensor):
             yield tensor_type(quantization, tensor, 0 if tensor.layers else None), tensor, tensor.count
             continue
         counts = Counter(tensor_type(quantization, tensor, layer) for layer in range(tensor.count))
         for name, count in counts.items():
             yield name, tensor, count
+
+
+def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:
+    """Whether some layers of a tensor may get another type than others."""
+    return tensor.layers is not None and any(
+        rule.layers != "all" and tensor.kind in rule.kinds and tensor.role in (rule.roles or (tensor.role,))
+        for rule in quantization.rules
+    )
 
 
 def census(stored: Iterable[tuple[str, int, int]]) -> Census:

@@ -10,6 +10,7 @@ from advisor import answers
 from catalog import Catalog
 from catalog.check import check
 from catalog.model import Model
+from generator import history
 from generator.model_page import by_vendor
 from generator.structured import breadcrumbs, graph
 
@@ -23,7 +24,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return {
-        **models(catalog), **gpus(catalog), "newest": runs, "counts": check(catalog).counts, "tasks": sorted(tasks.items()),
+        **models(catalog), **gpus(catalog), "newest": runs, "counts": check(catalog).counts, "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
         "vendors": by_vendor(catalog), "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
 
@@ -81,3 +82,8 @@ def search(catalog: Catalog) -> dict[str, Any]:
         "task_options": found["task_options"], "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
         "jsonld": graph(breadcrumbs(("Home", "../"), ("Search", None))),
     }  # fmt: skip
+
+
+def changes(catalog: Catalog) -> dict[str, Any]:
+    """What happened to all models and cards, the newest first."""
+    return {"events": history.events(catalog), "jsonld": graph(breadcrumbs(("Home", "../"), ("What changed", None)))}

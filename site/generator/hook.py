@@ -33,7 +33,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         raise Abort(str(error)) from error
     for output in made:
         if isinstance(output, Asset):
-            files.append(File.generated(config, output.path, content=output.content()))
+            # Under another name: MkDocs would take a README.md for a page.
+            file = File.generated(config, f"{output.path}.file", content=output.content())
+            file.dest_uri = output.path
+            files.append(file)
             continue
         source = f"{output.path}index.md"
         meta = {"title": output.title, "description": output.description, "template": output.template}

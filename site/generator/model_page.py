@@ -13,13 +13,14 @@ from advisor import answers, compare
 from advisor.evidence import Known, good_runs, newest_run, utilisation
 from advisor.memory import need, terms
 from catalog import Catalog
-from catalog.file_format import file_bytes
+from catalog.file_format import variant_bytes
 from catalog.gpu import GB, Card
 from catalog.prose import fill
 from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
 from catalog.record import UNVERIFIED
 from catalog.run import Run
 from catalog.trace import Component, Trace
+from generator import history
 from generator.charts import Bar, Chart, bars, line_chart, spread
 from generator.structured import breadcrumbs, dataset, faq, graph
 from generator.words import gb, millions
@@ -66,7 +67,10 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = answers.default_component(catalog, key)
-    picked = answers.picks(catalog, key)
+    hardware = [
+        (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
+        for card, pick in answers.picks(catalog, key).items()
+    ]
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
@@ -90,10 +94,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "measured": _measured(catalog, key),
         "utilisation": partial(utilisation, catalog),
         "published": catalog.published.get(key),
-        "hardware": [
-            (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
-            for card, pick in picked.items()
-        ],
+        "hardware": hardware,
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key),
         "cards": catalog.cards,
@@ -104,15 +105,14 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
         "capacity": capacity(catalog, key, main),
         "memory_chart": memory_chart(catalog, key, main),
-        "fastest": _fastest(catalog, key),
+        "fastest": _fastest([(card, known) for card, answer, known in hardware if known and answer.max_batch]),
+        "events": history.events(catalog, key),
         "badges": BADGES,
         "api": f"api/v1/models/{key}.json",
         "feed": f"models/{key}/feed.xml",
         "share": f"share/models/{key}.png",
         "jsonld": _structured(catalog, key),
-        "original_bytes": file_bytes(catalog.quantizations["FP32"], "FP32", key, trace.tensors)
-        if "FP32" in catalog.quantizations
-        else None,
+        "original_bytes": variant_bytes(catalog, key, "all", "FP32") if "FP32" in catalog.quantizations else None,
     }
 
 
@@ -166,13 +166,8 @@ def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | No
     )  # fmt: skip
 
 
-def _fastest(catalog: Catalog, key: str) -> list[tuple[Card, Known, Bar]]:
+def _fastest(found: list[tuple[Card, Known]]) -> list[tuple[Card, Known, Bar]]:
     """Cards from the slowest to the fastest: those on which a speed was measured or published, and others evenly between."""
-    found: list[tuple[Card, Known]] = []
-    for card, pick in answers.picks(catalog, key).items():
-        known = answers.throughput(catalog, pick.best) if pick.best else None
-        if known:
-            found.append((catalog.cards[card], known))
     found.sort(key=lambda one: (one[1].per_second, one[0].id))
     seen = {index for index, (_, known) in enumerate(found) if known.evidence != "predicted"}
     shown = sorted(seen | set(spread(range(len(found)), 14)))
@@ -207,7 +202,7 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
         rows.append(Variant(
             label=label, name=quantization.name, summary=quantization.summary, runtime=quantization.runtime,
             census=shares(counted), bits=bits_per_weight(counted),
-            file_bytes=measured or file_bytes(quantization, label, key, tensors), file_measured=measured is not None,
+            file_bytes=measured or variant_bytes(catalog, key, component, label), file_measured=measured is not None,
             weights_bytes=held_bytes(quantization, tensors),
             needed_bytes=need(catalog, key, component, label, 1, (quantization.requires.vendors or ("NVIDIA",))[0]).required_bytes, runs=runs,
         ))  # fmt: skip
@@ -310,7 +305,7 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
     counted = predicted_census(catalog.quantizations["Q4_K_M"], tensors)
     bits, total = bits_per_weight(counted), sum(row.bytes for row in counted.values())
     parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in counted.items())
-    size = file_bytes(catalog.quantizations["Q4_K_M"], "Q4_K_M", key, tensors)
+    size = variant_bytes(catalog, key, main, "Q4_K_M")
     honest = "Almost" if bits < 5.6 else "No"
     text = (
         f"{honest}: {bits:.2f} bits for each parameter, {gb(size)} for the {TOWERS[main].lower()}. "

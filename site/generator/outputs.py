@@ -8,7 +8,6 @@ without being named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -103,6 +102,10 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
         ("models", "traces", "cards", "runs"), partial(home_page.search, catalog),
     )  # fmt: skip
+    yield Page(
+        "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",
+        ("models", "cards", "published", "runs"), partial(home_page.changes, catalog),
+    )  # fmt: skip
     for label, quantization in catalog.quantizations.items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
@@ -131,13 +134,14 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
 
 
 def _assets(catalog: Catalog) -> Iterator[Asset]:
-    for run in catalog.run_index:
-        yield Asset(
-            f"api/v1/runs/{run.key}.json", (f"runs:{run.model}",), partial(_run_json, catalog, run.model, run.key)
-        )
+    # Here, since these modules make outputs and so import this one.
+    from generator import api, badges, export, feeds, model_card, search, share
 
-
-def _run_json(catalog: Catalog, model: str, key: str) -> bytes:
-    run = next(run for run in catalog.runs_of(model) if run.key == key)
-    text = json.dumps(run.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True)
-    return (text + "\n").encode()
+    pages = list(_pages(catalog))
+    yield from api.assets(catalog)
+    yield from export.assets(catalog)
+    yield from feeds.assets(catalog, pages, feeds.address())
+    yield from model_card.assets(catalog)
+    yield from badges.assets(catalog)
+    yield from share.assets(catalog)
+    yield from search.search_assets(catalog, pages)

@@ -8,7 +8,7 @@ from typing import Any
 from advisor.answers import default_component
 from advisor.evidence import good_runs
 from catalog import Catalog
-from catalog.file_format import file_bytes
+from catalog.file_format import variant_bytes
 from catalog.gpu import Card
 from catalog.quantization import Quantization, bits_per_weight, predicted_census
 from catalog.run import Run
@@ -95,7 +95,7 @@ def became(catalog: Catalog, key: str, label: str) -> Became:
     other = sum(row.bytes for name, row in matrices.items() if name not in wanted)
     return Became(
         key, catalog.models[key].name, component, shares(counted), bits_per_weight(counted),
-        file_bytes(quantization, label, key, tensors), round(100 * other / total, 1) if total else 0.0,
+        variant_bytes(catalog, key, component, label), round(100 * other / total, 1) if total else 0.0,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from advisor import answers
-from catalog import Catalog
+from catalog import Catalog, load
 from catalog.store import add_run
 from generator.build import ROOT, build
 from generator.words import phrase, prose
@@ -171,8 +171,8 @@ def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader
 def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], site: Path, real: Catalog) -> None:
     """The hardware table, row by row, against `answers`."""
     html = (site / MODEL).read_text()
-    table = html[html.index('id="hardware"') : html.index('id="compare"')]
-    rows = re.findall(r'<tr>\s*<th scope="row"><a href="[^"]*gpus/([^"/]+)/">.*?</tr>', table, re.S)
+    table = html[html.index('id="hardware-table"') : html.index('id="compare"')]
+    rows = re.findall(r'<tr data-card="([^"]+)"', table)
     assert rows == answers.cards_by_memory(real)
     for card in rows:
         row = re.search(rf'gpus/{re.escape(card)}/">.*?</tr>', table, re.S)
@@ -246,7 +246,7 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path
         (root / name).mkdir()
     (root / "matmul.yaml").unlink()  # its rates are those of cards
     site, count = build(tmp_path / "out", root)
-    assert count == 7
+    assert count == 13 + len(load(root).quantizations)
     text = (site / "index.html").read_text()
     assert "The catalog holds no model yet." in text
     assert "The catalog holds no card yet." in text
@@ -268,8 +268,9 @@ def test_a_new_run_is_on_the_pages_at_once(tmp_path: Path, real: Catalog) -> Non
     run = made_run(config_sha256=real.models["google/siglip-so400m-patch14-384"].config_sha256)
     add_run(root / "runs", run)
     site, _ = build(tmp_path / "out", root)
-    assert f"api/v1/runs/{run.key}.json" in (site / MODEL).read_text()
-    assert f"api/v1/runs/{run.key}.json" in (site / "index.html").read_text()
+    assert f'runs/{run.key}/"' in (site / MODEL).read_text()
+    assert f'runs/{run.key}/"' in (site / "index.html").read_text()
+    assert f"api/v1/runs/{run.key}.json" in (site / "runs" / run.key / "index.html").read_text()
 
 
 def test_mkdocs_does_not_empty_our_sources() -> None:

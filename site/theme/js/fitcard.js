@@ -77,7 +77,7 @@ function showOnModel(card, place) {
     return;
   }
   row.classList.add("yours");
-  const [name, pick, , memory, , batch, speed] = [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " "));
+  const [name, pick, , memory, , batch, speed] = [...row.cells].map((cell) => cell.innerText.trim().replace(/\s+/g, " "));
   const verdict = row.dataset.verdict;
   const runs = verdict === "fits" || verdict === "tight";
   place.replaceChildren(
@@ -112,7 +112,7 @@ async function showOnHome(card, place) {
     sortable(table);
     place.replaceChildren(
       make("p", {}, `${runs.length} of ${answer.rows.length} models run on it. `, make("a", { href: new URL(`gpus/${card}/`, root) }, `Everything about the ${answer.name}`)),
-      make("div", { class: "scroll", role: "region", "aria-label": "Table: what runs on your card", tabindex: "0" }, table),
+      make("div", { class: "scroll", role: "region", "aria-label": "Table: models on this card", tabindex: "0" }, table),
     );
   } catch (error) {
     failed(place, error);

@@ -1,0 +1,276 @@
+"""The static JSON API under api/v1/: what the pages show, for programs.
+
+A document is made from the advisor's answers and the catalog alone. The numbers of a page and of a document are the same
+because they come from the same functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import quote
+
+from advisor import answers
+from advisor.evidence import newest_run
+from advisor.memory import available_bytes, need
+from catalog import Catalog
+from catalog.file_format import file_bytes
+from catalog.gpu import NUMBER_TYPES, Card
+from catalog.prose import fill
+from catalog.quantization import bits_per_weight, held_bytes, predicted_census
+from catalog.record import UNVERIFIED, Record
+from catalog.trace import Component
+from generator.documents import (
+    Counts,
+    Figure,
+    GpuDocument,
+    GpuEntry,
+    GpuList,
+    GpuRow,
+    Index,
+    Link,
+    ModelDocument,
+    ModelEntry,
+    ModelList,
+    ModelRow,
+    QuantizationCounts,
+    QuantizationEntry,
+    QuantizationList,
+    RunEntry,
+    RunList,
+    ShortLicence,
+    Throughput,
+    Variant,
+    schema,
+    written,
+)
+from generator.outputs import RULES, Asset
+
+ROOT = "api/v1/"
+VERSION = version("fitcard")
+
+
+def assets(catalog: Catalog) -> Iterator[Asset]:
+    """Every document of the API but those of `export.py`."""
+
+    def document(path: str, inputs: tuple[str, ...], made: Callable[[], Record]) -> Asset:
+        return Asset(ROOT + path, inputs, lambda: written(made()))
+
+    yield document("index.json", ("models", "cards", "quantizations", "runs", "published"), partial(index, catalog))
+    yield Asset(f"{ROOT}schema.json", (), _schema_json)
+    yield document("models.json", ("models", "traces", "runs"), partial(models, catalog))
+    yield document("gpus.json", ("cards", "runtimes"), partial(gpus, catalog))
+    yield document("quantizations.json", ("quantizations", "runs", "published"), partial(quantizations, catalog))
+    yield document("runs.json", ("runs",), partial(runs, catalog))
+    for key in catalog.models:
+        # Its words may quote the facts of other models, which are in their traces.
+        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
+        yield document(f"models/{key}.json", inputs, partial(model, catalog, key))
+    for key in catalog.cards:
+        inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+        yield document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
+    for run in catalog.run_index:
+        yield Asset(
+            f"{ROOT}runs/{run.key}.json", (f"runs:{run.model}",), partial(_run_json, catalog, run.model, run.key)
+        )
+
+
+def index(catalog: Catalog) -> Index:
+    """Where everything is."""
+    one, two = "api/v1/schema.json#/$defs/", "api/v1/csv-metadata.json"
+    return Index(
+        version=VERSION,
+        counts=Counts(
+            models=len(catalog.models), gpus=len(catalog.cards), quantizations=len(catalog.quantizations),
+            runs=len(catalog.run_index), published=sum(len(file.speeds) for file in catalog.published.values()),
+        ),
+        documents=tuple(
+            Link(path=ROOT + path, schema_path=described, what=what)
+            for path, described, what in (
+                ("index.json", f"{one}Index", "this list"),
+                ("schema.json", None, "the JSON Schema of these documents"),
+                ("models.json", f"{one}ModelList", "every model in short"),
+                ("models/{id}.json", f"{one}ModelDocument", "a model: its variants, every card, its runs"),
+                ("gpus.json", f"{one}GpuList", "every card in short"),
+                ("gpus/{id}.json", f"{one}GpuDocument", "a card: its figures with sources, every model"),
+                ("quantizations.json", f"{one}QuantizationList", "what the labels mean"),
+                ("runs.json", f"{one}RunList", "every run in short"),
+                ("runs/{key}.json", f"{one}Run", "a run as the profiler wrote it, every sample"),
+                ("catalog.json", f"{one}CatalogDocument", "the catalog, every fact with its source"),
+                ("csv-metadata.json", None, "what the columns of the tables mean, as CSV on the Web"),
+                ("models.csv", two, "models as a table"),
+                ("gpus.csv", two, "cards as a table"),
+                ("runs.csv", two, "runs as a table, a line for each batch"),
+                ("published.csv", two, "throughputs that others measured, as a table"),
+            )
+        ),
+    )  # fmt: skip
+
+
+def models(catalog: Catalog) -> ModelList:
+    """Every model in short."""
+    entries = (
+        ModelEntry(
+            **_model_facts(catalog, key),
+            license=ShortLicence(id=found.license.id, commercial_use=found.license.commercial_use),
+        )
+        for key, found in catalog.models.items()
+    )
+    return ModelList(models=tuple(entries))
+
+
+def gpus(catalog: Catalog) -> GpuList:
+    """Every card in short, the smallest memory first."""
+    keys = answers.cards_by_memory(catalog)
+    return GpuList(gpus=tuple(GpuEntry(**_gpu_facts(catalog, catalog.cards[key])) for key in keys))
+
+
+def quantizations(catalog: Catalog) -> QuantizationList:
+    """Every label with what was measured of it."""
+    file = catalog.quantization_file
+    published = [speed.quantization for one in catalog.published.values() for speed in one.speeds]
+    entries: list[QuantizationEntry] = []
+    for label, found in file.quantizations.items():
+        mine = [run for run in catalog.run_index if run.quantization == label]
+        counts = QuantizationCounts(
+            runs=len(mine),
+            models=len({run.model for run in mine if run.status == "ok"}),
+            published=published.count(label),
+        )
+        entries.append(QuantizationEntry(
+            label=label, name=found.name, runtime=found.runtime, format=found.format, summary=found.summary,
+            requirements=found.requires, counts=counts,
+        ))  # fmt: skip
+    return QuantizationList(quantizations=tuple(entries), sources=file.sources)
+
+
+def runs(catalog: Catalog) -> RunList:
+    """Every run in short."""
+    return RunList(
+        runs=tuple(RunEntry(**run._asdict(), document=f"{ROOT}runs/{run.key}.json") for run in catalog.run_index)
+    )
+
+
+def model(catalog: Catalog, key: str) -> ModelDocument:
+    """All of a model: its variants, and its pick on every card."""
+    found = catalog.models[key]
+    rows = (GpuRow(gpu=card, name=catalog.cards[card].name, **fit) for card, fit in fits(catalog, key).items())
+    return ModelDocument(
+        **_model_facts(catalog, key), license=found.license,
+        default_component=answers.default_component(catalog, key), variants=variants(catalog, key), rows=tuple(rows),
+        runs=tuple(run.key for run in catalog.runs_of(key)),
+        claims=found.claims, used_by=found.used_by, sources=found.sources,
+    )  # fmt: skip
+
+
+def gpu(catalog: Catalog, key: str) -> GpuDocument:
+    """All of a card: its figures with their sources, and what it runs."""
+    card = catalog.cards[key]
+    rows = (
+        ModelRow(model=name, name=found.name, tasks=found.tasks, **fits(catalog, name)[key])
+        for name, found in catalog.models.items()
+    )
+    figures: dict[str, Figure] = {}
+    for figure in sorted(card.spec.figures):
+        value = getattr(card.spec, figure)
+        stating = tuple(s for s, names in card.spec.sources.items() if figure in names and s != UNVERIFIED)
+        figures[figure] = Figure(value=value.model_dump() if isinstance(value, Record) else value, sources=stating)
+    return GpuDocument(
+        **_gpu_facts(catalog, card), figures=figures, unverified=card.spec.unverified, unit_rates=card.rates,
+        rows=tuple(rows), sources=cited(card).sources,
+    )  # fmt: skip
+
+
+def cited(card: Card) -> Card:
+    """A card with those sources of its generation that state one of its figures."""
+    named = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
+    return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
+
+
+@lru_cache(maxsize=512)
+def fits(catalog: Catalog, key: str) -> dict[str, dict[str, Any]]:
+    """What a `Fit` holds for a model on each card. Kept, since the documents of models and of cards hold the same."""
+    found: dict[str, dict[str, Any]] = {}
+    for card, pick in answers.picks(catalog, key).items():
+        answer = pick.nearest
+        known = answers.throughput(catalog, answer)
+        speed = known and Throughput(
+            per_second=known.per_second, unit=answers.UNITS[answer.component], low=known.low, high=known.high,
+            evidence=known.evidence, record=known.record, batch=known.batch, quantization=known.quantization, mode=known.mode,
+        )  # fmt: skip
+        found[card] = {
+            "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,
+            "evidence": answer.evidence, "required_bytes": answer.memory.required_bytes,
+            "available_bytes": answer.memory.available_bytes, "max_batch": answer.max_batch, "speed": speed,
+        }  # fmt: skip
+    return found
+
+
+@lru_cache(maxsize=512)
+def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
+    """Every component in every quantization. Kept, since a model's document and its card for the hub hold the same."""
+    trace = catalog.traces[key]
+    return tuple(
+        _variant(catalog, key, component, label) for component in trace.components() for label in catalog.quantizations
+    )
+
+
+def _variant(catalog: Catalog, key: str, component: Component, label: str) -> Variant:
+    quantization, tensors = catalog.quantizations[label], catalog.traces[key].tensors_of(component)
+    counted = predicted_census(quantization, tensors)
+    devices = dict.fromkeys(run.machine.device for run in catalog.runs_of(key))
+    seen = (newest_run(catalog, key, component, label, device, "eager") for device in devices)
+    measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
+    size = measured or file_bytes(quantization, label, key, tensors)
+    vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
+    return Variant(
+        component=component, quantization=label, bits_per_weight=bits_per_weight(counted), file_bytes=size,
+        file_evidence="measured" if measured else "predicted" if size else None,
+        weights_bytes=held_bytes(quantization, tensors),
+        required_bytes=need(catalog, key, component, label, 1, vendor).required_bytes, census=counted,
+    )  # fmt: skip
+
+
+def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
+    """What the list and the document of a model share."""
+    found, trace = catalog.models[key], catalog.traces[key]
+    image = next((phase for phase in trace.phases if phase.image_size), None)
+    text = next((phase for phase in trace.phases if phase.text_tokens), None)
+    return {
+        "id": key, "name": found.name, "family": found.family, "tasks": found.tasks,
+        "summary": fill(found.verdict, catalog, key), "released": found.released,
+        "parameters": {c: trace.parameters(c) for c in trace.components()},
+        "image_size": image and image.image_size, "image_tokens": image and image.image_tokens,
+        "text_tokens": text and text.text_tokens, "context_tokens": found.context_tokens,
+        "multiply_adds": {phase.component: phase.multiply_adds() for phase in trace.phases},
+        "run_count": len(catalog.runs_of(key)),
+        "page": quote(f"models/{key}/"), "document": quote(f"{ROOT}models/{key}.json"),
+    }  # fmt: skip
+
+
+def _gpu_facts(catalog: Catalog, card: Card) -> dict[str, Any]:
+    """What the list and the document of a card share."""
+    spec = card.spec
+    return {
+        "id": card.id, "name": card.name, "vendor": card.vendor, "generation": card.generation, "segment": spec.segment,
+        "memory_bytes": spec.memory_bytes, "memory_gib": spec.memory_gib, "available_bytes": available_bytes(catalog, card),
+        "bandwidth_bytes_per_s": spec.bandwidth_gb_per_s and spec.bandwidth_gb_per_s * 1e9,
+        "rates_flop_per_s": {kind: rate for kind in NUMBER_TYPES if (rate := card.peak_flops(kind))},
+        "supports": card.rates.supports if card.rates else None,
+        "compute_capability": spec.compute_capability, "gfx": spec.gfx,
+        "board_power_w": spec.board_power_w, "released": spec.released,
+        "page": quote(f"gpus/{card.id}/"), "document": quote(f"{ROOT}gpus/{card.id}.json"),
+    }  # fmt: skip
+
+
+def _schema_json() -> bytes:
+    return (json.dumps(schema(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _run_json(catalog: Catalog, model: str, key: str) -> bytes:
+    run = next(run for run in catalog.runs_of(model) if run.key == key)
+    text = json.dumps(run.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True)
+    return (text + "\n").encode()

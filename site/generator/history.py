@@ -1,0 +1,179 @@
+"""What changed, from the data alone: runs by day, figures by the day they were read, reviews by their date.
+
+No clock and no log of commits take part, so that the same catalog always tells the same history. An event keeps its key as
+long as the data behind it exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Literal
+from urllib.parse import quote
+
+from advisor.answers import UNITS, default_component
+from catalog import Catalog
+from catalog.record import Source
+from catalog.run import Run
+from generator.words import rate
+
+Kind = Literal["runs", "published", "model", "cards"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened."""
+
+    date: str
+    """The day, as YYYY-MM-DD."""
+    kind: Kind
+    title: str
+    text: str
+    path: str
+    """Of the page that shows it, from the root of the site."""
+    key: str
+    """Names the event for ever."""
+    updated: str
+    """RFC 3339: when the newest of what it tells of was measured; midnight (UTC) where only the day is known."""
+
+
+def events(catalog: Catalog, model: str | None = None) -> list[Event]:
+    """What happened to a model, or to everything, newest first."""
+    wanted = catalog.models if model is None else (model,)
+    found = [event for key in wanted for event in _of_model(catalog, key)]
+    if model is None:
+        found += _cards(catalog)
+    return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
+
+
+@lru_cache(maxsize=512)
+def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
+    """Kept, since the feed of a model and that of the site tell the same."""
+    return (*_runs(catalog, model), *_published(catalog, model), _reviewed(catalog, model))
+
+
+def _runs(catalog: Catalog, model: str) -> Iterator[Event]:
+    def place(run: Run) -> tuple[str, str]:
+        return run.measured_at[:10], run.machine.device
+
+    for (day, device), group in groupby(sorted(catalog.runs_of(model), key=place), key=place):
+        runs = list(group)
+        good = [run for run in runs if run.status == "ok"]
+        labels = [label for label in catalog.quantizations if any(run.quantization == label for run in good)]
+        parts = [f"Quantizations: {', '.join(labels)}."] if labels else []
+        main = default_component(catalog, model)
+        if best := max(
+            ((speed.per_second, run, speed.batch) for run in good for speed in run.speed if run.component == main),
+            key=lambda one: one[0],
+            default=None,
+        ):
+            parts.append(
+                f"Highest throughput: {rate(best[0])} {UNITS[main]}, {best[1].quantization} at batch {best[2]}."
+            )
+        if failed := len(runs) - len(good):
+            parts.append(f"{failed} ended without a measurement, and say why.")
+        yield Event(
+            date=day, kind="runs", title=f"{_many(len(runs), 'run')} of {catalog.models[model].name} on {runs[0].machine.device_name}",
+            text=" ".join(parts), path=quote(f"models/{model}/"), key=f"runs/{day}/{device}/{model}",
+            updated=max(run.measured_at for run in runs),
+        )  # fmt: skip
+
+
+def _published(catalog: Catalog, model: str) -> Iterator[Event]:
+    file = catalog.published.get(model)
+    if file is None:
+        return
+    for day in sorted({source.read for source in file.sources.values()}):
+        mine = [speed for speed in file.speeds if file.sources[speed.source].read == day]
+        if not mine:
+            continue
+        who = ", ".join(dict.fromkeys(file.sources[speed.source].publisher for speed in mine))
+        cards = ", ".join(dict.fromkeys(catalog.cards[speed.gpu].name for speed in mine))
+        yield Event(
+            date=day, kind="published", title=f"{_many(len(mine), 'published throughput')} of {catalog.models[model].name}",
+            text=f"Measured by others: {who}. On {cards}.", path=quote(f"models/{model}/"), key=f"published/{day}/{model}",
+            updated=_midnight(day),
+        )  # fmt: skip
+
+
+def _reviewed(catalog: Catalog, model: str) -> Event:
+    found = catalog.models[model]
+    return Event(
+        date=found.reviewed, kind="model", title=f"{found.name} reviewed",
+        text=f"{found.reviewed_by} read its facts against {_many(len(found.sources), 'source')}.",
+        path=quote(f"models/{model}/"), key=f"model/{found.reviewed}/{model}", updated=_midnight(found.reviewed),
+    )  # fmt: skip
+
+
+def _cards(catalog: Catalog) -> Iterator[Event]:
+    """By generation, since that is how they are reviewed; a line for each of hundreds would drown the rest."""
+
+    def place(key: str) -> tuple[str, str, str]:
+        card = catalog.cards[key]
+        return card.reviewed or "", card.vendor, card.generation
+
+    for (day, vendor, generation), group in groupby(sorted(catalog.cards, key=place), key=place):
+        names = [catalog.cards[key].spec.name for key in group]
+        yield Event(
+            date=day, kind="cards", title=f"{_many(len(names), 'card')} of {vendor} {generation} reviewed",
+            text=f"{', '.join(names)}.", path="gpus/", key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",
+            updated=_midnight(day),
+        )  # fmt: skip
+
+
+def changed(catalog: Catalog, inputs: Iterable[str]) -> str | None:
+    """The newest day on which one of an output's inputs changed, by what the data say of themselves; None where they say nothing."""
+    return max((day for name in inputs for day in _days(catalog, name)), default=None)
+
+
+@lru_cache(maxsize=4096)
+def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
+    """The newest day of one input (see `outputs.py` for the names), or nothing. Traces have no date: they follow the model."""
+    whole, _, one = name.partition(":")
+    models = [catalog.models[one]] if one in catalog.models else catalog.models.values()
+    cards = [catalog.cards[one]] if one in catalog.cards else catalog.cards.values()
+    days: list[str | None] = []
+    match whole:
+        case "models" | "model":
+            days += [model.reviewed for model in models]
+        case "cards" | "card":
+            days += [card.reviewed for card in cards]
+        case "published":
+            for key in [one] if one else catalog.published:
+                file = catalog.published.get(key)
+                days += [file.reviewed, *_reads(file.sources.values())] if file else []
+        case "runs" | "device":
+            wanted = {"runs": "model", "device": "device"}[whole]
+            days += [run.measured_at[:10] for run in catalog.run_index if not one or getattr(run, wanted) == one]
+        case "quantizations":
+            reviewed = catalog.quantization_file.reviewed
+            days += [reviewed if re.fullmatch(r"\d{4}-\d\d-\d\d", reviewed) else None]
+        case "runtimes":
+            days += [catalog.runtimes.reviewed]
+        case "matmul":
+            days += [catalog.matmul.reviewed]
+        case "speed":
+            days += [catalog.speed.fitted if catalog.speed else None]
+        case _:
+            pass
+    newest = max((day for day in days if day), default=None)
+    return (newest,) if newest else ()
+
+
+def _reads(sources: Iterable[Source]) -> list[str]:
+    return [source.read for source in sources]
+
+
+def _midnight(day: str) -> str:
+    return f"{day}T00:00:00Z"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-")

@@ -1,0 +1,116 @@
+"""The index of the search, which works without a server: Pagefind's, from records and not from HTML.
+
+A record holds words and facts that no run changes, so a new run leaves the index as it is. Pagefind names most of its files by
+their content, so which files there are is known only once they are made; it takes a tenth of a second, and happens when the
+outputs are listed.
+
+Filters: `kind` (model, card, quantization, page), `task`, `family`, `licence`, `commercial_use`, `memory` (GB of the cards that a
+model runs on), `vendor`, `segment`, `card_memory` (GB), `runtime`. To sort by: `parameters`, `memory`, `released`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from advisor.answers import default_component
+from catalog import Catalog
+from catalog.check import prose_of
+from catalog.gpu import Card
+from catalog.prose import fill
+from catalog.quantization import Quantization
+from generator.build import ROOT
+from generator.outputs import Asset, Page
+from generator.pagefind import Record, indexed
+from generator.sizes import sizes_that_fit
+
+_PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
+"""What is Markdown and no word."""
+
+_DOCS = ROOT / "site" / "docs"
+
+
+def search_assets(catalog: Catalog, pages: Sequence[Page]) -> Iterator[Asset]:
+    """The files of the index, below pagefind/."""
+    docs = (f"doc:{path.relative_to(_DOCS).as_posix()}" for path in _documents())
+    inputs = ("models", "traces", "cards", "quantizations", "runtimes", *docs)
+    for path, content in indexed(tuple(search_records(catalog, pages))):
+        yield Asset(f"pagefind/{path}", inputs, partial(bytes, content))
+
+
+def search_records(catalog: Catalog, pages: Iterable[Page]) -> Iterator[Record]:
+    """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
+    labels = {label.lower(): label for label in catalog.quantizations}
+    for page in pages:
+        folder, _, rest = page.path.rstrip("/").partition("/")
+        if folder == "models" and rest in catalog.models:
+            yield _model(catalog, rest)
+        elif folder == "gpus" and rest in catalog.cards:
+            yield _card(page, catalog.cards[rest])
+        elif folder == "quantizations" and rest.lower() in labels:
+            label = labels[rest.lower()]
+            yield _quantization(page, label, catalog.quantizations[label])
+        elif folder != "runs":
+            yield Record(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
+    yield from _written_by_hand()
+
+
+def _model(catalog: Catalog, key: str) -> Record:
+    model = catalog.models[key]
+    parameters = catalog.traces[key].parameters(default_component(catalog, key))
+    words = [model.name, key, *model.aliases, *model.tasks, model.family, model.license.id]
+    words += [fill(text, catalog, key) for _, text in prose_of(model)]
+    return Record(
+        f"models/{key}/", model.name, fill(model.verdict, catalog, key), _plain(words),
+        (
+            ("kind", ("model",)), ("task", model.tasks), ("family", (model.family,)), ("licence", (model.license.id,)),
+            ("commercial_use", (model.license.commercial_use,)),
+            ("memory", tuple(str(size) for size in sizes_that_fit(catalog, key))),
+        ),
+        _sortable({"parameters": parameters, "released": model.released}),
+    )  # fmt: skip
+
+
+def _card(page: Page, card: Card) -> Record:
+    spec, memory = card.spec, f"{card.spec.memory_gib:g} GB"
+    words = [card.name, card.id, *spec.aliases, card.vendor, card.generation, spec.segment, memory]
+    words += [word for word in (spec.chip, spec.memory_type, spec.gfx, spec.note) if word]
+    return Record(
+        page.path, card.name, page.description, _plain(words),
+        (("kind", ("card",)), ("vendor", (card.vendor,)), ("segment", (spec.segment,)), ("card_memory", (f"{spec.memory_gib:g}",))),
+        _sortable({"memory": spec.memory_gib, "released": spec.released}),
+    )  # fmt: skip
+
+
+def _quantization(page: Page, label: str, quantization: Quantization) -> Record:
+    words = [label, quantization.name, quantization.runtime, quantization.format, quantization.summary]
+    return Record(
+        page.path, quantization.name, quantization.summary, _plain(words),
+        (("kind", ("quantization",)), ("runtime", (quantization.runtime,))),
+    )  # fmt: skip
+
+
+def _written_by_hand() -> Iterator[Record]:
+    """The pages of site/docs: the first heading is the title, and front matter has the description."""
+    for path in _documents():
+        front, _, text = path.read_text("utf-8").removeprefix("---\n").partition("\n---\n")
+        described = re.search(r"^description: *(.+)$", front, re.M)
+        title = re.search(r"^# +(.+)$", text, re.M)
+        url = f"{path.relative_to(_DOCS).with_suffix('').as_posix()}/"
+        yield Record(
+            url, title[1] if title else path.stem, described[1] if described else "", _plain([text]), (("kind", ("page",)),)
+        )  # fmt: skip
+
+
+def _documents() -> list[Path]:
+    return sorted(_DOCS.rglob("*.md"))
+
+
+def _plain(words: Iterable[str]) -> str:
+    return ". ".join(" ".join(_PLAIN.sub(" ", word).split()).rstrip(".") for word in words)
+
+
+def _sortable(values: Mapping[str, float | str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in values.items() if value is not None)

@@ -1,0 +1,187 @@
+"""Pictures that show up where somebody shares a page: 1200 x 630 pixels, a name and four figures.
+
+A picture has sixteen colours: fifteen shades from the background to the writing, and the accent. It is drawn as shades of
+grey, which then become indices of that palette, four bits each; that is quick, small, and the same every time.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+
+from PIL import Image, ImageDraw, ImageFont
+
+from advisor import answers
+from catalog import Catalog
+from catalog.gpu import NumberType
+from generator import api
+from generator.documents import Throughput
+from generator.outputs import RULES, Asset
+from generator.sizes import pick, proof
+from generator.words import gb, millions, rate
+
+WIDTH, HEIGHT = 1200, 630
+_MARGIN = 72
+_BACKGROUND, _WRITING, _ACCENT = (16, 22, 34), (255, 255, 255), (94, 200, 160)
+_FULL, _MUTED, _MARKED = 240, 160, 255
+"""As grey: writing, writing of less weight, and the accent, which is beyond the shades."""
+_SHADES, _LEVEL = 15, 6
+"""`_LEVEL` is zlib's: 9 takes ten times as long for a seventh less."""
+_TOWERS = {"vision": "image tower", "text": "text tower", "all": "whole model"}
+_SIZE = 8
+"""GB of the card that the picture speaks of: what most people have at least."""
+
+_RATES: tuple[tuple[NumberType, str], ...] = (("bf16", "BF16"), ("fp16", "FP16"), ("fp32", "FP32"))
+"""The first that is known is shown."""
+
+Figure = tuple[str, str]
+"""A value and what it is."""
+
+
+def assets(catalog: Catalog) -> Iterator[Asset]:
+    """A picture for every model and card."""
+    for key in catalog.models:
+        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
+        yield Asset(f"share/models/{key}.png", inputs, partial(model, catalog, key))
+    for key in catalog.cards:
+        inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+        yield Asset(f"share/gpus/{key}.png", inputs, partial(gpu, catalog, key))
+
+
+def model(catalog: Catalog, key: str) -> bytes:
+    """The picture of a model."""
+    return picture(
+        (catalog.models[key].name, key, "A model"), "fitcard: will it run, and how fast?", model_figures(catalog, key)
+    )
+
+
+def model_figures(catalog: Catalog, key: str) -> list[Figure]:
+    """Parameters, what it needs, what a card of 8 GB runs of it, and its highest known speed."""
+    component = answers.default_component(catalog, key)
+    chosen = pick(catalog, key, _SIZE)
+    seen = proof(catalog, key, _SIZE)
+    how = ("measured" if seen.on_card else "measured on a CPU") if seen else "predicted"
+    runs = seen.run.quantization if seen else chosen.best.quantization if chosen.best else "no"
+    need = chosen.nearest
+    figures = [
+        (millions(catalog.traces[key].parameters(component)), f"parameters, {_TOWERS[component]}"),
+        (gb(need.memory.required_bytes), f"memory in {need.quantization}, predicted"),
+        (runs, f"runs on {_SIZE} GB, {how}"),
+    ]
+    speeds = [(fit["speed"], card) for card, fit in api.fits(catalog, key).items() if fit["speed"]]
+    if speeds:
+        best, card = max(speeds, key=lambda one: _rank(one[0]))
+        figures.append((f"{rate(best.per_second)} {best.unit}", f"{best.evidence}, {catalog.cards[card].spec.name}"))
+    return figures
+
+
+def _rank(speed: Throughput) -> tuple[int, float]:
+    """Measured before published before predicted, then by speed."""
+    return ("predicted", "published", "measured").index(speed.evidence), speed.per_second
+
+
+def gpu(catalog: Catalog, key: str) -> bytes:
+    """The picture of a card."""
+    return picture(
+        (catalog.cards[key].name, key, "A card"), "fitcard: what runs on it, and how fast?", gpu_figures(catalog, key)
+    )
+
+
+def gpu_figures(catalog: Catalog, key: str) -> list[Figure]:
+    """Memory, bandwidth, arithmetic, and how many models fit."""
+    card = catalog.cards[key]
+    figures = [(f"{card.spec.memory_gib:g} GiB", "memory")]
+    if card.spec.bandwidth_gb_per_s:
+        figures.append((f"{card.spec.bandwidth_gb_per_s:,.0f} GB/s", "bandwidth"))
+    rates = ((name, card.peak_flops(kind)) for kind, name in _RATES)
+    if known := next(((name, found) for name, found in rates if found), None):
+        figures.append((f"{known[1] / 1e12:,.3g} TFLOP/s", f"{known[0]}, dense, by its maker"))
+    if catalog.models:
+        rows = [api.fits(catalog, name)[key] for name in catalog.models]
+        fitting = [row for row in rows if row["verdict"] in ("fits", "tight")]
+        measured = sum(row["evidence"] == "measured" for row in fitting)
+        figures.append((f"{len(fitting)} of {len(rows)}", f"models fit, {measured} measured"))
+    return figures
+
+
+def picture(names: Sequence[str], line: str, figures: Sequence[Figure]) -> bytes:
+    """A PNG with the first of `names` that the font can draw, a line, and up to four figures."""
+    image = Image.new("L", (WIDTH, HEIGHT), 0)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, 15, HEIGHT), fill=_MARKED)
+    name = next(name for name in names if drawable(name))
+    room = WIDTH - 2 * _MARGIN
+    draw.text((_MARGIN, 64), line, fill=_MUTED, font=_font(30))
+    draw.text(
+        (_MARGIN, 150), _cut(name, room, _fitting(name, room, 76, 44)), fill=_FULL, font=_fitting(name, room, 76, 44)
+    )
+    second = next((other for other in names[1:-1] if drawable(other) and other != name), "")
+    draw.text((_MARGIN, 252), _cut(second, room, _font(30)), fill=_MUTED, font=_font(30))
+    for at, (value, what) in enumerate(figures[:4]):
+        x, y = _MARGIN + at % 2 * (room // 2), 330 + at // 2 * 130
+        half = room // 2 - 24
+        font = _fitting(value, half, 56, 30)
+        draw.rectangle((x, y, x + 3, y + 96), fill=_MARKED)
+        draw.text((x + 20, y + 56), _cut(value, half, font), fill=_FULL, font=font, anchor="ls")
+        draw.text((x + 20, y + 90), _cut(what, half, _font(26)), fill=_MUTED, font=_font(26), anchor="ls")
+    image = image.point(_indices())
+    image.putpalette(_palette())
+    out = io.BytesIO()
+    image.save(out, "PNG", bits=4, compress_level=_LEVEL)
+    return out.getvalue()
+
+
+def drawable(text: str) -> bool:
+    """Whether Pillow's own font has every character of a text; it has those of ASCII."""
+    return bool(text.strip()) and all(character == " " or _has(character) for character in text)
+
+
+@lru_cache(maxsize=4096)
+def _has(character: str) -> bool:
+    return character.isprintable() and _drawn(character) != _drawn("\U0010ffff")
+
+
+def _drawn(character: str) -> bytes:
+    image = Image.new("L", (64, 64))
+    ImageDraw.Draw(image).text((8, 8), character, fill=_FULL, font=_font(30))
+    return image.tobytes()
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow without FreeType is not what `pyproject.toml` asks for
+    return font
+
+
+def _fitting(text: str, room: int, most: int, least: int) -> ImageFont.FreeTypeFont:
+    """The font at the largest size at which a text fits a width, down to `least`."""
+    wide = _font(most).getlength(text)
+    return _font(max(least, min(most, int(most * room / wide)))) if wide else _font(most)
+
+
+def _cut(text: str, room: int, font: ImageFont.FreeTypeFont) -> str:
+    """A text, or as much of it as fits, with an ellipsis."""
+    if font.getlength(text) <= room:
+        return text
+    kept = len(text)
+    while kept and font.getlength(f"{text[:kept].rstrip()}...") > room:
+        kept -= max(1, kept // 16)
+    return f"{text[:kept].rstrip()}..."
+
+
+@lru_cache(maxsize=1)
+def _indices() -> list[int]:
+    """The index in the palette for each grey."""
+    return [_SHADES if grey == _MARKED else round(min(grey / _FULL, 1) * (_SHADES - 1)) for grey in range(256)]
+
+
+@lru_cache(maxsize=1)
+def _palette() -> list[int]:
+    shades = [
+        round(low + (high - low) * shade / (_SHADES - 1))
+        for shade in range(_SHADES)
+        for low, high in zip(_BACKGROUND, _WRITING, strict=True)
+    ]
+    return [*shades, *_ACCENT]

@@ -1,0 +1,157 @@
+"""The JSON API: every document keeps the schema, says what the advisor says, and is found from the index."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from pydantic import TypeAdapter
+
+from advisor import answers
+from catalog import Catalog
+from catalog.record import UNVERIFIED, Record
+from catalog.run import Run
+from generator import api, documents, export
+from generator.outputs import Asset, Page, outputs
+
+KINDS: dict[str, type[Record]] = {
+    "index.json": documents.Index, "models.json": documents.ModelList, "gpus.json": documents.GpuList,
+    "quantizations.json": documents.QuantizationList, "runs.json": documents.RunList, "catalog.json": documents.CatalogDocument,
+    "models": documents.ModelDocument, "gpus": documents.GpuDocument, "runs": Run,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def written(real: Catalog) -> dict[str, bytes]:
+    """Every JSON document of the API, by its path below api/v1/."""
+    made = [*api.assets(real), *export.assets(real)]
+    return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
+
+
+def documents_of(written: dict[str, bytes]) -> dict[str, tuple[type[Record], bytes]]:
+    described = {"schema.json", "csv-metadata.json"}
+    return {
+        path: (KINDS.get(path) or KINDS[path.partition("/")[0]], content)
+        for path, content in written.items() if path not in described
+    }  # fmt: skip
+
+
+def test_every_document_is_of_its_kind(written: dict[str, bytes]) -> None:
+    """Read back by the classes that give the schema, none of which takes an unknown key; the version is in each."""
+    for path, (kind, content) in documents_of(written).items():
+        TypeAdapter(kind).validate_json(content)
+        assert json.loads(content)["schema_version"] == 1, path
+
+
+def test_the_schema_holds_what_is_written(written: dict[str, bytes], real: Catalog) -> None:
+    """By a validator that knows nothing of our classes: one document of each kind, and none of them when it is spoilt."""
+    schema = json.loads(written["schema.json"])
+    jsonschema.Draft202012Validator.check_schema(schema)
+    tried: set[str] = set()
+    for path, (kind, content) in documents_of(written).items():
+        if kind.__name__ in tried or (path.startswith("models/") and "siglip-base-patch16-384" not in path):
+            continue
+        tried.add(kind.__name__)
+        checker = jsonschema.Draft202012Validator({**schema, "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"}]})
+        document = json.loads(content)
+        checker.validate(document)
+        document = {key: value[:1] if isinstance(value, list) else value for key, value in document.items()}  # quicker
+        for key in document:
+            spoilt = copy.deepcopy(document)
+            spoilt[f"{key}_"] = spoilt.pop(key)
+            assert not checker.is_valid(spoilt), f"{path} without {key}"
+    assert tried == {kind.__name__ for kind in documents.KINDS}
+
+
+def test_every_field_of_ours_is_described_or_speaks_for_itself() -> None:
+    """Units and meaning reach whoever reads the schema alone."""
+    definitions = documents.schema()["$defs"]
+    assert "Exact" in definitions["ModelDocument"]["properties"]["parameters"]["description"]
+    assert "NVIDIA" in definitions["Variant"]["properties"]["required_bytes"]["description"]
+
+
+def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes], real: Catalog) -> None:
+    """The picks and speeds of both kinds of document, one by one."""
+    of_cards = {key: {r["model"]: r for r in json.loads(written[f"gpus/{key}.json"])["rows"]} for key in real.cards}
+    for key, model in real.models.items():
+        rows = json.loads(written[f"models/{key}.json"])["rows"]
+        picks = answers.picks(real, key)
+        assert [row["gpu"] for row in rows] == answers.cards_by_memory(real)
+        for row in rows:
+            answer = picks[row["gpu"]].nearest
+            assert row.pop("name") == real.cards[row["gpu"]].name
+            there = of_cards[row.pop("gpu")][key]
+            assert {k: v for k, v in there.items() if k not in ("model", "name", "tasks")} == row
+            assert (there["name"], tuple(there["tasks"])) == (model.name, model.tasks)
+            assert (row["verdict"], row["quantization"], row["component"]) == (answer.verdict, answer.quantization, answer.component)  # fmt: skip
+            assert (row["required_bytes"], row["available_bytes"]) == (answer.memory.required_bytes, answer.memory.available_bytes)  # fmt: skip
+            assert (row["max_batch"], row["evidence"]) == (answer.max_batch, answer.evidence)
+
+
+def test_speeds_are_the_advisors(written: dict[str, bytes], real: Catalog) -> None:
+    """On the models that have every kind of evidence, and one that has none, card by card."""
+    kinds: set[str] = set()
+    for key in ("google/siglip-so400m-patch14-384", "BAAI/bge-m3", "facebook/dinov2-giant"):
+        for row in json.loads(written[f"models/{key}.json"])["rows"]:
+            known = answers.throughput(real, answers.picks(real, key)[row["gpu"]].nearest)
+            speed: dict[str, Any] | None = row["speed"]
+            if known is None or speed is None:
+                assert known is None
+                assert speed is None
+                continue
+            kinds.add(speed["evidence"])
+            assert speed.pop("unit") == answers.UNITS[row["component"]]
+            assert speed == {name: getattr(known, name) for name in speed}
+            assert set(speed) == set(known.__dataclass_fields__)
+    assert {"published", "predicted"} <= kinds
+
+
+def test_variants_are_those_of_the_page(written: dict[str, bytes], real: Catalog) -> None:
+    """Every component and label, with a census that adds up; the sizes that the project was built to get right."""
+    for key, trace in real.traces.items():
+        variants = json.loads(written[f"models/{key}.json"])["variants"]
+        pairs = [(c, label) for c in trace.components() for label in real.quantizations]
+        assert [(v["component"], v["quantization"]) for v in variants] == pairs
+        for v in variants:
+            assert sum(row["elements"] for row in v["census"].values()) == trace.parameters(v["component"])
+            total = sum(row["bytes"] for row in v["census"].values())
+            assert v["bits_per_weight"] == pytest.approx(total * 8 / trace.parameters(v["component"]))
+            assert (v["file_bytes"] is None) == (v["file_evidence"] is None)
+    found = next(
+        v for v in json.loads(written["models/google/siglip-so400m-patch14-384.json"])["variants"]
+        if (v["component"], v["quantization"]) == ("vision", "Q4_K_M")
+    )  # fmt: skip
+    assert found["file_bytes"] == 495131104
+    assert found["file_evidence"] == "measured"
+    assert round(found["bits_per_weight"], 2) == 9.25
+
+
+def test_figures_of_a_card_name_their_sources(written: dict[str, bytes], real: Catalog) -> None:
+    for key, card in real.cards.items():
+        document = json.loads(written[f"gpus/{key}.json"])
+        assert set(document["figures"]) == card.spec.figures
+        for name, figure in document["figures"].items():
+            assert set(figure["sources"]) <= set(document["sources"])
+            assert bool(figure["sources"]) != (name in document["unverified"])
+        assert UNVERIFIED not in document["sources"]
+        bandwidth = card.spec.bandwidth_gb_per_s
+        assert document["bandwidth_bytes_per_s"] == (bandwidth * 1e9 if bandwidth else None)
+
+
+def test_everything_is_found_from_the_index(written: dict[str, bytes], real: Catalog) -> None:
+    """Every path in the documents is that of an output, and every document of the API is linked."""
+    made = outputs(real)
+    assets, pages = ({o.path for o in made if isinstance(o, kind)} for kind in (Asset, Page))
+    lists = {name: json.loads(written[f"{name}.json"])[name] for name in ("models", "gpus", "runs")}
+    linked = {link["path"] for link in json.loads(written["index.json"])["documents"] if "{" not in link["path"]}
+    linked |= {entry["document"] for entries in lists.values() for entry in entries}
+    assert linked == {path for path in assets if path.startswith(api.ROOT)}
+    assert {entry["page"] for name in ("models", "gpus") for entry in lists[name]} <= pages
+    counts = json.loads(written["index.json"])["counts"]
+    assert counts == {
+        "models": len(real.models), "gpus": len(real.cards), "quantizations": len(real.quantizations), "runs": len(real.runs),
+        "published": sum(len(file.speeds) for file in real.published.values()),
+    }  # fmt: skip

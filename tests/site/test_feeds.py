@@ -1,0 +1,164 @@
+"""Feeds, sitemap, robots.txt and llms.txt: well-formed, after their specifications, with true dates and links that resolve."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as etree
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote, urljoin
+
+import pytest
+
+from catalog import Catalog
+from generator import feeds
+from generator.history import events
+from generator.outputs import Page, outputs
+from tests.catalog.test_store import MODEL, made_run
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+SITEMAP = "{http://www.sitemaps.org/schemas/sitemap/0.9}"
+BASE = "https://fitcard.example/at/"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+TAG = re.compile(r"tag:[a-z0-9.-]+,\d{4}(-\d\d(-\d\d)?)?:[\w.~%!$&'()*+,;=:@/?-]+", re.A)
+"""RFC 4151."""
+AT_MOST_ONE = (
+    "author",
+    "generator",
+    "icon",
+    "id",
+    "logo",
+    "rights",
+    "subtitle",
+    "summary",
+    "title",
+    "updated",
+    "content",
+)
+
+
+@pytest.fixture(scope="module")
+def pages(real: Catalog) -> list[Page]:
+    return [output for output in outputs(real) if isinstance(output, Page)]
+
+
+def check_atom(text: bytes) -> etree.Element:
+    """What RFC 4287 asks of a feed with text constructs alone, section by section."""
+    root = etree.fromstring(text)
+    assert root.tag == f"{ATOM}feed"
+    for element in (root, *root.iter(f"{ATOM}entry")):  # 4.1.1 and 4.1.2
+        names = [child.tag.removeprefix(ATOM) for child in element]
+        for name in ("id", "title", "updated"):
+            assert names.count(name) == 1, name
+        assert all(names.count(name) <= 1 for name in AT_MOST_ONE)
+        assert not any(name.startswith("{") for name in names)
+        assert TAG.fullmatch(element.findtext(f"{ATOM}id", ""))
+        assert element.findtext(f"{ATOM}title", "").strip()
+        assert MOMENT.fullmatch(element.findtext(f"{ATOM}updated", ""))
+        alternates = [link for link in element.iter(f"{ATOM}link") if link.get("rel") == "alternate"]
+        assert alternates, "4.1.2: an entry without content must have an alternate link"
+    assert names.index("id") >= 0
+    assert len([link for link in root.findall(f"{ATOM}link") if link.get("rel") == "self"]) == 1
+    assert root.findtext(f"{ATOM}author/{ATOM}name")  # 4.1.1: a feed whose entries name no author must
+    ids = [entry.findtext(f"{ATOM}id") for entry in root.iter(f"{ATOM}entry")]
+    assert len(set(ids)) == len(ids)
+    return root
+
+
+@pytest.mark.parametrize("base", ["", BASE])
+def test_every_feed_is_atom_and_links_to_pages(real: Catalog, pages: list[Page], base: str) -> None:
+    there = {page.path for page in pages}
+    assets = [asset for asset in feeds.assets(real, pages, base) if asset.path.endswith("feed.xml")]
+    assert len(assets) == 1 + len(real.models)
+    for asset in assets:
+        root = check_atom(asset.content())
+        here = BASE + asset.path
+        for link in root.iter(f"{ATOM}link"):
+            target = urljoin(here, link.get("href"))
+            if link.get("rel") == "self":
+                assert target == here
+            elif link.get("rel") == "alternate":
+                assert unquote(target.removeprefix(BASE)) in there, target
+        assert all(link.get("href", "").startswith("https://") for link in root.iter(f"{ATOM}link") if base)
+
+
+def test_a_feed_tells_the_newest_events(real: Catalog) -> None:
+    for model in (None, MODEL):
+        root = check_atom(feeds.feed(real, "", model))
+        told = events(real, model)[: feeds.NEWEST]
+        assert [e.findtext(f"{ATOM}title") for e in root.iter(f"{ATOM}entry")] == [event.title for event in told]
+        assert root.findtext(f"{ATOM}updated") == told[0].updated
+
+
+def test_ids_stay_when_the_site_moves_and_when_runs_are_added(real: Catalog) -> None:
+    def ids(text: bytes) -> list[str | None]:
+        return [element.text for element in etree.fromstring(text).iter(f"{ATOM}id")]
+
+    before = ids(feeds.feed(real, "", MODEL))
+    assert ids(feeds.feed(real, BASE, MODEL)) == before
+    more = replace(real, runs=[*real.runs, made_run(measured_at="2030-01-01T00:00:00Z")])
+    assert [one for one in ids(feeds.feed(more, "", MODEL)) if one in before] == before
+
+
+@pytest.mark.parametrize(
+    "name", ['<script>alert(1)</script> & "x" ]]>', "漢字 עברית", "bell \x07 null \x00 half \ud800"]
+)
+def test_any_name_makes_a_feed(name: str, real: Catalog) -> None:
+    """Markup is text, and what XML cannot hold is replaced."""
+    catalog = replace(real, models={**real.models, MODEL: real.models[MODEL].model_copy(update={"name": name})})
+    shown = re.sub("[\x00\x07\ud800]", "�", name)
+    assert check_atom(feeds.feed(catalog, "", MODEL)).findtext(f"{ATOM}title") == f"fitcard: {shown}"
+
+
+def test_a_feed_of_nothing_is_a_feed(real: Catalog) -> None:
+    empty = replace(real, models={}, cards={}, runs=(), published={})
+    root = check_atom(feeds.feed(empty, ""))
+    assert root.find(f"{ATOM}entry") is None
+    assert root.findtext(f"{ATOM}updated") == f"{real.runtimes.reviewed}T00:00:00Z"
+
+
+def test_the_sitemap_has_every_page_with_its_day(real: Catalog, pages: list[Page]) -> None:
+    root = etree.fromstring(feeds.sitemap(real, pages, BASE))
+    found = {url.findtext(f"{SITEMAP}loc", ""): url.findtext(f"{SITEMAP}lastmod") for url in root}
+    assert {page.path for page in pages} | {"policy/"} <= {unquote(url.removeprefix(BASE)) for url in found}
+    assert all(url.startswith(BASE) for url in found)
+    assert found[f"{BASE}policy/"] is None
+    newest = max(run.measured_at for run in real.runs)[:10]
+    assert found[BASE] == max(newest, *(m.reviewed for m in real.models.values()), *(c.reviewed or "" for c in real.cards.values()), real.matmul.reviewed)  # fmt: skip
+    assert all(day is None or re.fullmatch(r"\d{4}-\d\d-\d\d", day) for day in found.values())
+
+
+def test_without_an_address_there_is_no_sitemap(real: Catalog, pages: list[Page]) -> None:
+    """Its protocol asks for whole addresses, and a wrong one is worse than none."""
+    without = {asset.path: asset for asset in feeds.assets(real, pages, "")}
+    assert "sitemap.xml" not in without
+    assert without["robots.txt"].content() == b"User-agent: *\nAllow: /\n"
+    having = {asset.path: asset for asset in feeds.assets(real, pages, BASE)}
+    assert having["robots.txt"].content().decode().endswith(f"\nSitemap: {BASE}sitemap.xml\n")
+    assert etree.fromstring(having["sitemap.xml"].content()).tag == f"{SITEMAP}urlset"
+
+
+def test_the_address_is_that_of_mkdocs(tmp_path: Path) -> None:
+    file = tmp_path / "mkdocs.yml"
+    for text, address in (
+        ("site_name: x\n", ""),
+        ('site_url: ""\n', ""),
+        ("site_url: https://a.example/b\n", "https://a.example/b/"),
+        ("site_url: https://a.example/\n", "https://a.example/"),
+    ):
+        file.write_text(text)
+        assert feeds.address(file) == address
+
+
+def test_llms_txt_links_to_what_there_is(real: Catalog, pages: list[Page]) -> None:
+    """One title, one quotation, then sections of links, all of which resolve."""
+    text = feeds.llms(real, "").decode()
+    lines = text.splitlines()
+    assert lines[0] == "# fitcard"
+    assert lines[2].startswith("> ")
+    assert sum(line.startswith("# ") for line in lines) == 1
+    there = {output.path for output in outputs(real)}
+    links = re.findall(r"^- \[.+?\]\(([^)]+)\): .+$", text, re.M)
+    assert len(links) == sum(line.startswith("- ") for line in lines)
+    assert set(links) <= there
+    assert len(links) > len(real.models) + len(real.cards)

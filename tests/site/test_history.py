@@ -1,0 +1,89 @@
+"""What changed, told from the data: complete, in order, and the same as long as the data are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from catalog import Catalog
+from generator.history import Event, changed, events
+from tests.catalog.test_store import MODEL, made_run
+
+
+def with_runs(catalog: Catalog, *changes: dict[str, Any]) -> Catalog:
+    return replace(catalog, runs=[made_run(seed, **fields) for seed, fields in enumerate(changes)])
+
+
+@pytest.fixture(scope="module")
+def told(real: Catalog) -> list[Event]:
+    return events(real)
+
+
+def test_every_run_figure_model_and_card_is_told_of(told: list[Event], real: Catalog) -> None:
+    def sum_of(kind: str) -> int:
+        return sum(int(e.title.split(" ")[0].replace(",", "")) for e in told if e.kind == kind)
+
+    assert sum_of("runs") == len(real.runs)
+    assert sum_of("published") == sum(len(file.speeds) for file in real.published.values())
+    assert sum_of("cards") == len(real.cards)
+    assert sum(e.kind == "model" for e in told) == len(real.models)
+
+
+def test_newest_first_and_no_key_twice(told: list[Event]) -> None:
+    assert [e.updated for e in told] == sorted((e.updated for e in told), reverse=True)
+    assert len({e.key for e in told}) == len(told)
+    assert all(e.updated.startswith(e.date) for e in told)
+
+
+def test_a_models_history_is_its_part_of_the_whole(told: list[Event], real: Catalog) -> None:
+    mine = events(real, MODEL)
+    assert {e.kind for e in mine} == {"runs", "published", "model"}
+    assert mine == [e for e in told if e.path == f"models/{MODEL}/"]
+
+
+def test_runs_of_a_day_and_device_are_one_event(real: Catalog) -> None:
+    """With labels in the order of the catalog, the best throughput, and failures counted."""
+    failed: dict[str, Any] = {
+        "status": "crashed", "reason": "it fell over", "census": {}, "memory": [], "speed": [], "bits_per_weight": None,
+        "file_bytes": None, "weights_bytes": None, "load_s": None, "first_run_s": None,
+    }  # fmt: skip
+    catalog = with_runs(
+        real,
+        {"quantization": "Q8_0"},
+        {"quantization": "BF16", "measured_at": "2026-01-02T23:59:59Z", "speed": [{"batch": 4, "samples_s": [[1.0]], "settled": [True]}]},
+        failed | {"quantization": "FP16"},
+        {"measured_at": "2026-01-03T00:00:00Z"},
+    )  # fmt: skip
+    next_day, day = [e for e in events(catalog, MODEL) if e.kind == "runs"]
+    assert (next_day.date, next_day.title) == (
+        "2026-01-03",
+        "1 run of SigLIP SO400M (patch14-384) on A test's processor",
+    )
+    assert day.title == "3 runs of SigLIP SO400M (patch14-384) on A test's processor"
+    assert day.text == (
+        "Quantizations: BF16, Q8_0. Highest throughput: 4 images/s, BF16 at batch 4. 1 ended without a measurement, and say why."
+    )
+    assert day.updated == "2026-01-02T23:59:59Z"
+    assert day.key == f"runs/2026-01-02/cpu-test/{MODEL}"
+
+
+def test_a_new_run_leaves_other_events_as_they_were(told: list[Event], real: Catalog) -> None:
+    """A feed reader shows nobody an old event again."""
+    catalog = replace(real, runs=[*real.runs, made_run(measured_at="2030-01-01T00:00:00Z")])
+    new = events(catalog)
+    assert new[0].date == "2030-01-01"
+    assert new[1:] == told
+
+
+def test_days_of_inputs_are_those_of_the_data(real: Catalog) -> None:
+    model = real.models[MODEL]
+    assert changed(real, [f"model:{MODEL}"]) == model.reviewed
+    assert changed(real, [f"runs:{MODEL}"]) == max(run.measured_at for run in real.runs_of(MODEL))[:10]
+    assert changed(real, ["models"]) == max(m.reviewed for m in real.models.values())
+    assert changed(real, ["card:rtx-4090"]) == real.cards["rtx-4090"].reviewed
+    assert changed(real, ["runs:BAAI/bge-m3", "device:rtx-4090", "traces"]) is None
+    catalog = with_runs(real, {"measured_at": "2031-05-06T07:08:09Z"})
+    assert changed(catalog, ["models", "cards", "runs"]) == "2031-05-06"
+    assert changed(catalog, ["device:cpu-test"]) == "2031-05-06"

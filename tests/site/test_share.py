@@ -1,0 +1,69 @@
+"""Share pictures: the right size, small, the same every time, with the advisor's figures, for a name in any script."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from advisor import answers
+from catalog import Catalog
+from generator import share
+from generator.words import gb, millions
+from tests.catalog.test_store import MODEL
+
+
+def opened(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def test_pictures_are_small_and_the_same_every_time(real: Catalog) -> None:
+    """Every tenth of them, since drawing takes time."""
+    for asset in list(share.assets(real))[::10]:
+        content = asset.content()
+        image = opened(content)
+        assert (image.size, image.format, image.mode) == ((1200, 630), "PNG", "P")
+        assert len(content) < 40_000, asset.path
+        assert asset.content() == content
+
+
+def test_figures_of_a_model_are_the_advisors(real: Catalog) -> None:
+    parameters, memory, runs, speed = share.model_figures(real, MODEL)
+    trace = real.traces[MODEL]
+    assert parameters == (millions(trace.parameters("vision")), "parameters, image tower")
+    need = answers.fit(real, MODEL, "rtx-4060", "BF16", with_speed=False).memory
+    assert memory == (gb(need.required_bytes), "memory in BF16, predicted")
+    assert runs[1] == "runs on 8 GB, measured on a CPU"
+    best = max(s.per_second for s in real.published[MODEL].speeds if s.component == "vision")
+    assert speed[0] == f"{best:,.0f} images/s"
+    assert speed[1].startswith("published, ")
+
+
+def test_figures_of_a_card_are_the_advisors(real: Catalog) -> None:
+    for key in ("rtx-4090", next(iter(answers.cards_by_memory(real))), "apple-m4-max-40-core-64gb"):
+        card = real.cards[key]
+        figures = {what: value for value, what in share.gpu_figures(real, key)}
+        assert figures["memory"] == f"{card.spec.memory_gib:g} GiB"
+        picks = [answers.picks(real, model)[key] for model in real.models]
+        fitting = [p for p in picks if p.best]
+        measured = sum(p.nearest.evidence == "measured" for p in fitting)
+        assert figures[f"models fit, {measured} measured"] == f"{len(fitting)} of {len(picks)}"
+
+
+@pytest.mark.parametrize("name", ["漢字", "עברית", "emoji 🙂", "", " ", "a\nb", "\x07", "W" * 500, "x" * 60 + " é ü ß"])
+def test_a_name_in_any_script_makes_a_picture(name: str) -> None:
+    """What the font cannot draw gives way to the id; what is too long is cut."""
+    image = opened(share.picture((name, "org/name", "A model"), "line", [("1", "one"), ("W" * 90, "W" * 200)]))
+    assert image.size == (1200, 630)
+    instead = opened(share.picture(("org/name", "org/name", "A model"), "line", [("1", "one"), ("W" * 90, "W" * 200)]))
+    assert (image.tobytes() == instead.tobytes()) == (not share.drawable(name))
+    edge = image.crop((1200 - 40, 0, 1200, 630)).getcolors()
+    assert edge is not None and len(edge) == 1, "nothing runs over the right edge"
+
+
+def test_what_the_font_can_draw() -> None:
+    assert share.drawable("SigLIP SO400M (patch14-384), 1.5 & @ #")
+    assert not any(map(share.drawable, ("漢字", "עברית", "a\nb", "\x00", "", " ")))
