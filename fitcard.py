@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ COMMANDS = {
     "build": "generator.cli",
     "serve": "generator.cli",
     "check": "catalog.cli",
+    "import": "catalog.cli",
+    "diff": "advisor.cli",
 }
 
 
@@ -34,7 +37,8 @@ class _Group(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(module), cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -56,6 +60,8 @@ _SUMMARIES = {
     "build": "Build the website.",
     "serve": "Serve the website and rebuild it on changes.",
     "check": "Check the catalog and list what is unverified.",
+    "import": "Take results that others measured into the catalog.",
+    "diff": "What changed in the catalog since a revision, and what follows.",
 }
 
 

@@ -41,7 +41,7 @@ def points(catalog: Catalog) -> Iterator[Point]:
     """Every measured and published throughput on a card of the catalog, in a fixed order."""
     for model in catalog.models:
         file = catalog.published.get(model)
-        for speed in file.speeds if file else ():
+        for speed in file.comparable if file else ():
             setting = Setting(speed.mode, speed.batch, speed.autocast, speed.channels_last)
             url = file.sources[speed.source].url if file else ""
             yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)

@@ -1,9 +1,10 @@
-"""The commands `fitcard gpus`, `fit`, `models` and `accuracy`."""
+"""The commands `fitcard gpus`, `fit`, `models`, `detect`, `accuracy`, `calibrate` and `diff`."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from advisor import answers
 from advisor.answers import Answer
 from catalog import Catalog, load
 from catalog.amount import parse_bytes
-from catalog.errors import UnknownName
+from catalog.errors import CatalogError, FitcardError, UnknownName
 from catalog.gpu import GIB, Card, Gpu
 from catalog.names import find_card, find_model, find_quantization
 
@@ -214,6 +215,55 @@ def calibrate(root: Path | None) -> None:
     click.echo(f"{path}: fitted on {fitted}")
     for way, errors in made.residuals.items():
         click.echo(f"  {way} left out: median error {errors.median:.1%}, 90 % within {errors.p90:.1%}")
+
+
+@click.command(epilog="Example: fitcard diff origin/main > changes.md")
+@click.argument("base")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every change.")
+@click.pass_obj
+def diff(root: Path | None, base: str, as_json: bool) -> None:
+    """What changed in the facts since BASE, and what follows from them, as Markdown for a pull request.
+
+    BASE is a git revision of the catalog, or a folder with another catalog. What follows are verdicts, best choices, throughputs, their
+    order, and predictions that moved by more than 5 %.
+    """
+    from advisor.changes import changes
+    from advisor.markdown import pull_request
+    from catalog.revision import catalog_at
+
+    say = _progress()
+    after = load(root)
+    with catalog_at(after.root, base) as folder:
+        say(f"reading the catalog at {base}")
+        try:
+            before = load(folder, keep=False)
+        except CatalogError as error:
+            first, count = error.problems[0], len(error.problems)
+            fault = f"{first.path.relative_to(folder)}:{first.line}: {first.field}: {first.message}"
+            raise FitcardError(
+                f"the catalog at {base} does not load with this version of fitcard, so nothing can be compared: {fault}"
+                + (f" (the first of {count:,} faults)" if count > 1 else "")
+            ) from None
+    found = changes(before, after, lambda done, of: say(f"compared {done} of {of} models"))
+    if as_json:
+        counts = {kind: sum(change.kind == kind for change in found) for kind in dict.fromkeys(c.kind for c in found)}
+        document = {"base": base, "counts": counts, "changes": [change.model_dump() for change in found]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(pull_request(found, base))
+
+
+def _progress(after_s: float = 2.0) -> Callable[[str], None]:
+    """A function that says on stderr how far the work is, once it has taken a while, and not more often than that."""
+    last = time.monotonic()
+
+    def say(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= after_s:
+            last = time.monotonic()
+            click.echo(text, err=True)
+
+    return say
 
 
 def _model(root: Path | None, typed: str) -> tuple[Catalog, str]:

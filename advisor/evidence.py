@@ -112,7 +112,7 @@ def _known(catalog: Catalog, model: str) -> dict[tuple[Component, str], Known]:
             known = Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
             take(run.component, run.machine.device, known)
     file = catalog.published.get(model)
-    for s in file.speeds if file else ():
+    for s in file.comparable if file else ():
         url = file.sources[s.source].url if file else ""
         take(s.component, s.gpu, Known(s.per_second, s.quantization, s.mode, s.batch, "published", url))
     return best
@@ -135,7 +135,7 @@ class Cited:
 def _best_published(catalog: Catalog) -> dict[_Variant, Cited]:
     best: dict[_Variant, Cited] = {}
     for model, file in catalog.published.items():
-        for speed in file.speeds:
+        for speed in file.comparable:
             key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
             if key not in best or speed.per_second > best[key].speed.per_second:
                 best[key] = Cited(speed, file.sources[speed.source].url)

@@ -127,10 +127,10 @@ class Catalog:
         return self._runs_by_model.get(model, ())
 
 
-def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
+def load(root: Path | None = None, *, traces_needed: bool = True, keep: bool = True) -> Catalog:
     """Read and check the catalog under `root` (the one that comes with the package by default).
 
-    `traces_needed=False` leaves the traces out, for making them. What was checked before, byte by byte the same, is taken from
+    `traces_needed=False` leaves the traces out, for making them; `keep=False` is for a folder that is soon gone. What was checked before, byte by byte the same, is taken from
     the cache. Raises CatalogError with one line for each fault, of all files at once.
     """
     root = HERE if root is None else root
@@ -138,8 +138,8 @@ def load(root: Path | None = None, *, traces_needed: bool = True) -> Catalog:
         raise CatalogError(
             [Problem(root, 1, "", "is not a folder: --catalog takes the folder that holds quantizations.yaml")]
         )
-    if not traces_needed:
-        return _load(root, traces_needed=False)
+    if not (traces_needed and keep):
+        return _load(root, traces_needed=traces_needed)
     try:
         key = cache.fingerprint(root, list(_PLACES))
     except OSError:  # whatever cannot be read is said, with its name, by those who read it
@@ -361,8 +361,11 @@ def read_trace(path: Path) -> Trace:
 
 
 def _references(catalog: Catalog) -> Iterator[Problem]:
-    """Faults between files: names that nothing answers to."""
+    """Faults between files: names that nothing answers to, and one that two answer to."""
+    towers: dict[str, str] = {}
     for key, model in catalog.models.items():
+        if model.timm and towers.setdefault(model.timm, key) != key:
+            yield catalog.problem("models", key, ("timm",), f"is also that of {towers[model.timm]}: keep one")
         if model.successor and model.successor not in catalog.models:
             yield catalog.problem("models", key, ("successor",), f"no model {model.successor} in the catalog")
     for key in catalog.traces:

@@ -80,6 +80,8 @@ class Model(Record):
     """What it is for: zero-shot image classification, text embedding."""
     family: Text
     """Models of one family are compared with each other first."""
+    timm: Text | None = None
+    """What timm calls the very same image tower. Of models that share a tower one alone has it, so that a figure stands once."""
     license: Licence
     """The licence of the weights, and what it permits."""
     released: Date | None = None

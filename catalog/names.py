@@ -28,6 +28,14 @@ def find_card(catalog: Catalog, typed: str) -> str:
     return _find("GPU", typed, names)
 
 
+def card_called(catalog: Catalog, name: str) -> str | None:
+    """The id of the one card that has this very name, as programs write it; None where none or several have it."""
+    bare = re.sub(r"(?i)^(nvidia|amd|intel|apple)\s+", "", name.strip())
+    wanted = {joined(name), joined(bare)} - {""}
+    fitting = [key for key, given in card_names(catalog).items() if any(joined(each) in wanted for each in given)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def card_names(catalog: Catalog) -> dict[str, list[str]]:
     """Everything that each card is called, each name also with its memory."""
     names: dict[str, list[str]] = {}

@@ -33,6 +33,8 @@ class PublishedSpeed(Record):
     """Whether weights stayed in 32 bit and were cast on the way, which keeps norms and residual sums in 32 bit."""
     channels_last: bool = False
     """Whether images went in channel by channel of each pixel; patches then come out in the order in which they are read."""
+    runtime: Text | None = None
+    """The program that ran it, where it is not the one that the label stands for here. Such a figure is shown; no speed is drawn from it."""
     settings: Text
     """What differs from how fitcard runs it: autocast, memory layout, library versions."""
     where: Text
@@ -50,6 +52,11 @@ class PublishedFile(Record):
     """The documents that the figures were read in, by the short keys that name them."""
     speeds: Many[PublishedSpeed] = Field(min_length=1)
     """The measurements, one an entry."""
+
+    @property
+    def comparable(self) -> tuple[PublishedSpeed, ...]:
+        """The speeds from which conclusions are drawn: those of the runtimes that the labels stand for here."""
+        return tuple(speed for speed in self.speeds if speed.runtime is None)
 
     @model_validator(mode="after")
     def _sources_known(self) -> PublishedFile:

@@ -58,6 +58,8 @@ class Source(Record):
     """Where it is; for a file in a repository, the address with the commit in it."""
     read: Date
     """The day on which it was read."""
+    license: Text | None = None
+    """The licence under which it was published, as an SPDX identifier or in its publisher's words."""
     note: Text | None = None
     """How it was read, when not at that address itself, and anything a checker should know."""
 

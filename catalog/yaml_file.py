@@ -53,6 +53,17 @@ def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
 
     Raises CatalogError with the line for anything that is not well-formed YAML.
     """
+    node = compose(text, path)
+    lines: Lines = {}
+    problems: list[Problem] = []
+    data = _construct(node, (), lines, problems, path)
+    if problems:
+        raise CatalogError(problems)
+    return data, lines
+
+
+def compose(text: str, path: Path) -> yaml.Node:
+    """The nodes of a YAML text, which know where they stand in it; `path` is for messages."""
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
@@ -64,12 +75,7 @@ def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
         raise _problem(path, line, f"is not well-formed YAML: {what}") from None
     if node is None:
         raise _problem(path, 1, "holds nothing but comments: fill it in or delete it")
-    lines: Lines = {}
-    problems: list[Problem] = []
-    data = _construct(node, (), lines, problems, path)
-    if problems:
-        raise CatalogError(problems)
-    return data, lines
+    return node
 
 
 def line_of(lines: Lines, location: Location) -> int:

@@ -39,7 +39,9 @@ def test_every_make_target_of_the_documents_exists() -> None:
 
 def test_every_command_of_the_documents_exists_and_has_an_example(cli: Cli) -> None:
     text = "".join((ROOT / document).read_text() for document in ("README.md", "CONTRIBUTING.md"))
-    commands = set(re.findall(r"fitcard (gpus|fit|models|accuracy|profile|trace|add|build|serve|check)\b", text))
+    commands = set(
+        re.findall(r"fitcard (gpus|fit|models|accuracy|profile|trace|add|import|build|diff|serve|check)\b", text)
+    )
     assert {"gpus", "fit", "models", "profile", "add", "build"} <= commands
     for command in commands:
         done = cli(command, "--help")

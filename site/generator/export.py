@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any, Literal
 
 from catalog import Catalog
-from catalog.check import prose_of
 from catalog.gpu import NumberType
+from catalog.linters.prose import prose_of
 from catalog.model import Model
 from catalog.prose import fill
 from catalog.published import PublishedSpeed

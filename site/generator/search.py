@@ -17,8 +17,8 @@ from pathlib import Path
 
 from advisor.answers import default_component
 from catalog import Catalog
-from catalog.check import prose_of
 from catalog.gpu import Card
+from catalog.linters.prose import prose_of
 from catalog.prose import fill
 from catalog.quantization import Quantization
 from generator.build import ROOT

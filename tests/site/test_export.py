@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from catalog import Catalog
-from catalog.check import prose_of
+from catalog.linters.prose import prose_of
 from catalog.prose import fill
 from generator.documents import CatalogDocument
 from generator.export import TABLES, Table, csv_bytes, metadata, whole
