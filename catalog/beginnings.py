@@ -24,8 +24,7 @@ from catalog.yaml_file import line_of, parse_yaml, read_text
 _MODEL = """\
 # yaml-language-server: $schema=../../schema/model.json
 #
-# Begun by `fitcard add` on {day} from {where}.
-# `fitcard check` lists what is still to be written; CONTRIBUTING.md shows a whole file.
+# Begun by `fitcard add` on {day}. `fitcard check` lists what is still to be written; CONTRIBUTING.md shows a whole file.
 name: {name}  # as people call it
 aliases: []  # other ways to type it; the id and the name work anyway
 verdict: "{todo} one sentence, who should take it and who should not"
@@ -82,7 +81,7 @@ def model_text(path: Path, key: str, config: dict[str, Any], found: Configuratio
         commit=found.commit, day=day,
     )  # fmt: skip
     text = _MODEL.format(
-        day=day, where=" ".join(found.where.split()), name=flow(key.split("/")[1]), todo=TO_WRITE, unverified=UNVERIFIED,
+        day=day, name=flow(key.split("/")[1]), todo=TO_WRITE, unverified=UNVERIFIED,
         context=f"context_tokens: {text_tokens}  # as configured; fewer where its makers say so\n" if text_tokens else "",
         kind=config["model_type"], config="".join(f"  {flow(name)}: {flow(value)}\n" for name, value in config.items()),
         source="hub" if pinned else f"{UNVERIFIED}  # or a key of `sources:`, once one says where it can be read", key=key,

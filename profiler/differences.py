@@ -12,8 +12,8 @@ from profiler.skeleton import resolve
 
 _SILENT = re.compile(
     r"architectures|auto_map|id2label|label2id|num_labels|problem_type|_?name_or_path|transformers_version|(torch_)?dtype"
-    r"|use_cache|return_dict|output_\w+|gradient_checkpointing|task_specific_params|finetuning_task"
-    r"|(bos|eos|sep|cls|mask|decoder_start)_token_id|\w*(dropout|drop_path|drop_rate)\w*|\w*(initializer|init_value)\w*"
+    r"|use_cache|return_dict|output_(attentions|hidden_states)|gradient_checkpointing|task_specific_params|finetuning_task"
+    r"|(bos|eos|sep|cls|mask|decoder_start)_token_id|\w*(dropout|drop_path|drop_rate)\w*|\w*initializer\w*|logit_scale_init_value"
 )
 """Names of what changes neither a tensor nor an operation: provenance, labels, training, decoding."""
 _Place = tuple[str, ...]
@@ -52,9 +52,9 @@ def _heard(value: Any) -> Any:
 
 
 def _only(value: dict[str, Any], names: dict[str, Any]) -> dict[str, Any]:
-    """The parts of `value` that `names` has too. Where it has nothing inside, such as a part that is None by default, all of it."""
+    """The parts of `value` that `names` has too; all of a part that is empty there, or None."""
     return {
-        name: _only(item, names[name]) if isinstance(item, dict) and isinstance(names[name], dict) else item
+        name: _only(item, names[name]) if isinstance(item, dict) and names[name] and isinstance(names[name], dict) else item
         for name, item in value.items() if name in names
     }  # fmt: skip
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -57,6 +59,12 @@ def test_what_is_kept_resolves_to_the_same(key: str, real: Catalog) -> None:
     assert resolve(kept).to_dict() == resolve(config).to_dict()
 
 
+def test_what_only_its_name_makes_look_like_training_is_kept() -> None:
+    """A layer scale that begins at 0 is none: BEiT then has fewer tensors."""
+    config = {"model_type": "beit", "layer_scale_init_value": 0.0, "hidden_dropout_prob": 0.3, "initializer_range": 0.5}
+    assert differences(config) == {"model_type": "beit", "layer_scale_init_value": 0.0}
+
+
 def test_a_default_that_depends_on_another_value_is_kept() -> None:
     """Mistral's head_dim follows from the width unless it is stated: 128 is its default, but not at this width."""
     config = {"model_type": "mistral", "hidden_size": 1024, "num_attention_heads": 32, "head_dim": 128}
@@ -87,6 +95,39 @@ def test_a_model_is_begun_from_its_config(copied: Path, cli: Cli, tmp_path: Path
     assert done.returncode == 1
     assert done.stderr.strip().endswith("models/tiny/clip.yaml is there already: edit it")
     assert snapshot(copied) == before
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does for the configuration of one model, with its commit in the head."""
+
+    def do_GET(self) -> None:
+        there = self.path == "/tiny/clip/resolve/main/config.json"
+        self.send_response(200 if there else 404)
+        self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
+        self.end_headers()
+        if there:
+            self.wfile.write(json.dumps(whole(SMALL["clip"])).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing is printed into the test's output."""
+
+
+def test_a_model_is_begun_from_the_hub_at_the_commit_of_now(
+    copied: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the address answers is the source, with its commit; what it does not have is one line."""
+    with HTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        done = cli("add", "tiny/clip", catalog=copied)
+        assert done.returncode == 0, done.stderr
+        model = load(copied).models["tiny/clip"]
+        url = "https://huggingface.co/tiny/clip/blob/0123456789abcdef0123456789abcdef01234567/config.json"
+        assert (model.config, model.sources[model.config_source].url) == (SMALL["clip"], url)
+        done = cli("add", "tiny/other", catalog=copied)
+        assert done.returncode == 2
+        assert re.fullmatch(r"http://\S+/tiny/other/resolve/main/config\.json answers 404\.\n", done.stderr)
+        server.shutdown()
 
 
 def test_a_card_is_begun_like_another(copied: Path, cli: Cli) -> None:
