@@ -237,10 +237,10 @@ def _consequences(before: Catalog, after: Catalog, model: str, cards: list[str])
     unit = UNITS[default_component(after, model)]
     was, now = ({card: _known(found[card]) for card in cards} for found in (old, new))
     for card in cards:
-        earlier = {label: verdict for label, verdict, _ in every[0][card]}
-        for label, verdict, _ in every[1][card]:
-            if earlier.get(label, verdict) != verdict:
-                yield Change(kind="verdict", model=model, gpu=card, what=label, before=earlier[label], after=verdict)
+        verdicts = {label: verdict for label, verdict, _ in old[card].every}
+        for label, verdict, _ in new[card].every:
+            if verdicts.get(label, verdict) != verdict:
+                yield Change(kind="verdict", model=model, gpu=card, what=label, before=verdicts[label], after=verdict)
         labels = [pick.best.quantization if pick.best else "none" for pick in (old[card], new[card])]
         if labels[0] != labels[1]:
             yield Change(kind="best", model=model, gpu=card, what="best choice", before=labels[0], after=labels[1])

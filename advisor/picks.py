@@ -124,16 +124,11 @@ def _all_cards(catalog: Catalog) -> str:
     return combined(entry.digest for entry in catalog.card_index.values())
 
 
-Row = tuple[str, Verdict, int]
-"""Quantization, verdict, and bytes required at batch 1."""
-
-
-def verdicts(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, tuple[Row, ...]]:
-    """Every quantization of a model on each card at batch 1, in short: what `fit` answers, without the rest of it."""
+def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, Pick]:
     component, labels = default_component(catalog, model), tuple(catalog.quantizations)
     ran_on = {entry.device for entry in catalog.entries_of(model)}
     needs: dict[str, list[int]] = {}
-    found: dict[str, tuple[Row, ...]] = {}
+    found: dict[str, Pick] = {}
     for card in map(catalog.cards.__getitem__, cards):
         if card.id in ran_on:  # what was seen there comes before what is predicted
             mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
@@ -164,10 +159,10 @@ def _short(answer: Answer) -> tuple[str, Verdict, int]:
 def _verdicts(catalog: Catalog, card: Card, needs: Iterable[tuple[str, int]]) -> list[tuple[str, Verdict, int]]:
     """Quantization, verdict and bytes for a card on which nothing was run."""
     available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
-    return tuple(
+    return [
         (label, "unsupported" if label in refused else verdict_of(required, available), required)
         for label, required in needs
-    )
+    ]
 
 
 @lru_cache(maxsize=512)

@@ -25,8 +25,6 @@ class ModelEntry(NamedTuple):
     successor: str | None
     timm: str | None
     config_sha256: str
-    timm: str | None
-    """What timm calls its image tower."""
 
     @classmethod
     def of(cls, model: Model) -> ModelEntry:

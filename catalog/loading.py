@@ -45,8 +45,6 @@ TRIES = 5
 SPREAD_FROM = 60
 """Files that were never seen before, from which reading them is worth a process for each core."""
 
-SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
-
 T = TypeVar("T")
 
 
@@ -131,25 +129,6 @@ class Catalog:
         for at, entry in enumerate(self.run_index):
             found.setdefault(entry.model, []).append(at)
         return found
-
-    @cached_property
-    def file_of_card(self) -> dict[str, str]:
-        """The file that each card is in, by the card's id, as `gpu_files` names it."""
-        return {card: name for name, file in self.gpu_files.items() for card in file.gpus}
-
-    def sourced_files(self) -> Iterator[tuple[str, str, SourcedFile]]:
-        """Folder, name without the ending, and content of every hand-written file that names sources."""
-        yield from (("models", key, model) for key, model in self.models.items())
-        yield from (("published", key, file) for key, file in self.published.items())
-        yield from (("gpus", name, file) for name, file in self.gpu_files.items())
-        yield "", "quantizations", self.quantization_file
-        yield "", "runtimes", self.runtimes
-        if self.matmul.rates:
-            yield "", "matmul", self.matmul
-
-    def card_problem(self, card: str, location: Location, message: str) -> Problem:
-        """A fault of a card, with the line of the value at `location` in its entry."""
-        return self.problem("gpus", self.file_of_card[card], ("gpus", card, *location), message)
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
         """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
@@ -371,7 +350,6 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
 
     runtimes: Runtimes | None = record("runtimes.yaml")
     quantizations: Quantizations | None = record("quantizations.yaml")
-    excepted: ExceptionsFile | None = record("exceptions.yaml")
     where: dict[str, str] = {}
     begun: list[Problem] = []
     for name, file in entries["gpus"].items():
