@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: site serve test lint types bench profile schema clean
+.PHONY: site serve test lint types bench bench-site edits profile schema clean
 
 site: $(VENV)/site.stamp  ## set up (no torch) and build the website into build/site
 	@$(BIN)/fitcard build
@@ -26,6 +26,12 @@ types: $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp  ## the benchmarks alone, with their ratios
 	@$(BIN)/pytest -q tests/benchmarks --benchmark-only --benchmark-group-by=group
+
+bench-site: $(VENV)/test.stamp  ## building 1,000 models, 300 cards and 20,000 runs, beside other generators where installed
+	@FITCARD_BENCH=full $(BIN)/pytest -q -s tests/benchmarks/test_build.py --benchmark-only --benchmark-group-by=group
+
+edits: $(VENV)/test.stamp  ## 200 sequences of random edits, each built in parts and from nothing
+	@FITCARD_EDIT_SEQUENCES=200 $(BIN)/pytest -q tests/site/test_incremental.py -k sequence
 
 # MODEL and options: make profile ARGS="siglip-base-patch16-384 --quant BF16"
 profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine

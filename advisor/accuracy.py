@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import NamedTuple
 
-from advisor.calibrate import Residual, device_left_out, left_out, summary
+from advisor.calibrate import Residual, device_left_out, evidence_sha256, left_out, points, summary
 from advisor.evidence import good_runs
+from advisor.kept import of_model, per_model
 from advisor.memory import need
-from catalog import Catalog
+from catalog import Catalog, cache
+from catalog.files import combined
 from catalog.record import Record
 from catalog.run import Mode
 from catalog.speed import Errors
@@ -23,7 +27,7 @@ WAYS = {
 """The ways of leaving out, by key."""
 
 
-class MemoryRow(Record):
+class MemoryRow(NamedTuple):
     """One batch of one run: the memory that was predicted and the memory that was seen."""
 
     model: str
@@ -43,17 +47,24 @@ class MemoryRow(Record):
 
 def memory_errors(catalog: Catalog) -> Iterator[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
-    for run in (run for model in catalog.models for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
+    for rows in per_model(catalog, _memory_errors, runs=True).values():
+        yield from rows
+
+
+def _memory_errors(catalog: Catalog, model: str) -> list[MemoryRow]:
+    rows: list[MemoryRow] = []
+    for run in (run for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
         for memory in run.memory:
             vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
             predicted = need(catalog, run.model, run.component, run.quantization, memory.batch, vendor, features)
-            yield MemoryRow(
+            rows.append(MemoryRow(
                 model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
                 record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
-            )  # fmt: skip
+            ))  # fmt: skip
+    return rows
 
 
-class SpeedRow(Record):
+class SpeedRow(NamedTuple):
     """One measured or published throughput, and what was predicted for it without it."""
 
     model: str
@@ -72,12 +83,12 @@ class SpeedRow(Record):
         return self.predicted_per_second / self.measured_per_second - 1
 
 
-class SpeedAccuracy(Record):
+class SpeedAccuracy(NamedTuple):
     """One way of leaving out: its errors in sum, and row by row."""
 
     way: str
     summary: Errors
-    rows: tuple[SpeedRow, ...]
+    rows: list[SpeedRow]
 
 
 class MemoryErrors(Record):
@@ -92,20 +103,37 @@ def speed_accuracy(catalog: Catalog) -> list[SpeedAccuracy]:
     """The speed model held to everything that it did not see, in each way of leaving out."""
     found: list[SpeedAccuracy] = []
     for way in WAYS:
-        residuals = device_left_out(catalog) if way == "device" else left_out(catalog, way)
-        half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
-        found.append(SpeedAccuracy(way=way, summary=summary(residuals, half), rows=tuple(_rows(residuals))))
+        errors, rows = _left_out(catalog, way)
+        found.append(SpeedAccuracy(way, errors, rows))
     return found
 
 
-def _rows(residuals: Sequence[Residual]) -> Iterator[SpeedRow]:
-    for residual in residuals:
-        point = residual.point
-        yield SpeedRow(
-            model=point.model, component=point.component, quantization=point.quantization, gpu=point.gpu,
-            mode=point.setting.mode, batch=point.setting.batch, record=point.record,
-            predicted_per_second=residual.per_second, measured_per_second=point.per_second,
-        )  # fmt: skip
+def _left_out(catalog: Catalog, way: str) -> tuple[Errors, list[SpeedRow]]:
+    """The errors of one way of leaving out; kept, since each card and model that is left out costs a fit of its own."""
+    half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
+    if way == "device" or not catalog.digests:
+        residuals = device_left_out(catalog) if way == "device" else left_out(catalog, way)
+        return summary(residuals, half), [_row(residual) for residual in residuals]
+    named = list(points(catalog))
+    models = [of_model(catalog, model, runs=False) for model in sorted({point.model for point in named})]
+    cards = [catalog.card_index[card].digest for card in sorted({point.gpu for point in named})]
+    key = combined(("left out", way, evidence_sha256(catalog), *models, *cards))
+    if key in (kept := cache.read([key])):
+        found: tuple[Errors, list[SpeedRow]] = pickle.loads(kept[key])
+        return found
+    residuals = left_out(catalog, way)
+    found = summary(residuals, half), [_row(residual) for residual in residuals]
+    cache.write({key: pickle.dumps(found, protocol=5)})
+    return found
+
+
+def _row(residual: Residual) -> SpeedRow:
+    point = residual.point
+    return SpeedRow(
+        model=point.model, component=point.component, quantization=point.quantization, gpu=point.gpu,
+        mode=point.setting.mode, batch=point.setting.batch, record=point.record,
+        predicted_per_second=residual.per_second, measured_per_second=point.per_second,
+    )  # fmt: skip
 
 
 def memory_summary(rows: Sequence[MemoryRow]) -> MemoryErrors:

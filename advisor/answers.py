@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
-from advisor.memory import Need, available_bytes, need, terms, weights_of
+from advisor.memory import Need, available_bytes, terms, weights_of
 from advisor.predict import Predicted, predict
 from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
@@ -97,7 +96,14 @@ def card_of(catalog: Catalog, card_id: str) -> Card:
 
 
 def _machine(catalog: Catalog, card_id: str) -> Machine | None:
-    return next((run.machine for run in reversed(catalog.runs) if run.machine.device == card_id), None)
+    newest = _newest_by_device(catalog).get(card_id)
+    return None if newest is None else catalog.runs[newest].machine
+
+
+@lru_cache(maxsize=8)
+def _newest_by_device(catalog: Catalog) -> dict[str, int]:
+    """The place of the newest run on each device."""
+    return {entry.device: at for at, entry in enumerate(catalog.run_index)}
 
 
 def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:
@@ -108,7 +114,7 @@ def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:
 
 def default_component(catalog: Catalog, model: str) -> Component:
     """The image tower where there is one, since that is what most people run; else the first that there is."""
-    components = catalog.traces[model].components()
+    components = catalog.trace_index[model].components
     return "vision" if "vision" in components else components[0]
 
 
@@ -138,7 +144,7 @@ def fit(
 
     needed = terms(catalog, model, component, quantization, found.vendor, _features(catalog, card))
     memory = _memory(needed.need(batch), seen, available)
-    verdict: Verdict = "unsupported" if refused else _verdict(memory.required_bytes, available)
+    verdict: Verdict = "unsupported" if refused else verdict_of(memory.required_bytes, available)
     largest = 0 if refused else needed.max_batch(available, MOST_BATCH)
     if seen and not refused:  # what was seen to fit, or not to, is not contradicted by a prediction
         largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
@@ -197,65 +203,9 @@ def models(
             yield fit(catalog, model, card, label, batch=batch, mode=mode, with_speed=with_speed)
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """What a card runs of a model at batch 1: the best quantization in full, and every one in short."""
-
-    best: Answer | None
-    nearest: Answer
-    """The best, or where nothing fits the answer that comes nearest to it."""
-    every: tuple[tuple[str, Verdict, int], ...]
-    """Quantization, verdict and bytes required."""
-
-
-@lru_cache(maxsize=4096)
-def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
-    """The pick for each card, cards by memory. Kept, since the pages of models and of cards show the same.
-
-    The same as `best` of all of `gpus`, without an answer in full for what is not picked.
-    """
-    component, labels = default_component(catalog, model), tuple(catalog.quantizations)
-    ran_on = {run.machine.device for run in catalog.runs_of(model)}
-    needs: dict[str, list[int]] = {}
-    found: dict[str, Pick] = {}
-    for card in map(catalog.cards.__getitem__, cards_by_memory(catalog)):
-        if card.id in ran_on:  # what was seen there comes before what is predicted
-            mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
-            short = tuple((a.quantization, a.verdict, a.memory.required_bytes) for a in mine)
-        else:
-            if card.vendor not in needs:
-                needs[card.vendor] = [
-                    need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels
-                ]
-            short = _verdicts(catalog, card, tuple(zip(labels, needs[card.vendor], strict=True)))
-        usable = [label for label, verdict, _ in short if verdict == "fits"]
-        usable = usable or [label for label, verdict, _ in short if verdict == "tight"]
-        ranked = min(usable, key=lambda label: _rank(catalog, model, component, label, card), default=None)
-        nearest = ranked or min(short, key=lambda row: row[2])[0]
-        answer = fit(catalog, model, card.id, nearest, with_speed=False)
-        found[card.id] = Pick(answer if ranked else None, answer, short)
-    return found
-
-
-def _verdicts(catalog: Catalog, card: Card, needs: tuple[tuple[str, int], ...]) -> tuple[tuple[str, Verdict, int], ...]:
-    """Quantization, verdict and bytes for a card on which nothing was run."""
-    available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
-    return tuple(
-        (label, "unsupported" if label in refused else _verdict(required, available), required)
-        for label, required in needs
-    )
-
-
-@lru_cache(maxsize=512)
-def _refused(catalog: Catalog, vendor: str, capability: str | None) -> frozenset[str]:
-    """The labels that cards of a vendor and compute capability cannot serve."""
-    card = next(c for c in catalog.cards.values() if (c.vendor, c.spec.compute_capability) == (vendor, capability))
-    return frozenset(key for key, label in catalog.quantizations.items() if refusal(label, card))
-
-
 def cards_by_memory(catalog: Catalog) -> list[str]:
     """The ids of all cards, the smallest memory first."""
-    return sorted(catalog.cards, key=lambda key: (catalog.cards[key].spec.memory_gib, key))
+    return sorted(catalog.cards, key=lambda key: (catalog.card_index[key].memory_gib, key))
 
 
 def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
@@ -266,16 +216,16 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     """
     usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
 
-    def rank(answer: Answer) -> tuple[int, float, int]:
-        return _rank(catalog, answer.model, answer.component, answer.quantization, card_of(catalog, answer.gpu))
+    def place(answer: Answer) -> tuple[int, float, int]:
+        return rank(catalog, answer.model, answer.component, answer.quantization, card_of(catalog, answer.gpu))
 
-    return min(usable, key=rank, default=None)
+    return min(usable, key=place, default=None)
 
 
 _NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
 
 
-def _rank(catalog: Catalog, model: str, component: Component, label: str, card: Card) -> tuple[int, float, int]:
+def rank(catalog: Catalog, model: str, component: Component, label: str, card: Card) -> tuple[int, float, int]:
     """The place of a label in the order of `best`, the first first."""
     kind = _NATIVE.get(label)
     group = 1 if label == "FP32" else 2
@@ -285,7 +235,7 @@ def _rank(catalog: Catalog, model: str, component: Component, label: str, card: 
     return group, -bits if group == 2 else 0.0, list(catalog.quantizations).index(label)
 
 
-def _verdict(required: int, available: int) -> Verdict:
+def verdict_of(required: int, available: int) -> Verdict:
     if required > available:
         return "no"
     return "tight" if required > TIGHT_ABOVE * available else "fits"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 
-from advisor.evidence import good_runs
+from advisor.evidence import timed_runs
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
 from advisor.speed import Setting, Work, work
 from catalog import Catalog
@@ -45,13 +45,11 @@ def points(catalog: Catalog) -> Iterator[Point]:
             setting = Setting(speed.mode, speed.batch, speed.autocast, speed.channels_last)
             url = file.sources[speed.source].url if file else ""
             yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
-        for run in good_runs(catalog, model):
-            if run.machine.device in catalog.cards:
-                for found in run.speed:
-                    setting = Setting(run.mode, found.batch)
-                    yield Point(
-                        model, run.component, run.quantization, run.machine.device, setting, found.per_second, run.key
-                    )
+        for run in timed_runs(catalog)[model]:
+            if run.device in catalog.cards:
+                for batch, per_second, _ in run.speeds:
+                    setting = Setting(run.mode, batch)
+                    yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
 
 
 Worked = tuple[Point, Work]
@@ -208,20 +206,19 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
     from advisor.predict import other_runs
 
     found: list[Residual] = []
-    for model in catalog.models:
-        for run in good_runs(catalog, model):
-            if run.machine.device in catalog.cards:
+    for model, runs in timed_runs(catalog).items():
+        for run in runs:
+            if run.device in catalog.cards:
                 continue
-            for speed in run.speed:
-                alike = other_runs(catalog, run.component, run.quantization, run.machine.device, run.mode, speed.batch)
+            for batch, per_second, amount in run.speeds:
+                alike = other_runs(catalog, run.component, run.quantization, run.device, run.mode, batch)
                 others = [log for log, other in alike if other != model]
                 if not others:
                     continue
-                amount = catalog.traces[model].phase(run.component).multiply_adds(speed.batch)
                 seconds = math.exp(sum(others) / len(others)) * amount
-                setting = Setting(run.mode, speed.batch)
-                point = Point(model, run.component, run.quantization, run.machine.device, setting, speed.per_second, run.key)  # fmt: skip
-                found.append(Residual(point, speed.batch / seconds))
+                setting = Setting(run.mode, batch)
+                point = Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
+                found.append(Residual(point, batch / seconds))
     return found
 
 

@@ -178,12 +178,12 @@ def accuracy(root: Path | None, as_json: bool) -> None:
     document = {
         "memory": {
             "summary": memory_summary(rows).model_dump(),
-            "rows": [{**row.model_dump(), "error": row.error} for row in rows],
+            "rows": [{**row._asdict(), "error": row.error} for row in rows],
         },
         "speed": {
             one.way: {
                 "summary": one.summary.model_dump(),
-                "rows": [{**row.model_dump(), "error": row.error} for row in one.rows],
+                "rows": [{**row._asdict(), "error": row.error} for row in one.rows],
             }
             for one in speeds
         },
@@ -236,7 +236,7 @@ def diff(root: Path | None, base: str, as_json: bool) -> None:
     with catalog_at(after.root, base) as folder:
         say(f"reading the catalog at {base}")
         try:
-            before = load(folder, keep=False)
+            before = load(folder)
         except CatalogError as error:
             first, count = error.problems[0], len(error.problems)
             fault = f"{first.path.relative_to(folder)}:{first.line}: {first.field}: {first.message}"

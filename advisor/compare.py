@@ -25,7 +25,7 @@ def neighbours(catalog: Catalog, model: str, component: Component, most: int = 4
     size = parameters(catalog, model, component)
     others = [
         (key, parameters(catalog, key, component)) for key in catalog.models
-        if key != model and component in catalog.traces[key].components()
+        if key != model and component in catalog.trace_index[key].components
     ]  # fmt: skip
     near = sorted(others, key=lambda other: (abs(other[1] - size), other[0]))
     return Neighbours(
@@ -37,4 +37,4 @@ def neighbours(catalog: Catalog, model: str, component: Component, most: int = 4
 
 def parameters(catalog: Catalog, model: str, component: Component) -> int:
     """Exact parameters of a component, all of them for `all`."""
-    return catalog.traces[model].parameters(component)
+    return catalog.trace_index[model].parameters[component]

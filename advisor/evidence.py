@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from advisor.kept import per_model
 from catalog import Catalog
 from catalog.gpu import NumberType
 from catalog.published import PublishedSpeed
@@ -13,12 +14,41 @@ from catalog.run import Mode, Run, Speed
 from catalog.trace import Component
 
 
-def good_runs(catalog: Catalog, model: str) -> list[Run]:
+@lru_cache(maxsize=4096)
+def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
     """The runs of a model that count as evidence, newest first: they succeeded, without a cap on memory, with the configuration of today."""
     config = catalog.models[model].config_sha256
-    return [
+    return tuple(
         run for run in reversed(catalog.runs_of(model))
         if run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
+    )  # fmt: skip
+
+
+class Timed(NamedTuple):
+    """One good run in short: what it was of, and its throughput at each batch."""
+
+    key: str
+    device: str
+    component: Component
+    quantization: str
+    mode: Mode
+    speeds: tuple[tuple[int, float, int], ...]
+    """Batch, items per second, and multiply-adds of one forward pass."""
+
+
+@lru_cache(maxsize=8)
+def timed_runs(catalog: Catalog) -> dict[str, list[Timed]]:
+    """The good runs of each model, newest first."""
+    return per_model(catalog, _timed_runs, runs=True)
+
+
+def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:
+    return [
+        Timed(
+            run.key, run.machine.device, run.component, run.quantization, run.mode,
+            tuple((s.batch, s.per_second, catalog.traces[model].phase(run.component).multiply_adds(s.batch)) for s in run.speed),
+        )
+        for run in good_runs(catalog, model)
     ]  # fmt: skip
 
 
@@ -26,16 +56,15 @@ _Variant = tuple[str, Component, str, str, Mode]
 """Model, component, quantization, card, mode."""
 
 
-@lru_cache(maxsize=8)
-def _newest(catalog: Catalog) -> tuple[dict[_Variant, Run], dict[_Variant, Run]]:
-    """The newest good run of each variant, and its newest run whatever became of it."""
+@lru_cache(maxsize=4096)
+def _newest(catalog: Catalog, model: str) -> tuple[dict[_Variant, Run], dict[_Variant, Run]]:
+    """The newest good run of each variant of a model, and its newest run whatever became of it."""
     good: dict[_Variant, Run] = {}
     newest: dict[_Variant, Run] = {}
-    for model in catalog.models:
-        for run in reversed(catalog.runs_of(model)):
-            newest.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
-        for run in good_runs(catalog, model):
-            good.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
+    for run in reversed(catalog.runs_of(model)):
+        newest.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
+    for run in good_runs(catalog, model):
+        good.setdefault((model, run.component, run.quantization, run.machine.device, run.mode), run)
     return good, newest
 
 
@@ -43,14 +72,14 @@ def newest_run(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
     """The newest good run of a variant on that very card."""
-    return _newest(catalog)[0].get((model, component, quantization, card, mode))
+    return _newest(catalog, model)[0].get((model, component, quantization, card, mode))
 
 
 def seen_unsupported(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Run | None:
     """The newest run of a variant on a card, if it says that the runtime cannot serve it there."""
-    run = _newest(catalog)[1].get((model, component, quantization, card, mode))
+    run = _newest(catalog, model)[1].get((model, component, quantization, card, mode))
     return run if run and run.status == "unsupported" else None
 
 
@@ -131,14 +160,15 @@ class Cited:
     url: str
 
 
-@lru_cache(maxsize=8)
-def _best_published(catalog: Catalog) -> dict[_Variant, Cited]:
+@lru_cache(maxsize=4096)
+def _best_published(catalog: Catalog, model: str) -> dict[_Variant, Cited]:
     best: dict[_Variant, Cited] = {}
-    for model, file in catalog.published.items():
-        for speed in file.comparable:
-            key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
-            if key not in best or speed.per_second > best[key].speed.per_second:
-                best[key] = Cited(speed, file.sources[speed.source].url)
+    if (file := catalog.published.get(model)) is None:
+        return best
+    for speed in file.comparable:
+        key = (model, speed.component, speed.quantization, speed.gpu, speed.mode)
+        if key not in best or speed.per_second > best[key].speed.per_second:
+            best[key] = Cited(speed, file.sources[speed.source].url)
     return best
 
 
@@ -146,4 +176,4 @@ def published_speed(
     catalog: Catalog, model: str, component: Component, quantization: str, card: str, mode: Mode
 ) -> Cited | None:
     """The highest throughput that others published for a variant on a card."""
-    return _best_published(catalog).get((model, component, quantization, card, mode))
+    return _best_published(catalog, model).get((model, component, quantization, card, mode))

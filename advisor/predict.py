@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from advisor.evidence import good_runs
+from advisor.evidence import Timed, timed_runs
 from advisor.speed import Setting, Work, has_own_rate, work
 from catalog import Catalog
 from catalog.gpu import Card
@@ -128,20 +128,25 @@ def _from_other_runs(
     return Predicted(rate, rate * math.exp(-half), rate * math.exp(half), why)
 
 
+@lru_cache(maxsize=1 << 13)
 def other_runs(
     catalog: Catalog, component: Component, label: str, device: str, mode: Mode, batch: int
 ) -> list[tuple[float, str]]:
     """Seconds per multiply-add, as logarithms, of every model's run of a component and label on a device, at its batch
     nearest to `batch`. Towers of texts and of images are kept apart: one is bound by its weights, the other by arithmetic."""
     found: list[tuple[float, str]] = []
-    taken: set[str] = set()
-    for model in catalog.models:
-        for run in good_runs(catalog, model):
-            key = (run.machine.device, run.component, run.quantization, run.mode)
-            if key != (device, component, label, mode) or not run.speed or model in taken:  # the newest run of each
-                continue
-            taken.add(model)
-            speed = min(run.speed, key=lambda s: abs(math.log(s.batch / batch)))
-            work_done = catalog.traces[model].phase(run.component).multiply_adds(speed.batch)
-            found.append((math.log(speed.batch / speed.per_second / work_done), model))
+    for model, run in _newest_of(catalog).get((device, component, label, mode), {}).items():
+        at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))
+        found.append((math.log(at / per_second / multiply_adds), model))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _newest_of(catalog: Catalog) -> dict[tuple[str, Component, str, Mode], dict[str, Timed]]:
+    """The newest run with a speed of each model, by device, component, label and mode."""
+    found: dict[tuple[str, Component, str, Mode], dict[str, Timed]] = {}
+    for model, runs in timed_runs(catalog).items():
+        for run in runs:
+            if run.speeds:
+                found.setdefault((run.device, run.component, run.quantization, run.mode), {}).setdefault(model, run)
     return found

@@ -16,7 +16,7 @@ from typing import Any
 from catalog import Catalog
 from catalog.configuration import from_hub, from_path, is_hub_id, is_local
 from catalog.errors import FitcardError, UnknownName
-from catalog.load import read_trace
+from catalog.loading import read_trace
 from catalog.model import Licence, Model, config_sha256
 from catalog.names import find_model
 from catalog.record import UNVERIFIED

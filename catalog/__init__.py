@@ -1,6 +1,23 @@
 """What is known: models, cards, quantizations, runs and traces, checked as they are loaded."""
 
+import os
+from typing import TYPE_CHECKING, Any
+
 from catalog.errors import CatalogError, FitcardError, Problem, UnknownName
-from catalog.load import Catalog, load
+
+if TYPE_CHECKING:
+    from catalog.loading import Catalog, load
+
+# Pydantic would look through all installed packages for plugins, which takes a tenth of a command's time; we want none.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 __all__ = ["Catalog", "CatalogError", "FitcardError", "Problem", "UnknownName", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loading brings pydantic with it; a build that finds nothing changed, or `--help`, never needs either."""
+    if name in ("Catalog", "load"):
+        from catalog import loading
+
+        return getattr(loading, name)
+    raise AttributeError(name)

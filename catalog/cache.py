@@ -1,155 +1,165 @@
-"""A checked catalog, kept so that the next command need not read and check it again.
+"""What was read, checked or computed before, kept so that it need not be again.
 
-The key is a hash of every byte of the catalog's files and of the code that checks them, so what is kept can never be
-stale: another byte is another key. Parts that most commands do not need (traces, runs, publications) are read when asked for.
-A cache that is missing, damaged or cannot be written costs time and nothing else.
+Everything is kept under a key that names all that it was made from by digests, so what is kept can never be stale: another
+byte is another key. A cache that is missing, damaged, full or cannot be written costs time and nothing else.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-import pickle
-import sys
-import tempfile
+import sqlite3
+import threading
+import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar
 
-KEPT = 6
-"""Catalogs that are kept; the least recently used go first."""
-_MAGIC = b"fitcard catalog 1\n"
+LIMIT_BYTES = 1 << 30
+"""Beyond this the half that was not used for longest is dropped."""
+_AT_ONCE = 500
+"""Keys in one query; SQLite takes 999 in its oldest versions."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-
-def folder() -> Path:
-    """Where catalogs are kept: the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fitcard" / "catalogs"
+_open: dict[tuple[int, int, Path], sqlite3.Connection] = {}
+"""By process, thread and file. Those of a parent stay here unused: a copy of a process must not even close them."""
 
 
-def fingerprint(root: Path, folders: Sequence[str]) -> str:
-    """Identifies the files of a catalog and the code that checks them, byte by byte."""
-    digest = hashlib.sha256(f"{sys.version} {root.resolve()}".encode())
-    code = Path(__file__).parent
-    files = [path for path in code.iterdir() if path.suffix == ".py"]
-    files += [path for path in root.iterdir() if path.suffix == ".yaml"]
-    for name in folders:
-        for where, inner, names in os.walk(root / name):
-            inner.sort()
-            files += [Path(where, each) for each in names if not each.startswith(".")]
-    for path in sorted(files):
-        content = path.read_bytes()
-        digest.update(f"{path}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
+def file() -> Path:
+    """Where it is: in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fitcard" / "kept.sqlite"
 
 
-def write(key: str, parts: Mapping[str, Any]) -> None:
-    """Keep the parts of a catalog under a key; nothing happens where that cannot be done."""
+def read(keys: Iterable[str]) -> dict[str, bytes]:
+    """What is kept under these keys, as far as it is there and whole."""
+    wanted, found = list(keys), dict[str, bytes]()
     try:
-        place = folder()
-        place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        packed = {name: pickle.dumps(part, protocol=5) for name, part in parts.items()}
-        index: dict[str, tuple[int, int, int]] = {}
-        offset = 0
-        for name, content in packed.items():
-            index[name] = (offset, len(content), zlib.crc32(content))
-            offset += len(content)
-        head = pickle.dumps(index, protocol=5)
-        descriptor, temporary = tempfile.mkstemp(dir=place, prefix=".writing-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_MAGIC + len(head).to_bytes(8, "little") + zlib.crc32(head).to_bytes(4, "little") + head)
-            for content in packed.values():
-                file.write(content)
-        Path(temporary).replace(place / f"{key}.bin")
-        for old in sorted(place.glob("*.bin"), key=lambda path: -path.stat().st_mtime)[KEPT:]:
-            old.unlink(missing_ok=True)
-    except (OSError, RuntimeError, pickle.PicklingError, RecursionError):
-        return
+        connection = _connection()
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            query = f"SELECT key, value FROM kept WHERE key IN ({','.join('?' * len(some))})"
+            for key, value in connection.execute(query, some):
+                content = value[4:]
+                if _sum(key, content) == value[:4]:
+                    found[key] = content
+    except (sqlite3.Error, OSError, RuntimeError, TypeError) as error:
+        _forget(error)
+    return found
 
 
-class Kept:
-    """A catalog in the cache; each part is read and checked against its sum when it is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises ValueError or OSError for a file that is not whole."""
-        self.path = path
-        with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                raise ValueError("is no kept catalog")
-            length, total = int.from_bytes(file.read(8), "little"), int.from_bytes(file.read(4), "little")
-            head = file.read(length)
-            if zlib.crc32(head) != total:
-                raise ValueError("is damaged")
-            self.start = file.tell()
-        self.index: dict[str, tuple[int, int, int]] = pickle.loads(head)
-        os.utime(path)
-
-    def part(self, name: str) -> Any:
-        """One part. Raises ValueError or OSError when it is not whole."""
-        offset, length, total = self.index[name]
-        with self.path.open("rb") as file:
-            file.seek(self.start + offset)
-            content = file.read(length)
-        if zlib.crc32(content) != total:
-            raise ValueError("is damaged")
-        return pickle.loads(content)
-
-
-def read(key: str) -> Kept | None:
-    """The catalog that was kept under a key, if there is one and it is whole."""
+def there(keys: Iterable[str]) -> set[str]:
+    """Which of these keys something is kept under."""
+    wanted, found = list(keys), set[str]()
     try:
-        return Kept(folder() / f"{key}.bin")
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, pickle.UnpicklingError):
-        return None
+        connection = _connection()
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = wanted[start : start + _AT_ONCE]
+            query = f"SELECT key FROM kept WHERE key IN ({','.join('?' * len(some))})"
+            found.update(key for (key,) in connection.execute(query, some))
+    except (sqlite3.Error, OSError, RuntimeError) as error:
+        _forget(error)
+    return found
+
+
+def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
+    """Keep rows under their keys, and note that others were used. Says whether that could be done."""
+    try:
+        now = time.time_ns()
+        connection = _connection(make=True)
+        with connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
+                ((key, now, _sum(key, content) + content) for key, content in rows.items()),
+            )
+            connection.executemany("UPDATE kept SET used = ? WHERE key = ?", ((now, key) for key in used))
+            if _bytes(connection) > LIMIT_BYTES:
+                oldest = "SELECT key FROM kept WHERE used < ? ORDER BY used LIMIT (SELECT count(*) / 2 FROM kept)"
+                connection.execute(f"DELETE FROM kept WHERE key IN ({oldest})", (now,))
+    except (sqlite3.Error, OSError, RuntimeError) as error:
+        _forget(error)
+        return False
+    return True
+
+
+def _connection(make: bool = False) -> sqlite3.Connection:
+    """This process's connection: one that was open before a fork belongs to the parent."""
+    path = file()
+    mine = (os.getpid(), threading.get_ident(), path)
+    if mine in _open:
+        return _open[mine]
+    if make:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    elif not path.exists():
+        raise FileNotFoundError(path)
+    connection = sqlite3.connect(path, timeout=10)
+    # Whatever a crash of the machine breaks is noticed by its sum, so nothing waits for the disk.
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, used INTEGER, value BLOB)")
+    for other in [key for key in _open if key[:2] == mine[:2]]:  # a test's, or another user's
+        _open.pop(other).close()
+    _open[mine] = connection
+    return connection
+
+
+def _forget(error: Exception) -> None:
+    """Close the connection; a file that is no database any more is deleted, so that the next command can keep things again."""
+    if connection := _open.pop((os.getpid(), threading.get_ident(), file()), None):
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
+    if type(error) is sqlite3.DatabaseError:  # its subclasses are about locks, full disks and the like
+        with contextlib.suppress(OSError):
+            file().unlink(missing_ok=True)
+
+
+def _sum(key: str, content: bytes) -> bytes:
+    return zlib.crc32(content, zlib.crc32(key.encode())).to_bytes(4, "little")
+
+
+def _bytes(connection: sqlite3.Connection) -> int:
+    size, pages, free = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (pages - free))
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):
-    """A mapping whose values are read when they are asked for."""
+    """A mapping whose values are read when they are asked for; `entries` says of each what lists need to know."""
 
-    def __init__(self, keys: Sequence[K], value: Callable[[K], V]) -> None:
-        self._keys = dict.fromkeys(keys)
+    def __init__(self, entries: Mapping[K, Any], value: Callable[[K], V]) -> None:
+        self.entries = entries
         self._value = value
         self._read: dict[K, V] = {}
 
     def __getitem__(self, key: K) -> V:
-        if key not in self._keys:
-            raise KeyError(key)
         if key not in self._read:
+            if key not in self.entries:
+                raise KeyError(key)
             self._read[key] = self._value(key)
         return self._read[key]
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._keys)
+        return iter(self.entries)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self.entries)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._keys
+        return key in self.entries
 
 
 class LazySequence(Sequence[V], Generic[V]):
-    """A sequence that is read when it is first looked at."""
+    """A sequence whose values are read when they are asked for; `entries` says of each what lists need to know."""
 
-    def __init__(self, values: Callable[[], Sequence[V]]) -> None:
-        self._values = values
-        self._read: Sequence[V] | None = None
+    def __init__(self, entries: Sequence[Any], value: Callable[[Any], V]) -> None:
+        self.entries = entries
+        self._value = value
 
-    def _all(self) -> Sequence[V]:
-        if self._read is None:
-            self._read = self._values()
-        return self._read
-
-    @overload
-    def __getitem__(self, index: int) -> V: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[V]: ...
-    def __getitem__(self, index: int | slice) -> V | Sequence[V]:
-        return self._all()[index]
+    def __getitem__(self, at: Any) -> Any:
+        chosen = self.entries[at]
+        return [self._value(entry) for entry in chosen] if isinstance(at, slice) else self._value(chosen)
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self.entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catalog.gpu import NUMBER_TYPES
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 
 def _rates(catalog: Catalog) -> dict[tuple[str, str, str], tuple[str, ...]]:
@@ -47,8 +47,12 @@ def check(catalog: Catalog) -> Report:
         + 1
         + sum(len(file.speeds) for file in catalog.published.values())
     )
-    counts = {
+    return Report(counts(catalog), figures, tuple(unverified))
+
+
+def counts(catalog: Catalog) -> dict[str, int]:
+    """How much of each kind there is."""
+    return {
         "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
-        "runs": len(catalog.runs), "published speeds": sum(len(file.speeds) for file in catalog.published.values()),
+        "runs": len(catalog.run_index), "published speeds": sum(len(entry.speeds) for entry in catalog.published_index.values()),
     }  # fmt: skip
-    return Report(counts, figures, tuple(unverified))

@@ -39,6 +39,10 @@ class CatalogError(FitcardError):
         self.problems = sorted(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[CatalogError], tuple[list[Problem]]]:
+        """So that it can be sent from one process to another."""
+        return CatalogError, (self.problems,)
+
 
 class UnknownName(FitcardError):
     """A name that the catalog does not hold, or that fits several things."""

@@ -18,7 +18,7 @@ from catalog.tensor_types import tensor_bytes
 from catalog.trace import Component, Tensor
 
 if TYPE_CHECKING:
-    from catalog.load import Catalog
+    from catalog.loading import Catalog
 
 GGUF_ALIGNMENT = 32
 SAFETENSORS_METADATA = {"format": "pt"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from pathlib import Path
 
-from catalog.load import Catalog
+from catalog.cores import cores
+from catalog.loading import Catalog
 
 _FEATURES = (
     "avx2", "f16c", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16",
@@ -45,7 +45,7 @@ def cpu_label() -> str:
 
 def cpu_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def cpu_name() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.exceptions import ExceptionsFile
 from catalog.gpu import GpuFile
-from catalog.load import HERE
+from catalog.loading import HERE
 from catalog.matmul import MatmulFile
 from catalog.model import Model
 from catalog.published import PublishedFile

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from catalog.errors import UnknownName, shorten
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 
 def find_model(catalog: Catalog, typed: str) -> str:
@@ -17,13 +17,13 @@ def find_model(catalog: Catalog, typed: str) -> str:
 
 def model_names(catalog: Catalog) -> dict[str, list[str]]:
     """Everything that each model is called."""
-    return {key: [key, key.split("/")[-1], model.name, *model.aliases] for key, model in catalog.models.items()}
+    return {key: [key, key.split("/")[-1], model.name, *model.aliases] for key, model in catalog.model_index.items()}
 
 
 def find_card(catalog: Catalog, typed: str) -> str:
     """The id of the card that `typed` means. Raises UnknownName when none or several do."""
     names = card_names(catalog)
-    for device in {run.machine.device for run in catalog.runs} - set(names):
+    for device in {run.device for run in catalog.run_index} - set(names):
         names[device] = [device]
     return _find("GPU", typed, names)
 
@@ -39,10 +39,10 @@ def card_called(catalog: Catalog, name: str) -> str | None:
 def card_names(catalog: Catalog) -> dict[str, list[str]]:
     """Everything that each card is called, each name also with its memory."""
     names: dict[str, list[str]] = {}
-    for key, card in catalog.cards.items():
-        memory = f"{card.spec.memory_gib:g}GB"
-        names[key] = [key, card.name, card.spec.name, *card.spec.aliases]
-        names[key] += [f"{name} {memory}" for name in (card.spec.name, *card.spec.aliases)]
+    for key, card in catalog.card_index.items():
+        memory = f"{card.memory_gib:g}GB"
+        names[key] = [key, card.name, card.spec_name, *card.aliases]
+        names[key] += [f"{name} {memory}" for name in (card.spec_name, *card.aliases)]
     return names
 
 

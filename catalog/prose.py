@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from catalog.file_format import variant_bytes
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.model import Model
 from catalog.quantization import bits_per_weight, held_bytes, predicted_census
 from catalog.trace import Component, Trace
@@ -61,6 +61,11 @@ def fill(text: str, catalog: Catalog, model_id: str) -> str:
         )
 
     return _PLACEHOLDER.sub(one, text)
+
+
+def other_models(text: str) -> list[str]:
+    """The other models whose traces the placeholders of a text name."""
+    return [rest for name, rest in _PLACEHOLDER.findall(text) if name in ("gmacs", "pixels") and rest]
 
 
 def bare_numbers(text: str, catalog: Catalog, model: Model, model_id: str) -> list[str]:

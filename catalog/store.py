@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import FitcardError
-from catalog.load import read_runs
+from catalog.loading import read_runs
 from catalog.run import Run
 from catalog.trace import Trace
 

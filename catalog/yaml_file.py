@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from catalog.errors import CatalogError, Problem, shorten
+
+if TYPE_CHECKING:
+    import yaml
 
 Location = tuple[str | int, ...]
 Lines = dict[Location, int]
@@ -23,7 +24,6 @@ _TRUE = {"true", "True", "TRUE"}
 _FALSE = {"false", "False", "FALSE"}
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?\Z")
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_text(path: Path) -> str:
@@ -64,8 +64,10 @@ def parse_yaml(text: str, path: Path) -> tuple[Any, Lines]:
 
 def compose(text: str, path: Path) -> yaml.Node:
     """The nodes of a YAML text, which know where they stand in it; `path` is for messages."""
+    import yaml  # only here: most commands find every file in the cache
+
     try:
-        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+        node: yaml.Node | None = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         line = mark.line + 1 if mark else 1
@@ -86,6 +88,8 @@ def line_of(lines: Lines, location: Location) -> int:
 
 
 def _construct(node: yaml.Node, at: Location, lines: Lines, problems: list[Problem], path: Path) -> Any:
+    import yaml
+
     lines[at] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         result: dict[Any, Any] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog import Catalog
 from catalog.errors import FitcardError
-from catalog.load import read_runs
+from catalog.loading import read_runs
 from catalog.run import Machine, Run
 from catalog.store import write_atomically
 from catalog.trace import Component

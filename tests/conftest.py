@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from catalog import Catalog, load
-from catalog.load import HERE
+from catalog.loading import HERE
 from generator.build import build
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from typing import cast
 
 from catalog.errors import FitcardError, shorten, shown
 from catalog.imports.row import UNKNOWN_MODEL, Accuracy, File, Row, Unmapped, mapping
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.yaml_file import parse_yaml
 
 TITLE = "Hugging Face .eval_results YAML"

@@ -23,7 +23,7 @@ from catalog.imports.row import (
     read_json,
     whole,
 )
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 TITLE = "llama-bench JSON"
 COMMENT = "llama.cpp runs its own implementation of the same encoder."

@@ -25,7 +25,7 @@ from catalog.imports.row import (
     read_json,
     whole,
 )
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.trace import Component
 from catalog.yaml_file import read_text
 

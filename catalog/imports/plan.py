@@ -12,7 +12,7 @@ from catalog.errors import FitcardError, shown
 from catalog.host import slug
 from catalog.imports import eval_results, llama_bench, optimum, timm
 from catalog.imports.row import Accuracy, File, Row, Speed, Unmapped, read_json
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.model import Claim
 from catalog.names import card_called, find_card
 from catalog.published import PublishedFile, PublishedSpeed

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from catalog.errors import FitcardError, shorten, shown
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.run import Mode
 from catalog.trace import Component
 

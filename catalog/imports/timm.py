@@ -22,7 +22,7 @@ from catalog.imports.row import (
     positive,
     whole,
 )
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 TITLE = "timm benchmark CSV"
 COMMENT = "timm runs its own implementation of the same image tower; shapes and parameters are equal."

@@ -27,7 +27,7 @@ from catalog.linters import (
     stale,
     unwritten,
 )
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 Scope = Literal["pages", "files"]
 

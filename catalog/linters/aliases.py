@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.errors import Problem
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.names import card_names, joined, model_names
 from catalog.yaml_file import Location
 

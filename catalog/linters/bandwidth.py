@@ -10,7 +10,7 @@ from statistics import median
 
 from catalog.errors import Problem
 from catalog.gpu import Card
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "bandwidth"
 SCOPE = "pages"

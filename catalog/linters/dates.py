@@ -8,7 +8,7 @@ from statistics import median
 
 from catalog.errors import Problem
 from catalog.linters.stale import newest
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.model import Model
 from catalog.yaml_file import Location
 

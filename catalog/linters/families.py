@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from catalog.errors import Problem
 from catalog.gpu import Card
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "families"
 SCOPE = "pages"

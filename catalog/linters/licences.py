@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from catalog.errors import Problem
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.record import TO_WRITE
 
 NAME = "licences"

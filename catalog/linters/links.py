@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 from catalog.errors import Problem
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "links"
 SCOPE = "files"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catalog.errors import Problem
 from catalog.gpu import Gpu
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "memory"
 SCOPE = "pages"

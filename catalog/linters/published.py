@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catalog.errors import Problem
 from catalog.gpu import NUMBER_TYPES, Card, NumberType
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.published import PublishedSpeed
 
 NAME = "published"

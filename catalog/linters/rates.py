@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from catalog.errors import Problem
 from catalog.gpu import NUMBER_TYPES, Card
 from catalog.linters.bandwidth import far_from_peers
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "rates"
 SCOPE = "pages"

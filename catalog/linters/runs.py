@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from catalog.errors import Problem
-from catalog.load import Catalog
+from catalog.loading import Catalog
 from catalog.quantization import Census, predicted_census
 from catalog.run import Run
 from catalog.trace import Component

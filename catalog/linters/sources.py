@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from catalog.errors import Problem
 from catalog.linters.links import address_fault
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "sources"
 SCOPE = "files"

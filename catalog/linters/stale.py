@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from catalog.errors import Problem
-from catalog.load import Catalog
+from catalog.loading import Catalog
 
 NAME = "stale"
 SCOPE = "files"

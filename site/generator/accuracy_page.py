@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from advisor.accuracy import WAYS, MemoryRow, SpeedAccuracy, SpeedRow, memory_errors, memory_summary, speed_accuracy
 from advisor.answers import card_of
@@ -14,6 +14,10 @@ from catalog import Catalog
 SIDE = 360
 """Width and height of a plot, in its own units."""
 MARGIN = 44
+MOST_ROWS, MOST_DOTS = 500, 2000
+"""More than anybody looks at; every measurement also stands on its run's own page."""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -66,25 +70,31 @@ def view(catalog: Catalog) -> dict[str, Any]:
     return {
         "ways": WAYS,
         "memory": memory_summary(memory),
-        "memory_rows": sorted(memory, key=lambda row: -abs(row.error)),
+        "memory_rows": sorted(memory, key=lambda row: -abs(row.error))[:MOST_ROWS],
         "memory_plot": _plot(
             "Memory", "GB",
-            [(row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in memory],
+            [(row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in _thinned(memory)],
         ),
         "speeds": [(one, _groups(catalog, one.rows)) for one in speeds],
         "speed_plots": [(one, _speed_plot(catalog, one)) for one in speeds if one.rows],
         "worst": [(one.way, sorted(one.rows, key=lambda row: -abs(row.error))[:5]) for one in speeds if one.rows],
-        "names": {row.gpu: card_of(catalog, row.gpu).spec.name for one in speeds for row in one.rows},
+        "names": {gpu: card_of(catalog, gpu).spec.name for gpu in {row.gpu for one in speeds for row in one.rows}},
         "fit": catalog.speed,
     }  # fmt: skip
 
 
 def _speed_plot(catalog: Catalog, one: SpeedAccuracy) -> Plot:
+    names = {gpu: card_of(catalog, gpu).spec.name for gpu in {row.gpu for row in one.rows}}
     rows = [
-        (row.measured_per_second, row.predicted_per_second, f"{card_of(catalog, row.gpu).spec.name}, {row.mode}", _speed_title(row))
-        for row in one.rows
-    ]  # fmt: skip
+        (row.measured_per_second, row.predicted_per_second, f"{names[row.gpu]}, {row.mode}", _speed_title(row))
+        for row in _thinned(one.rows)
+    ]
     return _plot(one.way, "items/s", rows)
+
+
+def _thinned(rows: Sequence[R]) -> Sequence[R]:
+    """As many rows as a plot can show, evenly chosen."""
+    return rows[:: -(-len(rows) // MOST_DOTS) or 1]
 
 
 def _plot(name: str, unit: str, rows: Sequence[tuple[float, float, str, str]]) -> Plot:
@@ -115,8 +125,11 @@ def _speed_title(row: SpeedRow) -> str:
 
 def _groups(catalog: Catalog, rows: Sequence[SpeedRow]) -> list[Group]:
     found: list[Group] = []
-    for gpu, mode in sorted({(row.gpu, row.mode) for row in rows}):
-        errors = sorted(row.error for row in rows if (row.gpu, row.mode) == (gpu, mode))
+    grouped: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        grouped.setdefault((row.gpu, row.mode), []).append(row.error)
+    for (gpu, mode), unsorted in sorted(grouped.items()):
+        errors = sorted(unsorted)
         sizes = sorted(map(abs, errors))
         found.append(Group(
             card=card_of(catalog, gpu).spec.name, mode=mode, count=len(errors), median=sizes[len(sizes) // 2],

@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 from advisor import answers
 from advisor.evidence import newest_run
-from advisor.memory import available_bytes, need
+from advisor.memory import available_bytes
+from advisor.picks import Pick, on_card, picks
 from catalog import Catalog
-from catalog.file_format import file_bytes
 from catalog.gpu import NUMBER_TYPES, Card
 from catalog.prose import fill
-from catalog.quantization import bits_per_weight, held_bytes, predicted_census
+from catalog.quantization import CensusRow
 from catalog.record import UNVERIFIED, Record
 from catalog.trace import Component
 from generator.documents import (
@@ -47,6 +47,7 @@ from generator.documents import (
     schema,
     written,
 )
+from generator.labels import labels_of
 from generator.outputs import RULES, Asset
 
 ROOT = "api/v1/"
@@ -170,8 +171,8 @@ def gpu(catalog: Catalog, key: str) -> GpuDocument:
     """All of a card: its figures with their sources, and what it runs."""
     card = catalog.cards[key]
     rows = (
-        ModelRow(model=name, name=found.name, tasks=found.tasks, **fits(catalog, name)[key])
-        for name, found in catalog.models.items()
+        ModelRow(model=name, name=catalog.model_index[name].name, tasks=catalog.model_index[name].tasks, **fit_of(pick))
+        for name, pick in on_card(catalog, key).items()
     )
     figures: dict[str, Figure] = {}
     for figure in sorted(card.spec.figures):
@@ -190,23 +191,23 @@ def cited(card: Card) -> Card:
     return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
 
 
-@lru_cache(maxsize=512)
 def fits(catalog: Catalog, key: str) -> dict[str, dict[str, Any]]:
-    """What a `Fit` holds for a model on each card. Kept, since the documents of models and of cards hold the same."""
-    found: dict[str, dict[str, Any]] = {}
-    for card, pick in answers.picks(catalog, key).items():
-        answer = pick.nearest
-        known = answers.throughput(catalog, answer)
-        speed = known and Throughput(
-            per_second=known.per_second, unit=answers.UNITS[answer.component], low=known.low, high=known.high,
-            evidence=known.evidence, record=known.record, batch=known.batch, quantization=known.quantization, mode=known.mode,
-        )  # fmt: skip
-        found[card] = {
-            "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,
-            "evidence": answer.evidence, "required_bytes": answer.memory.required_bytes,
-            "available_bytes": answer.memory.available_bytes, "max_batch": answer.max_batch, "speed": speed,
-        }  # fmt: skip
-    return found
+    """What a `Fit` holds for a model on each card."""
+    return {card: fit_of(pick) for card, pick in picks(catalog, key).items()}
+
+
+def fit_of(pick: Pick) -> dict[str, Any]:
+    """What a `Fit` holds for one model on one card."""
+    answer, known = pick.nearest, pick.known
+    speed = known and Throughput(
+        per_second=known.per_second, unit=answers.UNITS[answer.component], low=known.low, high=known.high,
+        evidence=known.evidence, record=known.record, batch=known.batch, quantization=known.quantization, mode=known.mode,
+    )  # fmt: skip
+    return {
+        "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,
+        "evidence": answer.evidence, "required_bytes": answer.memory.required_bytes,
+        "available_bytes": answer.memory.available_bytes, "max_batch": answer.max_batch, "speed": speed,
+    }  # fmt: skip
 
 
 @lru_cache(maxsize=512)
@@ -219,18 +220,16 @@ def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
 
 
 def _variant(catalog: Catalog, key: str, component: Component, label: str) -> Variant:
-    quantization, tensors = catalog.quantizations[label], catalog.traces[key].tensors_of(component)
-    counted = predicted_census(quantization, tensors)
+    held = labels_of(catalog, key)[component][label]
     devices = dict.fromkeys(run.machine.device for run in catalog.runs_of(key))
     seen = (newest_run(catalog, key, component, label, device, "eager") for device in devices)
     measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
-    size = measured or file_bytes(quantization, label, key, tensors)
-    vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
+    size = measured or held.file_bytes
     return Variant(
-        component=component, quantization=label, bits_per_weight=bits_per_weight(counted), file_bytes=size,
+        component=component, quantization=label, bits_per_weight=held.bits, file_bytes=size,
         file_evidence="measured" if measured else "predicted" if size else None,
-        weights_bytes=held_bytes(quantization, tensors),
-        required_bytes=need(catalog, key, component, label, 1, vendor).required_bytes, census=counted,
+        weights_bytes=held.weights_bytes, required_bytes=held.needed_bytes,
+        census={s.name: CensusRow(tensors=s.tensors, elements=s.elements, bytes=s.bytes) for s in held.census},
     )  # fmt: skip
 
 

@@ -62,8 +62,7 @@ def message(catalog: Catalog, key: str, size: int) -> tuple[str, str]:
     else:
         answer, has = chosen.nearest, gb(chosen.nearest.memory.available_bytes)
         if chosen.best is None:
-            least = min((size for _, verdict, size in chosen.every if verdict == "no"), default=None)
-            says, how = "no", f"{tower} needs {gb(least)} at least, and {has} are available, predicted"
+            says, how = "no", f"{tower} needs {gb(chosen.least_bytes)} at least, and {has} are available, predicted"
         else:
             says = "predicted, tight" if answer.verdict == "tight" else "predicted"
             how = f"{tower} in {answer.quantization} needs {gb(answer.memory.required_bytes)} of {has} at batch 1"

@@ -18,16 +18,15 @@ from urllib.parse import quote
 
 from catalog import Catalog
 from generator import api
-from generator.build import ROOT
 from generator.documents import DataLicence
 from generator.history import Event, changed, events
+from generator.inputs import configuration, documents_folder
 from generator.outputs import RULES, Asset, Page
 
 TAG = "tag:fitcard,2026:"
 NEWEST = 100
 """Events in a feed; a reader that asks once a month misses nothing."""
-_DOCS = ROOT / "site" / "docs"
-_HISTORY = ("models", "cards", "published", "runs", "quantizations")
+_HISTORY = ("models", "cards", "published", "runs", "quantizations", "runtimes")
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
 
@@ -40,17 +39,20 @@ def assets(catalog: Catalog, pages: Sequence[Page], base: str) -> Iterator[Asset
         yield Asset(f"models/{key}/feed.xml", inputs, partial(feed, catalog, base, key))
     everything = ("models", "traces", "cards", "published", "runs", *RULES)
     if base:
-        docs = (f"doc:{path.relative_to(_DOCS).as_posix()}" for path in sorted(_DOCS.rglob("*.md")))
+        docs = (
+            f"doc:{path.relative_to(documents_folder()).as_posix()}"
+            for path in sorted(documents_folder().rglob("*.md"))
+        )
         yield Asset("sitemap.xml", (*everything, *docs), partial(sitemap, catalog, pages, base))
     yield Asset("robots.txt", (), partial(robots, base))
     yield Asset("llms.txt", ("models", "cards", "quantizations"), partial(llms, catalog, base))
 
 
-def address(file: Path = ROOT / "mkdocs.yml") -> str:
-    """`site_url` of mkdocs.yml, ending in a slash; empty where none is set."""
+def address(file: Path | None = None) -> str:
+    """`site_url` of mkdocs.yml, ending in a slash; empty where none is set. Raises FitcardError outside a checkout."""
     from mkdocs.utils.yaml import yaml_load  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
 
-    url = str(yaml_load(file.read_text("utf-8")).get("site_url") or "").strip()
+    url = str(yaml_load((file or configuration()).read_text("utf-8")).get("site_url") or "").strip()
     return url if not url or url.endswith("/") else f"{url}/"
 
 
@@ -106,7 +108,10 @@ def sitemap(catalog: Catalog, pages: Iterable[Page], base: str) -> bytes:
 
 
 def _written_by_hand() -> list[str]:
-    return [f"{path.relative_to(_DOCS).with_suffix('').as_posix()}/" for path in sorted(_DOCS.rglob("*.md"))]
+    return [
+        f"{path.relative_to(documents_folder()).with_suffix('').as_posix()}/"
+        for path in sorted(documents_folder().rglob("*.md"))
+    ]
 
 
 def robots(base: str) -> bytes:

@@ -9,14 +9,12 @@ from markupsafe import Markup
 
 from advisor import answers
 from advisor.memory import available_bytes
-from advisor.predict import Predicted, predict
+from advisor.picks import BATCHES, on_card
 from catalog import Catalog
 from catalog.gpu import Card, NumberType
 from catalog.record import UNVERIFIED, Source
 from generator.structured import breadcrumbs, dataset, graph
 
-BATCHES = (1, 8, 64)
-"""One item at a time, a few, and where throughput has mostly levelled off."""
 _NAMES = {
     "chip": ("Chip", ""), "compute_capability": ("Compute capability", ""), "gfx": ("Target name", ""), "units": ("Units", ""),
     "boost_mhz": ("Boost clock", "MHz"), "memory_gib": ("Memory", "GiB"), "memory_type": ("Memory type", ""),
@@ -44,25 +42,16 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    picked = {model: answers.picks(catalog, model)[key] for model in catalog.models}
-    best = [
-        (
-            catalog.models[model],
-            model,
-            pick.best,
-            sum(verdict in ("fits", "tight") for _, verdict, _ in pick.every),
-            len(pick.every),
-            answers.throughput(catalog, pick.best) if pick.best else None,
-        )
-        for model, pick in picked.items()
-    ]
+    named = [(catalog.model_index[model], model, pick) for model, pick in on_card(catalog, key).items()]
+    labels = len(catalog.quantizations)
+    best = [(model, id, p.best, p.fitting, labels, p.known if p.best else None) for model, id, p in named]
     return {
         "units": answers.UNITS,
         "jsonld": _structured(card, key),
         "api": f"api/v1/gpus/{key}.json",
         "share": f"share/gpus/{key}.png",
         "batches": BATCHES,
-        "batched": [(catalog.models[model], model, _batched(catalog, model, card)) for model in catalog.models],
+        "batched": [(model, id, pick.speeds) for model, id, pick in named],
         "card": card,
         "available": available_bytes(catalog, card),
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
@@ -77,20 +66,6 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
             for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
         ],
     }  # fmt: skip
-
-
-def _batched(catalog: Catalog, model: str, card: Card) -> list[Predicted | None]:
-    """The throughput of the pick for a card at a few batches; None where it does not fit or is not known."""
-    pick = answers.picks(catalog, model)[card.id].best
-    found: list[Predicted | None] = []
-    for batch in BATCHES:
-        fits = pick is not None and batch <= pick.max_batch
-        found.append(
-            predict(catalog, model, pick.component, pick.quantization, card, "eager", batch, only_card=False)
-            if pick and fits
-            else None
-        )
-    return found
 
 
 def _structured(card: Card, key: str) -> Markup:

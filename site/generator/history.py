@@ -15,7 +15,9 @@ from typing import Literal
 from urllib.parse import quote
 
 from advisor.answers import UNITS, default_component
+from advisor.kept import per_model
 from catalog import Catalog
+from catalog.files import combined
 from catalog.record import Source
 from catalog.run import Run
 from generator.words import rate
@@ -42,16 +44,17 @@ class Event:
 
 def events(catalog: Catalog, model: str | None = None) -> list[Event]:
     """What happened to a model, or to everything, newest first."""
-    wanted = catalog.models if model is None else (model,)
-    found = [event for key in wanted for event in _of_model(catalog, key)]
     if model is None:
+        names = combined(f"{key} {card.name}" for key, card in catalog.card_index.items())
+        found = [event for mine in per_model(catalog, _of_model, runs=True, also=names).values() for event in mine]
         found += _cards(catalog)
+    else:
+        found = list(_of_model(catalog, model))
     return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
 
 
-@lru_cache(maxsize=512)
 def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
-    """Kept, since the feed of a model and that of the site tell the same."""
+    """What happened to one model."""
     return (*_runs(catalog, model), *_published(catalog, model), _reviewed(catalog, model))
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from advisor import answers
 from catalog import Catalog
-from catalog.check import check
-from catalog.model import Model
+from catalog.check import counts
+from catalog.entries import ModelEntry
 from generator import history
 from generator.model_page import by_vendor
 from generator.structured import breadcrumbs, graph
@@ -19,12 +19,12 @@ def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
     newest = [entry for entry in catalog.run_index if entry.status == "ok"][::-1][:8]
     runs = [next(run for run in catalog.runs_of(entry.model) if run.key == entry.key) for entry in newest]
-    tasks: dict[str, list[tuple[str, Model]]] = {}
-    for key, model in catalog.models.items():
+    tasks: dict[str, list[tuple[str, ModelEntry]]] = {}
+    for key, model in catalog.model_index.items():
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return {
-        **models(catalog), **gpus(catalog), "newest": runs, "counts": check(catalog).counts, "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
+        **models(catalog), **gpus(catalog), "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
         "vendors": by_vendor(catalog), "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
 
@@ -33,12 +33,12 @@ def models(catalog: Catalog) -> dict[str, Any]:
     """All models with their sizes."""
     runs = Counter(entry.model for entry in catalog.run_index if entry.status == "ok")
     rows: list[dict[str, Any]] = []
-    for key, model in catalog.models.items():
-        trace = catalog.traces[key]
+    for key, model in catalog.model_index.items():
+        size = catalog.trace_index[key]
         main = answers.default_component(catalog, key)
         rows.append({
-            "id": key, "model": model, "parameters": trace.parameters(), "tower": trace.parameters(main), "main": main,
-            "cost": trace.phase(main).multiply_adds() / 1e9, "runs": runs[key],
+            "id": key, "model": model, "parameters": size.parameters["all"], "tower": size.parameters[main], "main": main,
+            "cost": size.multiply_adds[main] / 1e9, "runs": runs[key],
         })  # fmt: skip
     found = {name: sorted({one for row in rows for one in of(row["model"])}) for name, of in _FACETS.items()}
     return {
@@ -47,10 +47,10 @@ def models(catalog: Catalog) -> dict[str, Any]:
     }  # fmt: skip
 
 
-_FACETS: dict[str, Callable[[Model], tuple[str, ...]]] = {
+_FACETS: dict[str, Callable[[ModelEntry], tuple[str, ...]]] = {
     "task": lambda model: model.tasks,
     "family": lambda model: (model.family,),
-    "licence": lambda model: (model.license.id,),
+    "licence": lambda model: (model.licence,),
 }
 
 

@@ -1,37 +1,42 @@
-"""The adapter to MkDocs: hands it the outputs as generated files, and the views as contexts. Nothing is decided here."""
+"""The adapter to MkDocs: hands it the outputs as generated files, and the views as contexts. Nothing is decided here.
+
+`mkdocs build` gives the whole site; `fitcard build` hands over a part of it in `extra`, see `render.py`.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2.bccache import Bucket, BytecodeCache
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
 
-from catalog import load
+from catalog import cache, load
 from catalog.errors import FitcardError
-from generator.outputs import Asset, Page, outputs
+from generator.outputs import Asset, Output, Page, outputs
+from generator.render import Part
 from generator.words import FILTERS
 
 _pages: dict[str, Page] = {}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add every output of the generator."""
-    root = os.environ.get("FITCARD_CATALOG")
+    """Add every output of the generator, or the part of the site that is asked for."""
+    part = _part(config)
     _pages.clear()
-    try:
-        made = outputs(load(Path(root) if root else None))
-    except FitcardError as error:
-        # Abort ends a build, and leaves the last good site standing while serving; others would be a traceback.
-        raise Abort(str(error)) from error
-    for output in made:
+    if part:
+        files = Files(())
+        for source, content in part.documents.items():
+            files.append(File.generated(config, source, content=content))
+        for source in part.linked:
+            files.append(File.generated(config, source, content="", inclusion=InclusionLevel.EXCLUDED))
+    for output in part.pages if part else _all():
         if isinstance(output, Asset):
             # Under another name: MkDocs would take a README.md for a page.
             file = File.generated(config, f"{output.path}.file", content=output.content())
@@ -39,23 +44,58 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(file)
             continue
         source = f"{output.path}index.md"
-        meta = {"title": output.title, "description": output.description, "template": output.template}
-        front = "\n".join(f"{key}: {json.dumps(value)}" for key, value in meta.items())
-        files.append(
-            File.generated(config, source, content=f"---\n{front}\n---\n", inclusion=InclusionLevel.NOT_IN_NAV)
-        )
+        files.append(File.generated(config, source, content="", inclusion=InclusionLevel.NOT_IN_NAV))
         _pages[source] = output
     return files
 
 
+def _part(config: MkDocsConfig) -> Part | None:
+    extra = cast(dict[str, Any], config.extra)
+    return extra.get("part")
+
+
+def _all() -> list[Output]:
+    root = os.environ.get("FITCARD_CATALOG")
+    try:
+        return outputs(load(Path(root) if root else None))
+    except FitcardError as error:
+        # Abort ends a build, and leaves the last good site standing while serving; others would be a traceback.
+        raise Abort(str(error)) from error
+
+
+def on_page_markdown(markdown: str, page: MkDocsPage, config: MkDocsConfig, files: Files) -> str:
+    """Give a generated page the words that a hand-written one has in its head."""
+    if output := _pages.get(page.file.src_uri):
+        page.meta.update(title=output.title, description=output.description, template=output.template)
+    return markdown
+
+
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     """Escape everything by default, and fail on a name that no view gives."""
+    if part := _part(config):
+        env.loader = FunctionLoader(part.template)
+        env.bytecode_cache = _Compiled(part.code)
     env.autoescape = True
     env.undefined = StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
     for name, function in FILTERS.items():
         env.filters[name] = function  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     return env
+
+
+class _Compiled(BytecodeCache):
+    """Templates compiled before. What is compiled also depends on our filters, so the code is in the key."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        key = f"template {self.code} {bucket.key} {bucket.checksum}"
+        if key in (kept := cache.read([key])):
+            bucket.bytecode_from_string(kept[key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        cache.write({f"template {self.code} {bucket.key} {bucket.checksum}": bucket.bytecode_to_string()})
 
 
 def on_page_context(context: dict[str, Any], page: MkDocsPage, config: MkDocsConfig, nav: Navigation) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from markupsafe import Markup
 from advisor import answers, compare
 from advisor.evidence import Known, good_runs, newest_run, utilisation
 from advisor.memory import need, terms
+from advisor.picks import picks
 from catalog import Catalog
 from catalog.file_format import variant_bytes
 from catalog.gpu import GB, Card
 from catalog.prose import fill
-from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
+from catalog.quantization import bits_per_weight, held_bytes, predicted_census
 from catalog.record import UNVERIFIED
 from catalog.run import Run
 from catalog.trace import Component, Trace
 from generator import history
 from generator.charts import Bar, Chart, bars, line_chart, spread
+from generator.labels import Share, labels_of
 from generator.structured import breadcrumbs, dataset, faq, graph
 from generator.words import gb, millions
 
@@ -31,17 +33,6 @@ BADGES = (4, 6, 8, 12, 16, 24)
 """GB of the badges that can be embedded."""
 CHART_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOWERS: dict[Component, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
-
-
-@dataclass(frozen=True)
-class Share:
-    """One tensor type's part of a variant's bytes, as a bar in percent from the left."""
-
-    name: str
-    start: float
-    width: float
-    tensors: int
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -67,10 +58,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = answers.default_component(catalog, key)
-    hardware = [
-        (catalog.cards[card], pick.nearest, answers.throughput(catalog, pick.nearest))
-        for card, pick in answers.picks(catalog, key).items()
-    ]
+    hardware = [(catalog.cards[card], pick.nearest, pick.known) for card, pick in picks(catalog, key).items()]
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
@@ -193,32 +181,17 @@ def _structured(catalog: Catalog, key: str) -> Markup:
 
 def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
     """One row for each quantization whose bytes the catalog knows."""
-    tensors = catalog.traces[key].tensors_of(component)
     rows: list[Variant] = []
-    for label, quantization in catalog.quantizations.items():
+    for label, held in labels_of(catalog, key)[component].items():
+        quantization = catalog.quantizations[label]
         runs = tuple(_newest_by_device(catalog, key, component, label))
-        counted = predicted_census(quantization, tensors)
         measured = next((run.file_bytes for run in runs if run.file_bytes), None)
         rows.append(Variant(
             label=label, name=quantization.name, summary=quantization.summary, runtime=quantization.runtime,
-            census=shares(counted), bits=bits_per_weight(counted),
-            file_bytes=measured or variant_bytes(catalog, key, component, label), file_measured=measured is not None,
-            weights_bytes=held_bytes(quantization, tensors),
-            needed_bytes=need(catalog, key, component, label, 1, (quantization.requires.vendors or ("NVIDIA",))[0]).required_bytes, runs=runs,
+            census=held.census, bits=held.bits, file_bytes=measured or held.file_bytes, file_measured=measured is not None,
+            weights_bytes=held.weights_bytes, needed_bytes=held.needed_bytes, runs=runs,
         ))  # fmt: skip
     return rows
-
-
-def shares(counted: Census) -> tuple[Share, ...]:
-    """A census as parts of a bar."""
-    total = sum(row.bytes for row in counted.values())
-    parts: list[Share] = []
-    start = 0.0
-    for name, row in counted.items():
-        width = 100 * row.bytes / total
-        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.bytes))
-        start += width
-    return tuple(parts)
 
 
 @dataclass(frozen=True)
@@ -267,7 +240,7 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
     if not any(card.vendor == "NVIDIA" for card in catalog.cards.values()):
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = answers.default_component(catalog, key)
-    fitting = [card for card, pick in answers.picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
+    fitting = [card for card, pick in picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
     need_of = {
         label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes
         for label, quantization in catalog.quantizations.items()

@@ -2,7 +2,7 @@
 
 An output names its inputs, so that it is made again exactly when one of them has changed. The names are those of
 `inputs.py`: `models` or `model:ID`, `traces` or `trace:ID`, `cards` or `card:ID`, `published` or `published:ID`, `runs`,
-`runs:MODEL` or `device:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
+`runs:MODEL`, `device:ID` or `label:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
 without being named.
 """
 
@@ -110,22 +110,22 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
-            ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.view, catalog, label),
+            ("models", "traces", "cards", f"label:{label}", "label:BF16", "quantizations"), partial(quantization_page.view, catalog, label),
         )  # fmt: skip
     for entry in catalog.run_index:
-        name = catalog.models[entry.model].name
+        name = catalog.model_index[entry.model].name
         yield Page(
             f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
             f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
             (f"model:{entry.model}", f"trace:{entry.model}", f"runs:{entry.model}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
         )  # fmt: skip
-    for key, model in catalog.models.items():
+    for key, model in catalog.model_index.items():
         yield Page(
             f"models/{key}/", "model.html", f"{model.name}: memory, speed and GPUs",
             f"Memory, speed, real quantization sizes and the graphics cards that run {model.name}, measured and computed.",
             ("models", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES), partial(model_page.view, catalog, key),
         )  # fmt: skip
-    for key, card in catalog.cards.items():
+    for key, card in catalog.card_index.items():
         yield Page(
             f"gpus/{key}/", "gpu.html", f"{card.name}: which models run",
             f"Which models run on the {card.name}, in which quantization, how large a batch fits and how fast.",

@@ -7,13 +7,14 @@ from typing import Any
 
 from advisor.answers import default_component
 from advisor.evidence import good_runs
+from advisor.kept import per_model
 from catalog import Catalog
-from catalog.file_format import variant_bytes
 from catalog.gpu import Card
-from catalog.quantization import Quantization, bits_per_weight, predicted_census
-from catalog.run import Run
+from catalog.quantization import Quantization
+from catalog.run import Fidelity, Mode
 from catalog.trace import Component
-from generator.model_page import TOWERS, Share, shares
+from generator.labels import Share, labels_of
+from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
 
 RUNTIMES = {
@@ -43,7 +44,14 @@ class Became:
 class Seen:
     """One run of the label, beside BF16 of the same model on the same device."""
 
-    run: Run
+    key: str
+    model: str
+    component: Component
+    mode: Mode
+    device_name: str
+    per_second: float
+    batch: int
+    fidelity: Fidelity | None
     against: float | None
     """Throughput over that of BF16 at the same batch; None where there is no such run."""
 
@@ -57,11 +65,11 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "label": label,
         "quantization": quantization,
         "runtime": RUNTIMES[quantization.runtime],
-        "became": [became(catalog, key, label) for key in catalog.models],
+        "became": [labels[label] for labels in per_model(catalog, _became, runs=False).values()],
         "towers": TOWERS,
         "served": served,
         "refused": refused,
-        "seen": _seen(catalog, label),
+        "seen": [one for labels in per_model(catalog, _seen, runs=True).values() for one in labels.get(label, ())],
         "sources": [file.sources[key] for key in (*quantization.sources, quantization.requires.source) if key],
         "jsonld": graph(breadcrumbs(("Home", "../../"), ("Quantizations", "../"), (quantization.name, None))),
     }  # fmt: skip
@@ -70,8 +78,9 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
 def index(catalog: Catalog) -> dict[str, Any]:
     """All quantizations, with the span of bits that they really take over all models."""
     rows: list[dict[str, Any]] = []
+    every = per_model(catalog, _bits, runs=False)
     for label, quantization in catalog.quantizations.items():
-        bits = [became(catalog, key, label).bits for key in catalog.models]
+        bits = [labels[label] for labels in every.values()]
         served, _ = _support(catalog, quantization)
         rows.append({
             "label": label, "quantization": quantization, "low": min(bits, default=None), "high": max(bits, default=None),
@@ -84,19 +93,13 @@ def index(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def became(catalog: Catalog, key: str, label: str) -> Became:
-    """What a label makes of a model's main component."""
-    quantization, component = catalog.quantizations[label], default_component(catalog, key)
-    tensors = catalog.traces[key].tensors_of(component)
-    counted = predicted_census(quantization, tensors)
-    matrices = predicted_census(quantization, [t for t in tensors if t.kind == "linear" and len(t.shape) > 1])
-    total = sum(row.bytes for row in matrices.values())
-    wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
-    other = sum(row.bytes for name, row in matrices.items() if name not in wanted)
-    return Became(
-        key, catalog.models[key].name, component, shares(counted), bits_per_weight(counted),
-        variant_bytes(catalog, key, component, label), round(100 * other / total, 1) if total else 0.0,
-    )  # fmt: skip
+def _became(catalog: Catalog, key: str) -> dict[str, Became]:
+    """What each label makes of a model's main component."""
+    component = default_component(catalog, key)
+    return {
+        label: Became(key, catalog.model_index[key].name, component, h.census, h.bits, h.file_bytes, h.fallback)
+        for label, h in labels_of(catalog, key)[component].items()
+    }
 
 
 def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Card]], dict[str, list[Card]]]:
@@ -111,22 +114,28 @@ def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, li
     return served, refused
 
 
-def _seen(catalog: Catalog, label: str) -> list[Seen]:
-    """The newest good run of the label for each model, component, device and mode."""
-    found: list[Seen] = []
-    for key in catalog.models:
-        taken: set[tuple[object, ...]] = set()
-        runs = good_runs(catalog, key)
-        for run in runs:
-            variant = (run.component, run.machine.device, run.mode)
-            if run.quantization != label or variant in taken or not run.speed:
-                continue
-            taken.add(variant)
-            same = next(
-                (r for r in runs if (r.component, r.machine.device, r.mode) == variant and r.quantization == "BF16"),
-                None,
-            )
-            speed = run.best_speed
-            other = same.batch_speed(speed.batch) if same and speed else None
-            found.append(Seen(run, speed.per_second / other.per_second if speed and other else None))
+def _bits(catalog: Catalog, key: str) -> dict[str, float]:
+    """The bits per weight of each label in a model."""
+    return {label: one.bits for label, one in _became(catalog, key).items()}
+
+
+def _seen(catalog: Catalog, key: str) -> dict[str, list[Seen]]:
+    """The newest good run of a model for each label, component, device and mode, by label."""
+    found: dict[str, list[Seen]] = {}
+    taken: set[tuple[object, ...]] = set()
+    runs = good_runs(catalog, key)
+    for run in runs:
+        variant = (run.component, run.machine.device, run.mode)
+        speed = run.best_speed
+        if (run.quantization, variant) in taken or not speed:
+            continue
+        taken.add((run.quantization, variant))
+        same = next(
+            (r for r in runs if (r.component, r.machine.device, r.mode) == variant and r.quantization == "BF16"), None
+        )
+        other = same.batch_speed(speed.batch) if same else None
+        found.setdefault(run.quantization, []).append(Seen(
+            run.key, key, run.component, run.mode, run.machine.device_name, speed.per_second, speed.batch, run.fidelity,
+            speed.per_second / other.per_second if other else None,
+        ))  # fmt: skip
     return found

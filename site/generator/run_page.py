@@ -6,10 +6,11 @@ from typing import Any
 
 from advisor.evidence import utilisation
 from catalog import Catalog
-from catalog.load import RunEntry
+from catalog.entries import RunEntry
 from catalog.quantization import bits_per_weight
 from generator.charts import Bar, bars
-from generator.model_page import TOWERS, shares
+from generator.labels import shares
+from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
 
 

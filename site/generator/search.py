@@ -10,18 +10,21 @@ model runs on), `vendor`, `segment`, `card_memory` (GB), `runtime`. To sort by: 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from advisor.answers import default_component
-from catalog import Catalog
+from catalog import Catalog, cache
+from catalog.files import combined, file_digest
 from catalog.gpu import Card
 from catalog.linters.prose import prose_of
 from catalog.prose import fill
 from catalog.quantization import Quantization
-from generator.build import ROOT
+from generator.inputs import code, configuration, documents_folder
 from generator.outputs import Asset, Page
 from generator.pagefind import Record, indexed
 from generator.sizes import sizes_that_fit
@@ -29,15 +32,42 @@ from generator.sizes import sizes_that_fit
 _PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
 """What is Markdown and no word."""
 
-_DOCS = ROOT / "site" / "docs"
-
 
 def search_assets(catalog: Catalog, pages: Sequence[Page]) -> Iterator[Asset]:
     """The files of the index, below pagefind/."""
-    docs = (f"doc:{path.relative_to(_DOCS).as_posix()}" for path in _documents())
+    docs = (f"doc:{path.relative_to(documents_folder()).as_posix()}" for path in _documents())
     inputs = ("models", "traces", "cards", "quantizations", "runtimes", *docs)
-    for path, content in indexed(tuple(search_records(catalog, pages))):
-        yield Asset(f"pagefind/{path}", inputs, partial(bytes, content))
+    key = _key(catalog)
+    names: list[str] | None = None
+    if key and key in (kept := cache.read([key])):
+        names = json.loads(kept[key])
+    if names is None:
+        files = dict(indexed(tuple(search_records(catalog, pages))))
+        names = list(files)
+        if key:
+            cache.write(
+                {key: json.dumps(names).encode(), **{f"{key} {name}": content for name, content in files.items()}}
+            )
+    for name in names:
+        yield Asset(f"pagefind/{name}", inputs, partial(_content, catalog, pages, key, name))
+
+
+def _key(catalog: Catalog) -> str | None:
+    """Under this the files of the index are kept: the digest of all that it is made from. None for a catalog changed in memory."""
+    if not catalog.digests:
+        return None
+    wanted = ("models/", "traces/", "gpus/", "quantizations.yaml", "runtimes.yaml")
+    data = [f"{name} {digest}" for name, digest in catalog.digests.items() if name.startswith(wanted)]
+    docs = [f"{path} {file_digest(path)}" for path in _documents()]
+    return combined(("search", version("pagefind_bin"), code(configuration().parent), *data, *docs))
+
+
+def _content(catalog: Catalog, pages: Sequence[Page], key: str | None, name: str) -> bytes:
+    """A file of the index; where it is not kept any more, the index is made again."""
+    whole = f"{key} {name}"
+    if key and whole in (kept := cache.read([whole])):
+        return kept[whole]
+    return dict(indexed(tuple(search_records(catalog, pages))))[name]
 
 
 def search_records(catalog: Catalog, pages: Iterable[Page]) -> Iterator[Record]:
@@ -98,14 +128,14 @@ def _written_by_hand() -> Iterator[Record]:
         front, _, text = path.read_text("utf-8").removeprefix("---\n").partition("\n---\n")
         described = re.search(r"^description: *(.+)$", front, re.M)
         title = re.search(r"^# +(.+)$", text, re.M)
-        url = f"{path.relative_to(_DOCS).with_suffix('').as_posix()}/"
+        url = f"{path.relative_to(documents_folder()).with_suffix('').as_posix()}/"
         yield Record(
             url, title[1] if title else path.stem, described[1] if described else "", _plain([text]), (("kind", ("page",)),)
         )  # fmt: skip
 
 
 def _documents() -> list[Path]:
-    return sorted(_DOCS.rglob("*.md"))
+    return sorted(documents_folder().rglob("*.md"))
 
 
 def _plain(words: Iterable[str]) -> str:

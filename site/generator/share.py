@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from PIL import Image, ImageDraw, ImageFont
 
 from advisor import answers
+from advisor.picks import on_card
 from catalog import Catalog
 from catalog.gpu import NumberType
 from generator import api
@@ -98,10 +99,10 @@ def gpu_figures(catalog: Catalog, key: str) -> list[Figure]:
     if known := next(((name, found) for name, found in rates if found), None):
         figures.append((f"{known[1] / 1e12:,.3g} TFLOP/s", f"{known[0]}, dense, by its maker"))
     if catalog.models:
-        rows = [api.fits(catalog, name)[key] for name in catalog.models]
-        fitting = [row for row in rows if row["verdict"] in ("fits", "tight")]
-        measured = sum(row["evidence"] == "measured" for row in fitting)
-        figures.append((f"{len(fitting)} of {len(rows)}", f"models fit, {measured} measured"))
+        best = [pick.best for pick in on_card(catalog, key).values()]
+        measured = sum(answer is not None and answer.evidence == "measured" for answer in best)
+        fitting = sum(answer is not None for answer in best)
+        figures.append((f"{fitting} of {len(best)}", f"models fit, {measured} measured"))
     return figures
 
 

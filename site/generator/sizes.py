@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from advisor.answers import Pick, default_component, picks
+from advisor.answers import default_component
 from advisor.memory import available_bytes
+from advisor.picks import Pick, picks
 from catalog import Catalog
 from catalog.gpu import Card, Gpu
 from catalog.run import Run

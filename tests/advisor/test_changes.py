@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from advisor import changes as module
-from advisor.answers import picks, throughput
+from advisor.answers import throughput
 from advisor.changes import Change, changes
 from advisor.markdown import MOST, pull_request
+from advisor.picks import picks
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.published import PublishedFile

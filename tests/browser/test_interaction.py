@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from advisor import answers
+from advisor.picks import picks
 from catalog import Catalog
 
 SO400M = "google/siglip-so400m-patch14-384"
@@ -28,7 +28,7 @@ def test_choosing_a_card_changes_the_verdicts(page: Page, served: str, real: Cat
     table = page.locator("[data-chosen] table")
     expect(table.locator("tbody tr")).to_have_count(len(real.models))
     for model in (SO400M, "facebook/dinov2-base"):
-        pick = answers.picks(real, model)["gtx-1080-ti"].best
+        pick = picks(real, model)["gtx-1080-ti"].best
         assert pick
         row = table.get_by_role("row", name=real.models[model].name).first
         expect(row).to_contain_text(pick.quantization)
@@ -36,7 +36,7 @@ def test_choosing_a_card_changes_the_verdicts(page: Page, served: str, real: Cat
             f"{pick.memory.required_bytes / 1e9:.2f} of {pick.memory.available_bytes / 1e9:.1f} GB"
         )
     page.get_by_label("Your card").select_option("rtx-4090")
-    best = answers.picks(real, SO400M)["rtx-4090"].best
+    best = picks(real, SO400M)["rtx-4090"].best
     assert best
     expect(page.locator("[data-chosen]")).to_contain_text("GeForce RTX 4090")
     expect(page.locator("[data-chosen] table")).to_contain_text(best.quantization)
@@ -48,7 +48,7 @@ def test_the_card_is_remembered_and_stands_in_the_address(page: Page, served: st
     assert page.url.endswith("?card=rtx-3060")
     page.goto(served + MODEL)
     expect(page.locator("[data-chosen]")).to_contain_text("GeForce RTX 3060")
-    best = answers.picks(real, SO400M)["rtx-3060"].best
+    best = picks(real, SO400M)["rtx-3060"].best
     assert best
     expect(page.locator("[data-chosen]")).to_contain_text(
         f"{best.quantization}, {best.memory.required_bytes / 1e9:.2f} of"
@@ -109,7 +109,7 @@ def test_two_cards_side_by_side(page: Page, served: str, real: Catalog) -> None:
     table = page.locator("[data-compared] table")
     expect(table).to_contain_text("24 GiB")
     expect(table).to_contain_text("12 GiB")
-    best = answers.picks(real, SO400M)["rtx-3060"].best
+    best = picks(real, SO400M)["rtx-3060"].best
     assert best
     row = table.get_by_role("row", name=real.models[SO400M].name).first
     expect(row).to_contain_text(f"batches up to {best.max_batch:,}")

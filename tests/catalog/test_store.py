@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from catalog import CatalogError, FitcardError
-from catalog.load import read_runs
+from catalog.loading import read_runs
 from catalog.run import Run, sealed
 from catalog.store import add_run, check_writable, json_text, write_atomically
 from catalog.yaml_file import read_yaml

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from catalog import Catalog
-from catalog.load import read_runs
+from catalog.loading import read_runs
 from catalog.quantization import predicted_census
 from catalog.run import Run, Weights
 from profiler.devices import Device, find_device

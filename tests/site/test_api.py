@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from advisor import answers
+from advisor.picks import picks as picks_of
 from catalog import Catalog
 from catalog.record import UNVERIFIED, Record
 from catalog.run import Run
@@ -78,7 +79,7 @@ def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes
     of_cards = {key: {r["model"]: r for r in json.loads(written[f"gpus/{key}.json"])["rows"]} for key in real.cards}
     for key, model in real.models.items():
         rows = json.loads(written[f"models/{key}.json"])["rows"]
-        picks = answers.picks(real, key)
+        picks = picks_of(real, key)
         assert [row["gpu"] for row in rows] == answers.cards_by_memory(real)
         for row in rows:
             answer = picks[row["gpu"]].nearest
@@ -96,7 +97,7 @@ def test_speeds_are_the_advisors(written: dict[str, bytes], real: Catalog) -> No
     kinds: set[str] = set()
     for key in ("google/siglip-so400m-patch14-384", "BAAI/bge-m3", "facebook/dinov2-giant"):
         for row in json.loads(written[f"models/{key}.json"])["rows"]:
-            known = answers.throughput(real, answers.picks(real, key)[row["gpu"]].nearest)
+            known = answers.throughput(real, picks_of(real, key)[row["gpu"]].nearest)
             speed: dict[str, Any] | None = row["speed"]
             if known is None or speed is None:
                 assert known is None

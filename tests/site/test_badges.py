@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from advisor import answers
+from advisor.memory import need
+from advisor.picks import picks as picks_of
 from catalog import Catalog
 from catalog.gpu import GIB
 from catalog.trace import Trace
@@ -61,10 +63,8 @@ def test_every_badge_says_what_its_rule_says(real: Catalog) -> None:
 def test_sizes_are_those_of_a_card_of_which_nothing_is_known(real: Catalog) -> None:
     """The same pick as that of a real NVIDIA desktop card with as much memory that multiplies BF16."""
     for key in real.models:
-        assert (
-            sizes.pick(real, key, 12).nearest.quantization == answers.picks(real, key)["rtx-3060"].nearest.quantization
-        )
-        assert sizes.pick(real, key, 12).nearest.memory == answers.picks(real, key)["rtx-3060"].nearest.memory
+        assert sizes.pick(real, key, 12).nearest.quantization == picks_of(real, key)["rtx-3060"].nearest.quantization
+        assert sizes.pick(real, key, 12).nearest.memory == picks_of(real, key)["rtx-3060"].nearest.memory
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,9 @@ def test_no_is_said_with_the_least_that_it_needs(real: Catalog) -> None:
     assert b"&lt;b&gt;&amp;\xef\xbf\xbd runs on" in badge(catalog, MODEL, 8)
     huge = replace(real, traces={**real.traces, MODEL: _times(real.traces[MODEL], 40)}, runs=())
     says, title = message(huge, MODEL, 4)
-    least = min(need for _, verdict, need in sizes.pick(huge, MODEL, 4).every if verdict == "no")
+    component = answers.default_component(huge, MODEL)
+    served = [label for label, q in huge.quantizations.items() if "NVIDIA" in (q.requires.vendors or ("NVIDIA",))]
+    least = min(need(huge, MODEL, component, label, 1, "NVIDIA").required_bytes for label in served)
     assert says == "no"
     assert least > 4 * GIB
     assert f"needs {least / 1e9:,.2f} GB at least, and" in title

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor import answers
+from advisor.picks import picks as picks_of
 from catalog import Catalog, FitcardError
 from generator import pagefind
 from generator.outputs import Page, outputs
@@ -51,7 +51,7 @@ def test_filters_are_the_advisors(records: dict[str, Record], real: Catalog) -> 
             best = pick(real, key, size).best
             assert (str(size) in filters["memory"]) == (best is not None and best.verdict == "fits")
     assert "24" in dict(records[f"models/{MODEL}/"].filters)["memory"]
-    assert answers.picks(real, MODEL)["rtx-4090"].best
+    assert picks_of(real, MODEL)["rtx-4090"].best
     assert dict(records["gpus/rtx-4090/"].filters)["card_memory"] == ("24",)
 
 

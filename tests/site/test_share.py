@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from advisor import answers
+from advisor.picks import picks as picks_of
 from catalog import Catalog
 from generator import share
 from generator.words import gb, millions
@@ -47,7 +48,7 @@ def test_figures_of_a_card_are_the_advisors(real: Catalog) -> None:
         card = real.cards[key]
         figures = {what: value for value, what in share.gpu_figures(real, key)}
         assert figures["memory"] == f"{card.spec.memory_gib:g} GiB"
-        picks = [answers.picks(real, model)[key] for model in real.models]
+        picks = [picks_of(real, model)[key] for model in real.models]
         fitting = [p for p in picks if p.best]
         measured = sum(p.nearest.evidence == "measured" for p in fitting)
         assert figures[f"models fit, {measured} measured"] == f"{len(fitting)} of {len(picks)}"

@@ -246,7 +246,7 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path
         (root / name).mkdir()
     (root / "matmul.yaml").unlink()  # its rates are those of cards
     site, count = build(tmp_path / "out", root)
-    assert count == 13 + len(load(root).quantizations)
+    assert count.pages == 13 + len(load(root).quantizations)
     text = (site / "index.html").read_text()
     assert "The catalog holds no model yet." in text
     assert "The catalog holds no card yet." in text

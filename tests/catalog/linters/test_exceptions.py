@@ -7,7 +7,7 @@ from pathlib import Path
 
 from catalog import Catalog, load
 from catalog.linters import LINTERS, problems
-from catalog.load import HERE
+from catalog.loading import HERE
 from tests.catalog.test_bad_input import spoil
 from tests.conftest import ROOT, Cli
 

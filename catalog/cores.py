@@ -1,0 +1,99 @@
+"""Work spread over the cores by processes that are copies of this one, so that what is in memory need not be sent to them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import pickle
+import struct
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from catalog.errors import FitcardError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
+    """What `work` makes of each part, in their order. `work` may not rely on changing anything in memory.
+
+    Raises what it raised, and FitcardError when a process died. A parent that is killed leaves processes that end with the
+    part that they are at; locks that it held are theirs until then.
+    """
+    count = min(cores(), len(parts))
+    if count < 2 or not hasattr(os, "fork") or threading.active_count() > 1:
+        return [work(part) for part in parts]
+    # The numbers of the parts lie ready in a pipe, and whoever is free takes the next one: nobody waits for a slower neighbour.
+    take, give = os.pipe()
+    numbers = [struct.pack("i", number) for number in range(len(parts))]
+    if sum(map(len, numbers)) > 1 << 14:
+        raise ValueError("too many parts for a pipe: make them larger")
+    os.write(give, b"".join(numbers))
+    os.close(give)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()  # so that a collection in a copy does not touch, and so double, the memory that it shares
+    readers: list[tuple[int, int]] = []
+    try:
+        for _ in range(count):
+            result, say = os.pipe()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # Python's own threads were looked for above
+                child = os.fork()
+            if child == 0:
+                _child(work, parts, take, say)
+            os.close(say)
+            readers.append((child, result))
+    finally:
+        gc.unfreeze()
+        os.close(take)
+        answers = [_answer(child, result) for child, result in readers]
+    found: dict[int, R] = {}
+    for done, failure in answers:
+        if failure is not None:
+            raise failure
+        found |= done
+    return [found[number] for number in range(len(parts))]
+
+
+def _child(work: Callable[[Any], Any], parts: Sequence[Any], take: int, say: int) -> None:
+    """Do parts until there are none, answer, and end without anything that only the parent should do."""
+    parent, done = os.getppid(), dict[int, Any]()
+    failure: BaseException | None = None
+    try:
+        while os.getppid() == parent and (number := os.read(take, 4)):
+            at = struct.unpack("i", number)[0]
+            done[at] = work(parts[at])
+    except BaseException as error:
+        failure = error
+        if not isinstance(error, FitcardError | OSError | KeyboardInterrupt):
+            error.add_note("".join(traceback.format_exception(error)))
+    code = 1
+    with contextlib.suppress(Exception):
+        answer = pickle.dumps((done, failure))
+        with os.fdopen(say, "wb") as file:
+            file.write(answer)
+        code = 0
+    os._exit(code)
+
+
+def _answer(child: int, result: int) -> tuple[dict[int, Any], BaseException | None]:
+    with os.fdopen(result, "rb") as file:
+        content = file.read()
+    _, status = os.waitpid(child, 0)
+    if status:
+        why = f"was killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "gave no answer"
+        return {}, FitcardError(f"a process that did part of the work {why}: is there enough memory? Run it again")
+    answer: tuple[dict[int, Any], BaseException | None] = pickle.loads(content)
+    return answer

@@ -1,0 +1,78 @@
+"""The files of a catalog and of the code, by their bytes.
+
+Nothing here knows what is in a file, so whether anything changed is known before anything else is imported. Times of files
+say nothing: a clock can be set back, and a checkout sets them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+PLACES = {
+    "models": (2, ".yaml"),
+    "published": (2, ".yaml"),
+    "traces": (2, ".json"),
+    "runs": (3, ".yaml"),
+    "gpus": (1, ".yaml"),
+}
+"""The folders of a catalog: how deep in them files are, and their ending."""
+
+UNREADABLE = "unreadable"
+"""Stands for the bytes of a file that cannot be read; whoever needs them says why."""
+
+
+def digest(content: bytes) -> str:
+    """Half a SHA-256, in hex: enough that no two contents are ever taken for each other."""
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def file_digest(path: str | Path) -> str:
+    """The digest of a file's bytes."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - thousands of files, and a Path costs more than its reading
+            return digest(file.read())
+    except OSError:
+        return UNREADABLE
+
+
+def combined(parts: Iterable[str]) -> str:
+    """One digest of several texts."""
+    return digest("\0".join(parts).encode())
+
+
+def catalog_digests(root: Path) -> dict[str, str]:
+    """The digest of every file of a catalog by its path below `root`, in order; hidden files are no part of it."""
+    found = [path.name for path in root.glob("*.yaml")]
+    for folder in PLACES:
+        top = os.path.join(root, folder)  # noqa: PTH118 - as above
+        for where, _, names in os.walk(top):
+            inside = folder + where[len(top) :].replace(os.sep, "/")
+            found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
+    found.sort(key=lambda name: name.split("/"))
+    return {name: file_digest(f"{root}/{name}") for name in found}
+
+
+@lru_cache(maxsize=8)
+def code_digest(*folders: Path) -> str:
+    """Identifies the Python files of some folders and the interpreter that runs them, as they were when first asked for."""
+    return combined((sys.version, *(f"{path.name} {file_digest(path)}" for path in code_files(*folders))))
+
+
+def code_files(*folders: Path) -> list[Path]:
+    """The Python files of some folders."""
+    return [path for folder in folders for path in sorted(folder.glob("*.py"))]
+
+
+def id_of(name: str) -> str:
+    """`org/name` of the path `folder/org/name.suffix`; names may hold dots."""
+    return name.split("/", 1)[1].rpartition(".")[0]
+
+
+def in_folder(digests: Mapping[str, str], folder: str) -> list[str]:
+    """The paths of a folder's files."""
+    return [name for name in digests if name.startswith(f"{folder}/")]

@@ -1,0 +1,526 @@
+"""Loading the whole catalog. Validation is loading: there is no second validator that could drift from this one.
+
+Each file is read and checked once, and kept in the cache under the digest of its bytes and of the code that checks it, so that one
+edit costs the reading of one file. What files say of each other is checked every time, on the entries that the cache keeps
+beside the records; the records themselves are taken from it when somebody asks for them.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pydantic
+
+from catalog import cache, files
+from catalog.cores import spread
+from catalog.entries import CardEntry, ModelEntry, PublishedEntry, RunEntry, TraceEntry
+from catalog.errors import CatalogError, Problem, shown
+from catalog.exceptions import Excepted, ExceptionsFile
+from catalog.gpu import Card, GpuFile
+from catalog.matmul import MatmulFile
+from catalog.model import Model
+from catalog.published import PublishedFile
+from catalog.quantization import Quantization, Quantizations
+from catalog.record import Many, Record, read_record, texts_to_write, validate
+from catalog.run import Run
+from catalog.runtimes import Runtimes
+from catalog.speed import SpeedFile
+from catalog.trace import Trace
+from catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
+
+HERE = Path(__file__).parent
+"""The catalog that comes with the package."""
+
+NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
+TRIES = 5
+"""How often loading begins again because a file was edited meanwhile."""
+SPREAD_FROM = 60
+"""Files that were never seen before, from which reading them is worth a process for each core."""
+
+SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Everything that is known, checked. Mappings are in the order of their ids, quantizations in that of their file.
+
+    A catalog never changes and is equal only to itself, so what follows from one can be cached by it.
+    """
+
+    root: Path
+    models: Mapping[str, Model]
+    cards: Mapping[str, Card]
+    quantization_file: Quantizations
+    runtimes: Runtimes
+    matmul: MatmulFile
+    """Nothing where the catalog has no such file."""
+    speed: SpeedFile | None
+    """None where nothing was fitted yet; then no speed is predicted."""
+    traces: Mapping[str, Trace]
+    runs: Sequence[Run]
+    """Oldest first."""
+    gpu_files: Mapping[str, GpuFile] = field(default_factory=dict[str, GpuFile])
+    """The files that the cards come from, by their names without the ending."""
+    begun_cards: Sequence[Problem] = ()
+    """What is still to be written of cards that `fitcard add` began; they are no cards until it is."""
+    exceptions: Sequence[Excepted] = ()
+    """Faults that are none."""
+    published: Mapping[str, PublishedFile] = field(default_factory=dict[str, PublishedFile])
+    lines: Mapping[Path, Lines] = field(default_factory=dict[Path, Lines])
+    """Where each value of each hand-written file stands, for error messages."""
+    digests: dict[str, str] = field(init=False, default_factory=dict[str, str])
+    """Of the bytes that were read, by path below the root; those of single cards are in `card_index`. Empty for a catalog that
+    was changed in memory."""
+
+    @property
+    def quantizations(self) -> Mapping[str, Quantization]:
+        return self.quantization_file.quantizations
+
+    @cached_property
+    def model_index(self) -> Mapping[str, ModelEntry]:
+        """Every model by its names."""
+        return _index(self.models, ModelEntry)
+
+    @cached_property
+    def trace_index(self) -> Mapping[str, TraceEntry]:
+        """Every model by its size."""
+        return _index(self.traces, TraceEntry)
+
+    @cached_property
+    def card_index(self) -> Mapping[str, CardEntry]:
+        """Every card by its names and its memory."""
+        return _index(self.cards, CardEntry)
+
+    @cached_property
+    def published_index(self) -> Mapping[str, PublishedEntry]:
+        """What others published of each model, by card and quantization."""
+        return _index(self.published, PublishedEntry)
+
+    @cached_property
+    def run_index(self) -> tuple[RunEntry, ...]:
+        """Every run in short, oldest first."""
+        if isinstance(self.runs, cache.LazySequence):
+            return tuple(self.runs.entries)
+        return tuple(RunEntry.of(run) for run in self.runs)
+
+    @cached_property
+    def _places_by_model(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for at, entry in enumerate(self.run_index):
+            found.setdefault(entry.model, []).append(at)
+        return found
+
+    @cached_property
+    def file_of_card(self) -> dict[str, str]:
+        """The file that each card is in, by the card's id, as `gpu_files` names it."""
+        return {card: name for name, file in self.gpu_files.items() for card in file.gpus}
+
+    def sourced_files(self) -> Iterator[tuple[str, str, SourcedFile]]:
+        """Folder, name without the ending, and content of every hand-written file that names sources."""
+        yield from (("models", key, model) for key, model in self.models.items())
+        yield from (("published", key, file) for key, file in self.published.items())
+        yield from (("gpus", name, file) for name, file in self.gpu_files.items())
+        yield "", "quantizations", self.quantization_file
+        yield "", "runtimes", self.runtimes
+        if self.matmul.rates:
+            yield "", "matmul", self.matmul
+
+    def card_problem(self, card: str, location: Location, message: str) -> Problem:
+        """A fault of a card, with the line of the value at `location` in its entry."""
+        return self.problem("gpus", self.file_of_card[card], ("gpus", card, *location), message)
+
+    def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
+        """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
+        path = self.root / folder / f"{key}.yaml"
+        return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
+
+    def entries_of(self, model: str) -> tuple[RunEntry, ...]:
+        """The runs of a model in short, oldest first."""
+        return tuple(self.run_index[at] for at in self._places_by_model.get(model, ()))
+
+    def runs_of(self, model: str) -> tuple[Run, ...]:
+        """The runs of a model, oldest first."""
+        return tuple(self.runs[at] for at in self._places_by_model.get(model, ()))
+
+
+def _index(records: Mapping[str, Any], kind: Any) -> Mapping[str, Any]:
+    """The entries of records: those that were kept with them, or made from them."""
+    if isinstance(records, cache.LazyMapping):
+        return records.entries  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - of records of any kind
+    return {key: kind.of(record) for key, record in records.items()}
+
+
+def load(root: Path | None = None, *, traces_needed: bool = True, digests: Mapping[str, str] | None = None) -> Catalog:
+    """Read and check the catalog under `root` (the one that comes with the package by default).
+
+    `traces_needed=False` leaves the traces out, for making them. `digests` are those of its files where they are known already.
+    Raises CatalogError with one line for each fault, of all files at once.
+    """
+    root = HERE if root is None else root
+    if not root.is_dir():
+        raise CatalogError(
+            [Problem(root, 1, "", "is not a folder: --catalog takes the folder that holds quantizations.yaml")]
+        )
+    for _ in range(TRIES):
+        try:
+            return _load(root, digests or files.catalog_digests(root), traces_needed)
+        except _Edited:
+            digests = None
+    raise CatalogError([Problem(root, 1, "", "is being edited all the time: wait, and run the command again")])
+
+
+class _Edited(Exception):
+    """A file is not what it was when its digest was taken."""
+
+
+class _Parsed(NamedTuple):
+    """A file that was read and checked, packed for the cache."""
+
+    entry: bytes
+    record: bytes
+    lines: bytes
+
+
+class _Shelf:
+    """The files of a catalog, each read and checked at most once, here or by an earlier command."""
+
+    def __init__(self, root: Path, digests: Mapping[str, str], names: Sequence[str]) -> None:
+        self.root, self.digests = root, digests
+        self.code = f"{files.code_digest(HERE)}-{pydantic.VERSION}"
+        self.fresh: dict[str, _Parsed] = {}
+        self.faults: list[Problem] = []
+        keys = {name: self._key(name, "entry") for name in names}
+        kept = cache.read(keys.values())
+        missing = [name for name in names if keys[name] not in kept]
+        size = max(1, len(missing) // 64) if len(missing) >= SPREAD_FROM else max(1, len(missing))
+        parts = [missing[at : at + size] for at in range(0, len(missing), size)]
+        for name, found in (pair for pairs in spread(self._read, parts) for pair in pairs):
+            if isinstance(found, _Parsed):
+                self.fresh[name] = found
+            else:
+                self.faults += found
+        self.entries: dict[str, Any] = {
+            name: pickle.loads(self.fresh[name].entry if name in self.fresh else kept[keys[name]])
+            for name in names if name in self.fresh or keys[name] in kept
+        }  # fmt: skip
+        rows = {
+            self._key(name, part): getattr(parsed, part)
+            for name, parsed in self.fresh.items()
+            for part in parsed._fields
+        }
+        if rows and cache.write(
+            rows, (self._key(name, part) for name in names if name not in self.fresh for part in _Parsed._fields)
+        ):
+            self.fresh.clear()
+
+    def record(self, name: str) -> Any:
+        """The record of a file that is known to be good."""
+        return self._part(name, "record")
+
+    def lines(self, path: Path) -> Lines:
+        """The lines of a hand-written file."""
+        found: Lines = self._part(path.relative_to(self.root).as_posix(), "lines")
+        return found
+
+    def _part(self, name: str, part: str) -> Any:
+        key = self._key(name, part)
+        if name in self.fresh:
+            return pickle.loads(getattr(self.fresh[name], part))
+        if (content := cache.read([key]).get(key)) is not None:
+            return pickle.loads(content)
+        # It was dropped or damaged since its entry was read, so the file is read again.
+        try:
+            [(_, found)] = self._read([name])
+        except _Edited:
+            found = [Problem(self.root / name, 1, "", "was edited while it was being used: run the command again")]
+        if not isinstance(found, _Parsed):
+            raise CatalogError(found)
+        self.fresh[name] = found
+        return pickle.loads(getattr(found, part))
+
+    def _key(self, name: str, part: str) -> str:
+        return f"{self.code} {name.partition('/')[0]} {part} {self.digests[name]}"
+
+    def _read(self, names: Sequence[str]) -> list[tuple[str, _Parsed | list[Problem]]]:
+        found: list[tuple[str, _Parsed | list[Problem]]] = []
+        for name in names:
+            path = self.root / name
+            try:
+                entry, record, lines = _READERS[name.partition("/")[0]](path)
+                found.append((name, _Parsed(*(pickle.dumps(part, protocol=5) for part in (entry, record, lines)))))
+            except CatalogError as error:
+                found.append((name, error.problems))
+            if files.file_digest(path) != self.digests[name]:
+                raise _Edited
+        return found
+
+
+def _read_one(kind: type[Record], entry: Any, path: Path) -> tuple[Any, Record, Lines]:
+    record, lines = read_record(kind, path)
+    return entry.of(record) if entry else None, record, lines
+
+
+class _CardFile(NamedTuple):
+    """The cards of a file, each with the sources that it cites, and the file as it stands."""
+
+    cards: dict[str, Card]
+    file: GpuFile
+
+
+class _CardFileEntry(NamedTuple):
+    """What is known of a file of cards without reading it: its cards, and the texts that are still to be written."""
+
+    cards: dict[str, CardEntry]
+    begun: tuple[tuple[int, str, str], ...]
+    """Line, place and message of each."""
+
+
+def _read_cards(path: Path) -> tuple[_CardFileEntry, _CardFile, Lines]:
+    """A file of cards. Those that were only begun are left out, so that one of them stops neither the other cards nor another `fitcard add`."""
+    data, lines = read_yaml(path)
+    texts = list(texts_to_write(data))
+    begun = tuple((line_of(lines, at), ".".join(map(str, at)), f"is still to be written: {text}") for at, text in texts)
+    for key in {at[1] for at, _ in texts if at[0] == "gpus" and len(at) > 2 and isinstance(at[1], str)}:
+        data["gpus"].pop(key)
+    file = validate(GpuFile, data, path, lines)
+    cards: dict[str, Card] = {}
+    for key, gpu in file.gpus.items():
+        rates = file.unit_rates.get(gpu.unit_rates or "")
+        cited = set(gpu.sources) | set(rates.sources if rates else ())
+        cards[key] = Card(
+            id=key, vendor=file.vendor, generation=file.generation, spec=gpu, rates=rates,
+            sources={name: source for name, source in file.sources.items() if name in cited}, reviewed=file.reviewed,
+        )  # fmt: skip
+    entries = {key: CardEntry.of(card) for key, card in cards.items()}
+    return _CardFileEntry(entries, begun), _CardFile(cards, file), lines
+
+
+def _read_trace(path: Path) -> tuple[TraceEntry, Trace, Lines]:
+    trace = read_trace(path)
+    return TraceEntry.of(trace), trace, {}
+
+
+def _read_run_file(path: Path) -> tuple[tuple[RunEntry, ...], tuple[Run, ...], Lines]:
+    runs = read_runs(path)
+    return tuple(RunEntry.of(run) for run in runs), runs, {}
+
+
+_READERS: Mapping[str, Any] = {
+    "quantizations.yaml": partial(_read_one, Quantizations, None),
+    "runtimes.yaml": partial(_read_one, Runtimes, None),
+    "matmul.yaml": partial(_read_one, MatmulFile, None),
+    "speed.yaml": partial(_read_one, SpeedFile, None),
+    "exceptions.yaml": partial(_read_one, ExceptionsFile, None),
+    "models": partial(_read_one, Model, ModelEntry),
+    "published": partial(_read_one, PublishedFile, PublishedEntry),
+    "traces": _read_trace,
+    "gpus": _read_cards,
+    "runs": _read_run_file,
+}
+"""What a file of each kind is read by: its entry, its record, and the lines of its values."""
+
+
+def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalog:
+    """Read and check everything. Raises _Edited when a file changed since its digest was taken."""
+    faults = list(_misplaced(root, digests))
+    wanted = [folder for folder in files.PLACES if traces_needed or folder != "traces"]
+    placed = {folder: [name for name in files.in_folder(digests, folder) if _well_placed(name)] for folder in wanted}
+    single = [
+        "quantizations.yaml",
+        "runtimes.yaml",
+        *(name for name in ("matmul.yaml", "speed.yaml", "exceptions.yaml") if name in digests),
+    ]
+    known = {
+        name: digests.get(name, files.UNREADABLE)
+        for name in (*single, *(n for names in placed.values() for n in names))
+    }
+    shelf = _Shelf(root, known, list(known))
+    faults += shelf.faults
+    entries = {
+        folder: {name: shelf.entries[name] for name in names if name in shelf.entries}
+        for folder, names in placed.items()
+    }
+
+    def record(name: str) -> Any:
+        return shelf.record(name) if name in shelf.entries else None
+
+    def by_id(folder: str, ending: str) -> cache.LazyMapping[str, Any]:
+        index = {files.id_of(name): entry for name, entry in entries.get(folder, {}).items()}
+        return cache.LazyMapping(index, lambda key: shelf.record(f"{folder}/{key}{ending}"))
+
+    runtimes: Runtimes | None = record("runtimes.yaml")
+    quantizations: Quantizations | None = record("quantizations.yaml")
+    excepted: ExceptionsFile | None = record("exceptions.yaml")
+    where: dict[str, str] = {}
+    begun: list[Problem] = []
+    for name, entry in entries["gpus"].items():
+        faults += _card_faults(root / name, entry.cards, where, runtimes, shelf)
+        where |= {key: name for key in entry.cards if key not in where}
+        begun += [Problem(root / name, line, at, message) for line, at, message in entry.begun]
+    for name, runs in entries["runs"].items():
+        faults += _moved_runs(root, name, runs)
+    if faults or quantizations is None or runtimes is None:
+        raise CatalogError(faults)
+    card_index = {key: entries["gpus"][name].cards[key] for key, name in sorted(where.items())}
+    files_of_cards = cache.LazyMapping(entries["gpus"], shelf.record)
+    files_of_runs = cache.LazyMapping(entries["runs"], shelf.record)
+    # Where each run stands: its file, and its place there.
+    places = {entry.key: (name, at) for name, runs in entries["runs"].items() for at, entry in enumerate(runs)}
+    ordered = sorted(
+        (entry for runs in entries["runs"].values() for entry in runs), key=lambda e: (e.measured_at, e.key)
+    )
+
+    def run_of(entry: RunEntry) -> Run:
+        name, at = places[entry.key]
+        run: Run = files_of_runs[name][at]
+        return run
+
+    hand_written = [root / name for name in known if name.partition("/")[0] not in ("traces", "runs")]
+    catalog = Catalog(
+        root=root, models=by_id("models", ".yaml"), quantization_file=quantizations, runtimes=runtimes,
+        cards=cache.LazyMapping(card_index, lambda key: files_of_cards[where[key]].cards[key]),
+        gpu_files=cache.LazyMapping(
+            {Path(name).stem: None for name in entries["gpus"]}, lambda stem: files_of_cards[f"gpus/{stem}.yaml"].file
+        ),
+        begun_cards=tuple(begun), exceptions=excepted.exceptions if excepted else (),
+        matmul=record("matmul.yaml") or NO_RATES, speed=record("speed.yaml"), traces=by_id("traces", ".json"),
+        runs=cache.LazySequence(ordered, run_of), published=by_id("published", ".yaml"),
+        lines=cache.LazyMapping(dict.fromkeys(hand_written), shelf.lines),
+    )  # fmt: skip
+    catalog.digests.update(known)
+    # Only now: names that a faulty file would have given would seem to be missing.
+    faults = [*_references(catalog), *(_untraced(catalog) if traces_needed else ())]
+    if faults:
+        raise CatalogError(faults)
+    return catalog
+
+
+def _card_faults(
+    path: Path, cards: Mapping[str, CardEntry], where: Mapping[str, str], runtimes: Runtimes | None, shelf: _Shelf
+) -> Iterator[Problem]:
+    """Cards that another file has too, and those that no runtime knows."""
+    for key, card in cards.items():
+        at = f"gpus.{key}"
+        if key in where:
+            other = Path(where[key]).name
+            yield Problem(path, line_of(shelf.lines(path), ("gpus", key)), at, f"is also in {other}: an id names one card, rename one")  # fmt: skip
+            continue
+        if runtimes and card.vendor not in runtimes.context:
+            known = ", ".join(runtimes.context)
+            yield Problem(path, 1, "vendor", f"runtimes.yaml knows no runtime of {card.vendor} (it knows: {known})")
+        if runtimes and card.segment not in runtimes.reserve:
+            line = line_of(shelf.lines(path), ("gpus", key))
+            yield Problem(path, line, f"{at}.segment", f"runtimes.yaml has no reserve for {card.segment}")
+
+
+def _moved_runs(root: Path, name: str, runs: Sequence[RunEntry]) -> Iterator[Problem]:
+    for index, run in enumerate(runs):
+        expected = f"runs/{run.device}/{run.model}.yaml"
+        if name != expected:
+            message = f"is a run of {run.model} on {run.device}: move it to {Path(expected)}"
+            yield Problem(root / name, 1, f"runs.{index}", message)
+
+
+def read_runs(path: Path) -> tuple[Run, ...]:
+    """The runs in one run file, oldest first. Raises CatalogError for a file that is damaged in any way."""
+    text = read_text(path)
+    try:
+        data = json.loads("\n".join("" if line.startswith("#") else line for line in text.splitlines()))
+    except json.JSONDecodeError as error:
+        end = error.pos >= len(text.rstrip()) - 1 or "Unterminated" in error.msg
+        what = "ends in the middle of a record" if end else f"is damaged: {error.msg}"
+        message = f"{what}; restore it (git checkout -- {shown(path)}), or cut it back to the last whole record"
+        raise CatalogError([Problem(path, error.lineno, "", message)]) from None
+    try:
+        return validate(RunFile, data, path, {}).runs
+    except CatalogError:
+        # Only now, because it is slow: the same text as YAML, for the lines.
+        return validate(RunFile, data, path, read_yaml(path)[1]).runs
+
+
+class RunFile(Record):
+    """A run file's outermost mapping."""
+
+    runs: Many[Run]
+
+
+def _well_placed(name: str) -> bool:
+    folder, *inside = name.split("/")
+    depth, ending = files.PLACES[folder]
+    return len(inside) == depth and Path(name).suffix == ending
+
+
+def _misplaced(root: Path, names: Mapping[str, str]) -> Iterator[Problem]:
+    """Files that would never be read: at another depth, or with another ending."""
+    for name in names:
+        if "/" in name and not _well_placed(name):
+            folder = name.partition("/")[0]
+            depth, ending = files.PLACES[folder]
+            parts = "/".join(["..."] * (depth - 1) + [f"name{ending}"])
+            yield Problem(root / name, 1, "", f"would not be read: files here are {folder}/{parts}")
+
+
+def read_trace(path: Path) -> Trace:
+    """The trace in a file. Raises CatalogError for one that is damaged."""
+    text = read_text(path)
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CatalogError(
+            [Problem(path, error.lineno, "", f"is damaged: {error.msg}; make it again with `fitcard trace`")]
+        ) from None
+    return validate(Trace, data, path, {})
+
+
+def _references(catalog: Catalog) -> Iterator[Problem]:
+    """Faults between files: names that nothing answers to, and one that two answer to."""
+    towers: dict[str, str] = {}
+    for key, model in catalog.model_index.items():
+        if model.timm and towers.setdefault(model.timm, key) != key:
+            yield catalog.problem("models", key, ("timm",), f"is also that of {towers[model.timm]}: keep one")
+        if model.successor and model.successor not in catalog.models:
+            yield catalog.problem("models", key, ("successor",), f"no model {model.successor} in the catalog")
+    for key in catalog.traces:
+        if key not in catalog.models:
+            path = catalog.root / "traces" / f"{key}.json"
+            yield Problem(path, 1, "", "belongs to no model: delete it, or add the model")
+    for key, file in catalog.published_index.items():
+        if key not in catalog.models:
+            yield catalog.problem("published", key, (), "belongs to no model: delete it, or add the model")
+        for index, (gpu, quantization) in enumerate(file.speeds):
+            if gpu not in catalog.cards:
+                yield catalog.problem("published", key, ("speeds", index, "gpu"), f"no card {gpu!r} in the catalog")
+            if quantization not in catalog.quantizations:
+                yield catalog.problem(
+                    "published", key, ("speeds", index, "quantization"), f"no quantization {quantization!r}"
+                )
+    for index, rate in enumerate(catalog.matmul.rates):
+        if rate.gpu not in catalog.cards:
+            path = catalog.root / "matmul.yaml"
+            line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
+            yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
+    for run in catalog.run_index:
+        path = catalog.root / "runs" / run.device / f"{run.model}.yaml"
+        if run.model not in catalog.models:
+            yield Problem(path, 1, run.key, f"no model {run.model} in the catalog")
+        if run.quantization not in catalog.quantizations:
+            yield Problem(path, 1, run.key, f"no quantization {run.quantization!r} in the catalog")
+
+
+def _untraced(catalog: Catalog) -> Iterator[Problem]:
+    """Models whose configuration has not been traced."""
+    for key, model in catalog.model_index.items():
+        if key not in catalog.traces:
+            yield catalog.problem("models", key, (), f"has no trace: run `fitcard trace {key}`")
+        elif catalog.trace_index[key].config_sha256 != model.config_sha256:
+            yield catalog.problem(
+                "models", key, ("config",), f"is not the one that was traced: run `fitcard trace {key}`"
+            )

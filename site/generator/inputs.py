@@ -1,0 +1,219 @@
+"""What outputs are made from, as digests: an output is current exactly when those of all its inputs are what they were.
+
+Names of inputs:
+
+    model:ID models  trace:ID traces  published:ID published     files of the catalog
+    card:ID cards                                                one card's own record, whatever else its file holds
+    runs:MODEL device:ID label:ID runs                           runs of a model, on a device, of a quantization; all
+    quantizations runtimes matmul speed                          what every prediction rests on
+    template:NAME theme:NAME doc:NAME link:SOURCE                files of site/theme and site/docs; whether a page exists
+    code                                                         all of our code, mkdocs.yml, and the packages that draw pages
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import posixpath
+import re
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catalog import cache
+from catalog.errors import FitcardError, shown
+from catalog.files import code_files, combined, digest, file_digest, in_folder
+
+if TYPE_CHECKING:
+    from catalog import Catalog
+
+ROOT = Path(__file__).parents[2]
+_PACKAGES = ("jinja2", "markdown", "markupsafe", "mkdocs", "pydantic", "pyyaml")
+_NOT_STATIC = (".html", ".md", ".py", ".pyc")
+_LINK = re.compile(r"\]\(\s*<?([^)\s>#]+)|^\s*\[[^\]]+\]:\s*<?([^\s>#]+)", re.M)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the site is made from besides the catalog, as it was when the build began: edits made meanwhile are for the next one."""
+
+    root: Path
+    """The checkout that it was read from."""
+    code: str
+    theme: Mapping[str, bytes]
+    """Templates and the files that are copied as they are, by path below site/theme."""
+    docs: Mapping[str, bytes]
+    """Hand-written pages and their pictures, by path below site/docs."""
+
+    @cached_property
+    def templates(self) -> dict[str, bytes]:
+        return {name: content for name, content in self.theme.items() if name.endswith(".html")}
+
+    @cached_property
+    def key(self) -> str:
+        """Identifies all of it."""
+        files = {**{f"theme/{n}": c for n, c in self.theme.items()}, **{f"docs/{n}": c for n, c in self.docs.items()}}
+        return combined((self.code, *(f"{name} {digest(content)}" for name, content in files.items())))
+
+
+def configuration() -> Path:
+    """The path of mkdocs.yml. Raises FitcardError outside a checkout."""
+    path = ROOT / "mkdocs.yml"
+    if not path.exists():
+        raise FitcardError(f"the website is built from a checkout of fitcard: there is no {path}")
+    return path
+
+
+def documents_folder() -> Path:
+    """Where hand-written pages are."""
+    return ROOT / "site/docs"
+
+
+def read_documents() -> dict[str, bytes]:
+    """Hand-written pages and their pictures, by path below site/docs."""
+    return _read(documents_folder())
+
+
+def read_sources() -> Sources:
+    """The sources of today. Raises FitcardError outside a checkout."""
+    root = configuration().parent
+    return Sources(root, code(root), _read(root / "site/theme"), read_documents())
+
+
+def code(root: Path) -> str:
+    """Identifies the code, mkdocs.yml, and the versions of the packages that draw pages."""
+    files = [*code_files(root, root / "catalog", root / "advisor", root / "site/generator"), root / "mkdocs.yml"]
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+    return combined((*versions, *(f"{path.relative_to(root)} {file_digest(path)}" for path in files)))
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name: path.read_bytes() for name, path in found.items() if not any(p.startswith(".") for p in name.split("/"))
+    }
+
+
+def is_static(name: str) -> bool:
+    """Whether a file of the theme or of the docs is copied as it is."""
+    return not name.endswith(_NOT_STATIC)
+
+
+def links(source: str, content: bytes) -> Iterator[str]:
+    """The other source files that a hand-written page links to."""
+    for found in _LINK.finditer(content.decode("utf-8", "replace")):
+        target = found[1] or found[2]
+        if "//" not in target and not target.startswith(("/", "mailto:")):
+            yield posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
+
+
+def references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """Each template with all that it extends, imports or includes, directly or not, and itself."""
+    made_by = f"{importlib.metadata.version('jinja2')} {file_digest(__file__)}"
+    key = combined(("references", made_by, *(f"{name} {digest(content)}" for name, content in templates.items())))
+    if key in (kept := cache.read([key])):
+        return dict[str, list[str]](json.loads(kept[key]))
+    found = _references(templates)
+    cache.write({key: json.dumps(found).encode()})
+    return found
+
+
+def _references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
+    from jinja2 import Environment, TemplateSyntaxError, meta
+
+    environment = Environment()
+    direct: dict[str, list[str]] = {}
+    for name, content in templates.items():
+        try:
+            named = set(
+                meta.find_referenced_templates(
+                    environment.parse(content.decode(), name, str(ROOT / "site/theme" / name))
+                )
+            )
+        except TemplateSyntaxError as error:
+            raise template_fault(error) from error
+        # A name that is only known when the page is drawn may be any.
+        direct[name] = sorted(templates) if None in named else sorted(n for n in named if n and n in templates)
+    found: dict[str, list[str]] = {}
+    for name in templates:
+        seen, new = {name}, [name]
+        while new:
+            new = [inner for outer in new for inner in direct[outer] if inner not in seen]
+            seen.update(new)
+        found[name] = sorted(seen)
+    return found
+
+
+def template_fault(error: Exception) -> FitcardError:
+    """A fault in a template as one line, with its place: where it was noticed, in the innermost template."""
+    place = getattr(error, "filename", None), getattr(error, "lineno", None)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.endswith(".html"):
+            place = frame.filename, frame.lineno
+    where = f"{shown(Path(place[0]))}:{place[1] or 1}" if place[0] else "site/theme"
+    return FitcardError(f"{where}: {error}".splitlines()[0])
+
+
+class Inputs:
+    """The digests of all inputs of one build, by their names."""
+
+    def __init__(self, catalog: Catalog, sources: Sources, pages: Iterable[str]) -> None:
+        self.catalog, self.sources, self.pages = catalog, sources, frozenset(pages)
+        self._found: dict[str, str] = {}
+        self._of_model: dict[str, list[str]] = {}
+        self._of_device: dict[str, list[str]] = {}
+        for name in in_folder(catalog.digests, "runs"):
+            _, device, model = name.split("/", 2)
+            self._of_device.setdefault(device, []).append(name)
+            self._of_model.setdefault(model.rpartition(".")[0], []).append(name)
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._found:
+            self._found[name] = self._digest(name)
+        return self._found[name]
+
+    def named(self, names: Iterable[str]) -> dict[str, str]:
+        """The digests of some inputs."""
+        return {name: self[name] for name in names}
+
+    def _digest(self, name: str) -> str:
+        kind, colon, key = name.partition(":")
+        catalog, digests = self.catalog, self.catalog.digests
+        one = {"model": "models/{}.yaml", "trace": "traces/{}.json", "published": "published/{}.yaml"}
+        if name == "code":
+            return self.sources.code
+        if colon and kind in one:
+            return digests.get(one[kind].format(key), "none")
+        if colon and kind == "card":
+            return catalog.card_index[key].digest if key in catalog.cards else "none"
+        if colon and kind in ("template", "theme"):
+            return digest(self.sources.theme[key])
+        if colon and kind == "doc":
+            return digest(self.sources.docs[key])
+        if colon and kind == "link":
+            return "there" if key in self.pages else "none"
+        if colon and kind in ("runs", "device"):
+            return self._files((self._of_model if kind == "runs" else self._of_device).get(key, ()))
+        if colon and kind == "label":
+            return combined(run.key for run in catalog.run_index if run.quantization == key)
+        if name in ("models", "traces", "published", "runs"):
+            return self._files(in_folder(digests, name))
+        if name == "cards":
+            return combined(f"{card} {entry.digest}" for card, entry in catalog.card_index.items())
+        if name == "speed":
+            # Predictions also ask who made the cards that it was fitted on.
+            makers = [
+                f"{gpu} {catalog.card_index[gpu].vendor}"
+                for gpu in (catalog.speed.known if catalog.speed else ())
+                if gpu in catalog.cards
+            ]
+            return combined((digests.get("speed.yaml", "none"), *makers))
+        if name in ("quantizations", "runtimes", "matmul"):
+            return digests.get(f"{name}.yaml", "none")
+        raise ValueError(f"no input is called {name!r}: the names are in {__name__}")
+
+    def _files(self, names: Iterable[str]) -> str:
+        return combined(f"{name} {self.catalog.digests[name]}" for name in names)

@@ -1,0 +1,91 @@
+"""What each quantization makes of a model: it follows from the model's tensors alone, and is kept between builds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from advisor import kept
+from advisor.memory import need
+from catalog import Catalog
+from catalog.file_format import file_bytes
+from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
+from catalog.trace import Component
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One tensor type's part of a variant's bytes, as a bar in percent from the left."""
+
+    name: str
+    start: float
+    width: float
+    tensors: int
+    elements: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one label makes of one component."""
+
+    census: tuple[Share, ...]
+    bits: float
+    """Bits per weight, norms and biases included."""
+    file_bytes: int | None
+    """Of the file that holds it; None where that is not known without writing it."""
+    weights_bytes: int
+    """In memory while it runs."""
+    needed_bytes: int
+    """At batch 1, everything included, on an NVIDIA card where the label runs on one."""
+    fallback: float
+    """Percent of the bytes of its weight matrices that are not of the label's own type."""
+
+
+Labels = dict[Component, dict[str, Held]]
+
+
+@lru_cache(maxsize=64)
+def labels_of(catalog: Catalog, key: str) -> Labels:
+    """Each label's, for each component of a model."""
+    return kept.for_model(catalog, key, made_of, runs=False)
+
+
+def prepare(catalog: Catalog) -> None:
+    """Compute what is not kept yet, spread over the cores, before pages ask for it one by one."""
+    kept.prepare(catalog, made_of, runs=False)
+
+
+def made_of(catalog: Catalog, key: str) -> Labels:
+    """The same, computed."""
+    return {
+        component: {label: _held(catalog, key, component, label) for label in catalog.quantizations}
+        for component in catalog.traces[key].components()
+    }
+
+
+def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
+    quantization, tensors = catalog.quantizations[label], catalog.traces[key].tensors_of(component)
+    counted = predicted_census(quantization, tensors)
+    matrices = predicted_census(quantization, [t for t in tensors if t.kind == "linear" and len(t.shape) > 1])
+    total = sum(row.bytes for row in matrices.values())
+    wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
+    other = sum(row.bytes for name, row in matrices.items() if name not in wanted)
+    vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
+    return Held(
+        census=shares(counted), bits=bits_per_weight(counted), file_bytes=file_bytes(quantization, label, key, tensors),
+        weights_bytes=held_bytes(quantization, tensors), needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
+        fallback=round(100 * other / total, 1) if total else 0.0,
+    )  # fmt: skip
+
+
+def shares(counted: Census) -> tuple[Share, ...]:
+    """A census as parts of a bar."""
+    total = sum(row.bytes for row in counted.values())
+    parts: list[Share] = []
+    start = 0.0
+    for name, row in counted.items():
+        width = 100 * row.bytes / total
+        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.elements, row.bytes))
+        start += width
+    return tuple(parts)

@@ -1,0 +1,200 @@
+"""Making outputs: pages by MkDocs, files as they are, in as many processes as there are cores.
+
+MkDocs builds sites whole, so it is handed a part as if that were all: the pages to make, hand-written documents with the pages
+that they link to, and the templates as they were when the build began. What it makes of a page does not depend on the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from mkdocs.commands.build import build as mkdocs_build
+from mkdocs.config import load_config  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import Abort
+
+from catalog.cores import cores, spread
+from catalog.errors import FitcardError
+from catalog.files import file_digest
+from generator.inputs import Sources, is_static, links, template_fault
+from generator.outputs import Asset, Output, Page
+
+TOGETHER = 30
+"""Fewer outputs than this are made in this process: to start others takes as long."""
+AT_MOST = 500
+"""Outputs that one call of MkDocs makes: it holds them all in memory."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A hand-written page of site/docs."""
+
+    source: str
+    linked: tuple[str, ...]
+    """The other source files that it links to, whether they exist or not."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A page that a template draws without a view."""
+
+    template: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """One file of the site, and what it is made from."""
+
+    path: str
+    inputs: tuple[str, ...]
+    words: tuple[str, ...]
+    """What else it is made from: title, description, template."""
+    output: Output | Document | Drawn
+
+
+@dataclass(frozen=True)
+class Part:
+    """What MkDocs is handed."""
+
+    pages: Sequence[Output]
+    documents: Mapping[str, str] = field(default_factory=dict[str, str])
+    linked: Sequence[str] = ()
+    templates: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    folder: Path = Path()
+    """Where the templates were."""
+    code: str = ""
+    """Identifies the code that compiles them."""
+
+    def template(self, name: str) -> tuple[str, str, None] | None:
+        """The text of a template with the path that tracebacks name."""
+        content = self.templates.get(name)
+        return None if content is None else (content.decode(), str(self.folder / name), None)
+
+
+def everything(outputs: Iterable[Output], sources: Sources, references: Mapping[str, Sequence[str]]) -> dict[str, Made]:
+    """Every file of the site by its path. Raises FitcardError when two would have the same."""
+    made = [_made(output, references) for output in outputs]
+    made += [_document(name, content, references) for name, content in sources.docs.items() if name.endswith(".md")]
+    for folder, files in (("theme", sources.theme), ("doc", sources.docs)):
+        made += [
+            Made(name, (f"{folder}:{name}",), (), Asset(name, (), partial(files.__getitem__, name)))
+            for name in files if is_static(name)
+        ]  # fmt: skip
+    made.append(Made("404.html", ("code", *_templates("404.html", references)), (), Drawn("404.html")))
+    found: dict[str, Made] = {}
+    for one in made:
+        if one.path in found:
+            raise FitcardError(f"two outputs have the address /{one.path}: rename one of the files behind them")
+        found[one.path] = one
+    return found
+
+
+def _templates(name: str, references: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    return tuple(f"template:{inner}" for inner in references[name])
+
+
+def _made(output: Output, references: Mapping[str, Sequence[str]]) -> Made:
+    if isinstance(output, Asset):
+        return Made(output.path, ("code", *output.inputs), (), output)
+    names = ("code", *_templates(output.template, references), *output.inputs)
+    return Made(f"{output.path}index.html", names, (output.title, output.description, output.template), output)
+
+
+def _document(name: str, content: bytes, references: Mapping[str, Sequence[str]]) -> Made:
+    """A document may name any template in its head, so it depends on all of them."""
+    stem = name.removesuffix(".md")
+    folder, _, last = stem.rpartition("/")
+    path = "/".join(filter(None, (folder if last in ("index", "README") else stem, "index.html")))
+    linked = tuple(dict.fromkeys(links(name, content)))
+    names = (
+        "code",
+        *(f"template:{template}" for template in references),
+        f"doc:{name}",
+        *(f"link:{link}" for link in linked),
+    )
+    return Made(path, names, (), Document(name, linked))
+
+
+def source_of(made: Made) -> str:
+    """The source file by which documents link to an output."""
+    if isinstance(made.output, Page):
+        return f"{made.output.path}index.md"
+    return made.output.source if isinstance(made.output, Document) else made.path
+
+
+def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folder: Path) -> dict[str, tuple[Path, str]]:
+    """Make outputs in folders below `folder`: where each is and the digest of its content, by path.
+
+    `there` are the source files that documents may link to. Raises FitcardError, whatever MkDocs calls it.
+    """
+    config: MkDocsConfig = load_config(str(sources.root / "mkdocs.yml"), site_dir=str(folder), strict=True)
+    count = 1 if len(stale) < TOGETHER else max(4 * cores(), -(-len(stale) // AT_MOST))
+    # Dealt like cards, so that each part has its share of every kind of page.
+    parts = [(number, stale[number::count]) for number in range(count)]
+    found: dict[str, tuple[Path, str]] = {}
+    for one in spread(partial(_render, config, sources, there, folder), [part for part in parts if part[1]]):
+        found |= one
+    return found
+
+
+def _render(
+    config: MkDocsConfig, sources: Sources, there: frozenset[str], folder: Path, part: tuple[int, Sequence[Made]]
+) -> dict[str, tuple[Path, str]]:
+    number, made = part
+    place = folder / str(number)
+    documents = [one.output for one in made if isinstance(one.output, Document)]
+    pages = [one.output for one in made if isinstance(one.output, Page)]
+    drawn = {one.output.template for one in made if isinstance(one.output, Drawn)}
+    mine = {source_of(one) for one in made}
+    if pages or documents or drawn:
+        config.site_dir = str(place)
+        config.theme.static_templates = drawn
+        config.extra["part"] = Part(
+            pages, {document.source: sources.docs[document.source].decode() for document in documents},
+            sorted({link for document in documents for link in document.linked if link in there} - mine), sources.templates, sources.root / "site/theme", sources.code,
+        )  # fmt: skip
+        _mkdocs(config)
+    found: dict[str, tuple[Path, str]] = {}
+    for one in made:
+        path = place / one.path
+        if isinstance(one.output, Asset):
+            os.makedirs(path.parent, exist_ok=True)  # noqa: PTH103 - tens of thousands of files
+            path.write_bytes(one.output.content())
+        found[one.path] = (path, file_digest(path))
+    return found
+
+
+class _Heard(logging.Handler):
+    """What MkDocs says, kept for the one who hears that the build failed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def _mkdocs(config: Any) -> None:
+    """Let MkDocs build. Raises FitcardError with what it says when it gives up."""
+    logger, heard = logging.getLogger("mkdocs"), _Heard()
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(heard)
+    logger.propagate = False
+    try:
+        mkdocs_build(config)
+    except Abort:
+        raise FitcardError("\n".join(heard.lines)) from None
+    except TemplateError as error:
+        raise template_fault(error) from error
+    finally:
+        logger.removeHandler(heard)
+        logger.level, logger.propagate = before

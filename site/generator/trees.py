@@ -1,0 +1,182 @@
+"""Two trees of one site: the one that is served, and a spare beside it that becomes the next one.
+
+    build/site          what readers see; nothing in it is ever changed in place
+    build/.site.spare   an older generation of it, or what a killed build left; brought up to date, then exchanged with it
+    build/.site.fresh   what this build has made so far
+
+Files that both trees hold are hard links to one file, so a generation costs little more than its folders. The spare loses its
+manifest before it is touched, so whatever happens meanwhile, it is then known to be no site, and made anew from the served one.
+The exchange is one step of the file system: a reader sees the old site or the new one. Nothing here waits for the disk: after a
+power cut the site may have to be built with --clean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from catalog.errors import FitcardError
+from generator import manifest
+from generator.manifest import Manifest
+
+
+def spare(target: Path) -> Path:
+    """The tree that becomes the next site."""
+    return target.with_name(f".{target.name}.spare")
+
+
+def fresh(target: Path) -> Path:
+    """The folder of what a build makes."""
+    return target.with_name(f".{target.name}.fresh")
+
+
+def _old(target: Path) -> Path:
+    """Where the old site is for a moment, on systems that cannot exchange two folders."""
+    return target.with_name(f".{target.name}.old")
+
+
+@contextmanager
+def locked(target: Path) -> Generator[None]:
+    """Hold the only lock on the site, so that two builds take turns. The kernel drops it when a process dies."""
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not target.exists() and _old(target).exists():  # a build was killed between two renames
+            _old(target).rename(target)
+        yield
+    finally:
+        os.close(folder)
+
+
+def check_ours(target: Path) -> None:
+    """Raise FitcardError for a folder that holds anything but a site that we built: building replaces it as a whole."""
+    if target.exists() and not (target / manifest.NAME).exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FitcardError(f"{target} holds something that fitcard did not build; give --output a new or empty folder")
+
+
+@contextmanager
+def work_folder(target: Path) -> Generator[Path]:
+    """An empty folder beside the site, on the same file system; gone afterwards, and with the next build after a kill."""
+    folder = fresh(target)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def replace(target: Path, new: Manifest, made: Mapping[str, str]) -> None:
+    """Make the site what `new` says: from the files that were `made` and, for everything else, from the site of now.
+
+    Raises OSError and leaves the site as it was when that cannot be done; then the spare is gone too.
+    """
+    try:
+        _bring(spare(target), new, made, target)
+        _exchange(spare(target), target)
+    except OSError:
+        shutil.rmtree(spare(target), ignore_errors=True)
+        raise
+    if manifest.read_head(spare(target)) is None:
+        # There was none, so it is made now, when nobody waits for the site, and not at the next build.
+        try:
+            shutil.rmtree(spare(target), ignore_errors=True)
+            _bring(spare(target), new, {}, target)
+        except OSError:
+            shutil.rmtree(spare(target), ignore_errors=True)
+
+
+def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> None:
+    """Bring a tree from what its own manifest says to `new`, touching only what differs."""
+    old = manifest.read(tree)
+    if old is None:
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir()
+    (tree / manifest.NAME).unlink(missing_ok=True)
+    there = old.outputs if old else dict[str, tuple[str, str]]()
+    root, source = str(tree), str(live)
+    gone = [path for path in there if path not in new.outputs]
+    for path in gone:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{root}/{path}")  # noqa: PTH108 - tens of thousands of files, and a Path costs more than its system call
+    _remove_empty(tree, gone)
+    folders: set[str] = {root}
+    for path, (_, content) in new.outputs.items():
+        known = there.get(path)
+        if known and known[1] == content:
+            continue
+        place = f"{root}/{path}"
+        folder = place.rpartition("/")[0]
+        if folder not in folders:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
+            folders.add(folder)
+        if path in made:
+            os.replace(made[path], place)  # noqa: PTH105 - as above
+        else:
+            if known:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(place)  # noqa: PTH108 - as above
+            _link(f"{source}/{path}", place)
+    text = tree / f"{manifest.NAME}.tmp"
+    text.write_bytes(new.text())
+    text.replace(tree / manifest.NAME)
+
+
+def _link(source: str, place: str) -> None:
+    try:
+        os.link(source, place)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EXDEV):
+            raise
+        shutil.copyfile(source, place)  # a file system without hard links
+
+
+def _remove_empty(tree: Path, gone: Iterable[str]) -> None:
+    """Remove the folders that held nothing else, the deepest first."""
+    folders = {parent for path in gone for parent in Path(path).parents if parent != Path()}
+    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+        with contextlib.suppress(OSError):
+            (tree / folder).rmdir()
+
+
+def _exchange(tree: Path, target: Path) -> None:
+    """Put the tree in the target's place in one step, and the target in the tree's."""
+    if not target.exists() or not any(target.iterdir()):
+        tree.rename(target)
+        return
+    if _exchanged(tree, target):
+        return
+    # Two steps, then: for a moment there is no site, and a build that is killed right then is put right by the next one.
+    target.rename(_old(target))
+    try:
+        tree.rename(target)
+    except OSError:
+        _old(target).rename(target)
+        raise
+    _old(target).rename(tree)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system cannot."""
+    library = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin" and hasattr(library, "renamex_np"):
+        done = library.renamex_np(first, second, 2)  # RENAME_SWAP, <sys/stdio.h>
+    elif hasattr(library, "renameat2"):
+        done = library.renameat2(-100, first, -100, second, 2)  # AT_FDCWD, RENAME_EXCHANGE: <fcntl.h>, <linux/fs.h>
+    else:
+        return False
+    if done == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(other))

@@ -1,0 +1,116 @@
+"""A catalog of any size, made of the real one's records under other names: `python -m tests.benchmarks.synthetic FOLDER --models 1000`.
+
+Models keep the configuration and the trace of the one that they are made from. Runs are real records with other names; nine of ten are on
+processors and the rest on cards, since the real catalog's fits of speed are made for hundreds of measurements on cards, not for thousands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+
+from catalog import Catalog, load
+from catalog.cores import spread
+from catalog.loading import HERE
+from catalog.run import Run, sealed
+from catalog.store import run_file_text
+
+PROCESSORS, RUN_CARDS = 36, ("rtx-4090", "rtx-3090", "rtx-3060", "rtx-4070")
+WITH_CARD_RUNS = 20
+"""Models that have runs on cards."""
+
+
+def make(target: Path, models: int, cards: int, runs: int) -> Path:
+    """Write a catalog under `target`."""
+    real = load()
+    target.mkdir(parents=True)
+    for folder in ("models", "traces", "published", "gpus", "runs"):
+        (target / folder).mkdir()
+    for name in ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml"):
+        shutil.copy(HERE / name, target / name)
+    originals = list(real.models)
+    made: list[tuple[str, str]] = []
+    for number in range(models):
+        original = originals[number % len(originals)]
+        round_ = number // len(originals)
+        key = original if round_ == 0 else f"{original}-{round_}"
+        made.append((key, original))
+        text = re.sub(r"(?m)^successor: .*\n", "", (HERE / f"models/{original}.yaml").read_text())
+        if round_:
+            name = real.models[original].name
+            text = text.replace(f"name: {name}\n", f"name: {name} {round_}\n", 1)
+            text = re.sub(r"(?m)^aliases: .*\n", "", text)
+        _write(target / f"models/{key}.yaml", text)
+        _write(target / f"traces/{key}.json", (HERE / f"traces/{original}.json").read_text())
+        if round_ == 0 and original in real.published:
+            _write(target / f"published/{key}.yaml", (HERE / f"published/{original}.yaml").read_text())
+    _cards(target, real, cards)
+    per_model = -(-runs // models)
+    parts = [made[at::64] for at in range(64)]
+    spread(partial(_runs, target, real, per_model), [part for part in parts if part])
+    return target
+
+
+def _cards(target: Path, real: Catalog, count: int) -> None:
+    for path in sorted((HERE / "gpus").glob("*.yaml")):
+        shutil.copy(path, target / "gpus")
+    more = count - len(real.cards)
+    if more > 0:
+        sources = {"a": {"title": "A", "publisher": "B", "url": "https://example.com/a", "read": "2026-01-01"}}
+        gpus = {
+            f"made-{number}": {
+                "name": f"Made {number}", "segment": "desktop", "memory_gib": 4 + number, "memory_type": "GDDR6", "bandwidth_gb_per_s": 200 + number,
+                "sources": {"a": ["memory_gib", "memory_type", "bandwidth_gb_per_s"]},
+            }
+            for number in range(more)
+        }  # fmt: skip
+        file = {"vendor": "NVIDIA", "generation": "Made", "reviewed": "2026-01-01", "sources": sources, "gpus": gpus}
+        _write(target / "gpus/made.yaml", json.dumps(file, indent=1))
+
+
+def _runs(target: Path, real: Catalog, count: int, models: list[tuple[str, str]]) -> None:
+    """Runs of some models, on two processors each, and for a few models on cards."""
+    good = [run for run in real.runs if run.status == "ok" and run.metrics_version == 3 and run.mode == "eager"]
+    for key, original in models:
+        number = sum(key.encode())
+        component = real.traces[original].components()[0]
+        devices = [f"cpu-made-{(number + at) % PROCESSORS}" for at in range(2)]
+        if number % (1000 // WITH_CARD_RUNS) == 0:
+            devices = [RUN_CARDS[number % len(RUN_CARDS)], devices[0]]
+        found: dict[str, list[Run]] = {}
+        for at in range(count):
+            found.setdefault(devices[at % 2], []).append(
+                made_run(real, good[at % len(good)], key, original, component, devices[at % 2], at)
+            )
+        for device, runs in found.items():
+            _write(target / f"runs/{device}/{key}.yaml", run_file_text(runs))
+
+
+def made_run(real: Catalog, source: Run, key: str, original: str, component: str, device: str, number: int) -> Run:
+    """A real run under the name of another model and device."""
+    fields = source.model_dump(mode="json", exclude={"key"})
+    fields |= {
+        "model": key, "component": component, "config_sha256": real.models[original].config_sha256,
+        "measured_at": f"2026-{1 + number % 12:02}-{1 + number // 12 % 28:02}T03:04:05Z",
+        "machine": fields["machine"] | {"device": device, "device_vendor": "CPU" if device.startswith("cpu") else "NVIDIA"},
+    }  # fmt: skip
+    return sealed(fields)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", type=int, default=1000)
+    parser.add_argument("--cards", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=20000)
+    words = parser.parse_args()
+    make(words.folder, words.models, words.cards, words.runs)

@@ -1,0 +1,235 @@
+"""Building the site at any size, and beside other generators: `make bench`. Nothing here is asserted against a clock.
+
+FITCARD_BENCH=full takes 1,000 models, 300 cards and 20,000 runs; else the sizes are small, so that the ordinary tests run what stands
+here. Other generators take part where they are installed; they get the finished content of every page, and we compute it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from catalog import load
+from catalog.loading import read_runs
+from catalog.store import add_run
+from generator import manifest
+from tests.benchmarks.synthetic import made_run, make
+from tests.conftest import ROOT
+
+FULL = os.environ.get("FITCARD_BENCH") == "full"
+SIZES = (
+    {"third": (100, 300, 2000), "half": (300, 300, 6000), "whole": (1000, 300, 20000)}
+    if FULL
+    else {"whole": (6, 256, 60)}
+)
+"""Models, cards and runs."""
+TOOLS = [name for name in ("hugo", "eleventy", "zensical") if shutil.which(name)]
+
+
+class Place:
+    """A catalog of some size, the site made of it, and a cache of its own."""
+
+    def __init__(self, folder: Path, size: tuple[int, int, int]) -> None:
+        self.folder, self.site = folder, folder / "site"
+        self.catalog = make(folder / "catalog", *size)
+        self.cache = folder / "cache"
+        self.seconds = 0.0
+
+    def forget(self) -> None:
+        """As if nothing had ever been built."""
+        for name in ("site", ".site.spare", "cache"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def build(self) -> tuple[str, int]:
+        """What a build says, and the most memory of all its processes together (each shared page counted once), in bytes."""
+        environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(self.cache),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}",
+        }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        command = [sys.executable, "-m", "fitcard", "--catalog", str(self.catalog), "build", "--output", str(self.site)]
+        began = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        most = [0]
+        watcher = threading.Thread(target=_watch, args=(process.pid, most))
+        watcher.start()
+        out, _ = process.communicate()
+        self.seconds = time.perf_counter() - began
+        watcher.join()
+        assert process.returncode == 0
+        return out.splitlines()[0], most[0]
+
+
+def _watch(pid: int, most: list[int]) -> None:
+    while True:
+        try:
+            root = psutil.Process(pid)
+            family = [root, *root.children(recursive=True)]
+            most[0] = max(most[0], sum(each.memory_full_info().pss for each in family))
+        except psutil.Error:
+            return
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp(request.param), SIZES[request.param])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    found = Place(tmp_path_factory.mktemp("whole"), SIZES["whole"])
+    found.build()
+    return found
+
+
+@pytest.mark.benchmark(group="site: clean build, by size")
+def test_clean_build(place: Place, benchmark: BenchmarkFixture) -> None:
+    """From nothing: the catalog is read and checked, everything is computed, every page is made."""
+    said, memory = benchmark.pedantic(place.build, setup=place.forget, rounds=1)  # type: ignore[no-untyped-call]
+    pages = sum(1 for _ in place.site.rglob("*.html"))
+    benchmark.extra_info.update(said=said, pages=pages, ms_per_page=place.seconds / pages * 1000, peak_mb=memory / 1e6)
+    print(
+        f"\n{pages} pages, {place.seconds:.1f} s, {place.seconds / pages * 1000:.2f} ms a page, {memory / 1e6:.0f} MB: {said}"
+    )
+
+
+@pytest.mark.benchmark(group="site: after a clean build")
+@pytest.mark.parametrize(
+    "what", ["nothing changed", "one new run on a processor", "one new run on a card", "one word of a model"]
+)
+def test_one_change(what: str, whole: Place, benchmark: BenchmarkFixture) -> None:
+    """A whole process, its start included; `said` holds the seconds of the work alone."""
+    number = iter(range(10**6))
+    benchmark.pedantic(whole.build, setup=lambda: change(whole, what, next(number)), rounds=3)  # type: ignore[no-untyped-call]
+    benchmark.extra_info["said"] = said = whole.build()[0]
+    change(whole, what, next(number))
+    print(f"\n{what}: {whole.build()[0]}, {whole.seconds:.2f} s with its start; and again: {said}")
+
+
+def change(place: Place, what: str, number: int) -> None:
+    """Do what people do to a catalog."""
+    real = load()
+    model = sorted(place.catalog.glob("runs/cpu-*/*/*.yaml"))[0]
+    key = model.relative_to(model.parents[1]).as_posix().removesuffix(".yaml")
+    if "run" in what:
+        device = "rtx-4090" if what.endswith("card") else model.relative_to(place.catalog / "runs").parts[0]
+        source = read_runs(model)[number % 3]
+        original = next(one for one in real.models if key.startswith(one))
+        add_run(place.catalog / "runs", made_run(real, source, key, original, source.component, device, 5000 + number))
+    elif "word" in what:
+        path = place.catalog / f"models/{key}.yaml"
+        path.write_text(path.read_text().replace("verdict: ", "verdict: Well: ", 1))
+
+
+@pytest.mark.parametrize("what", ["clean", "one change"])
+@pytest.mark.parametrize("tool", ["fitcard", *TOOLS])
+@pytest.mark.benchmark(group="site: beside other generators, pages of the same content")
+def test_beside_others(tool: str, what: str, whole: Place, tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    """Each makes the same pages; ours computes what stands on them, the others copy it in."""
+    if tool == "fitcard":
+        if what == "clean":
+            benchmark.pedantic(whole.build, setup=whole.forget, rounds=1)  # type: ignore[no-untyped-call]
+        else:
+            number = iter(range(100, 10**6))
+            benchmark.pedantic(
+                whole.build, setup=lambda: change(whole, "one new run on a processor", next(number)), rounds=3
+            )  # type: ignore[no-untyped-call]
+        return
+    pages = list(contents(whole.site))
+    command, first = _TOOLS[tool](tmp_path, pages)
+
+    def run() -> None:
+        environment = {**os.environ, "NODE_OPTIONS": "--max-old-space-size=8000"}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+    if what == "one change":
+        run()
+        number = iter(range(10**6))
+
+        def edit() -> None:
+            first.write_text(first.read_text().replace("</h1>", f" {next(number)}</h1>", 1))
+
+        benchmark.pedantic(run, setup=edit, rounds=2)  # type: ignore[no-untyped-call]
+    else:
+        benchmark.pedantic(run, rounds=1)  # type: ignore[no-untyped-call]
+    made = sum(1 for _ in (tmp_path / "out").rglob("*.html"))
+    assert made >= len(pages)
+    benchmark.extra_info["pages"] = made
+
+
+def contents(site: Path) -> Any:
+    """Address, title, and what stands inside <main> of every page."""
+    said = manifest.read(site)
+    assert said
+    for path in said.outputs:
+        if path.endswith("/index.html"):
+            text = (site / path).read_text()
+            title = text.partition("<title>")[2].partition("</title>")[0]
+            yield (
+                path.removesuffix("/index.html"),
+                title,
+                re.sub(r"\n\s*\n", "\n", text.partition('class="wide">')[2].partition("</main>")[0]),
+            )
+
+
+SHELL = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>%s</title></head><body><main>%s</main></body></html>\n'
+
+
+def _hugo(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], Path]:
+    (folder / "layouts/_default").mkdir(parents=True)
+    for name in ("single", "list"):
+        (folder / f"layouts/_default/{name}.html").write_text(SHELL % ("{{ .Title }}", "{{ .Content }}"))
+    (folder / "config.toml").write_text(
+        'baseURL = "/"\ndisableKinds = ["taxonomy", "term", "RSS", "sitemap", "section", "home"]\n'
+    )
+    paths = _written(folder / "content", pages, "index.html")
+    return ["hugo", "--destination", "out", "--quiet"], paths
+
+
+def _eleventy(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], Path]:
+    (folder / "src/_includes").mkdir(parents=True)
+    (folder / "src/_includes/page.njk").write_text(SHELL % ("{{ title }}", "{{ content | safe }}"))
+    (folder / "src/src.json").write_text(json.dumps({"layout": "page.njk"}))
+    (folder / "eleventy.config.js").write_text(
+        'module.exports = () => ({dir: {input: "src", output: "out"}, htmlTemplateEngine: false});\n'
+    )
+    return ["eleventy", "--quiet"], _written(folder / "src", pages, "index.html")
+
+
+def _zensical(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], Path]:
+    (folder / "theme").mkdir()
+    (folder / "theme/main.html").write_text(SHELL % ("{{ page.title }}", "{{ page.content }}"))
+    (folder / "mkdocs.yml").write_text(
+        "site_name: bench\nsite_dir: out\nnav: [index.md]\ntheme: {name: material, custom_dir: theme}\nplugins: []\n"
+    )
+    (folder / "docs").mkdir()
+    (folder / "docs/index.md").write_text("# Home\n")
+    return ["zensical", "build"], _written(folder / "docs", pages, "index.md")
+
+
+def _written(folder: Path, pages: list[tuple[str, str, str]], name: str) -> Path:
+    for path, title, content in pages:
+        (folder / path).mkdir(parents=True, exist_ok=True)
+        (folder / path / name).write_text(f"---\ntitle: {json.dumps(title)}\n---\n{content}\n")
+    return folder / pages[-1][0] / name
+
+
+_TOOLS: dict[str, Callable[[Path, list[tuple[str, str, str]]], tuple[list[str], Path]]] = {
+    "hugo": _hugo, "eleventy": _eleventy, "zensical": _zensical,
+}  # fmt: skip

@@ -1,0 +1,119 @@
+"""What is kept between commands: right, bounded, and never in the way. And work that several processes share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from catalog import CatalogError, FitcardError, Problem, cache, load
+from catalog.cores import spread
+from tests.catalog.test_bad_input import CARDS, MODEL, spoil
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def keys() -> set[str]:
+    with sqlite3.connect(cache.file()) as connection:
+        found = {key for (key,) in connection.execute("SELECT key FROM kept")}
+    connection.close()
+    return found
+
+
+def test_one_edit_costs_the_reading_of_one_file(copied: Path) -> None:
+    """Of all files the cache gains the parts of one; a catalog from the cache says what the files say."""
+    load(copied)
+    before = keys()
+    spoil(copied, MODEL, "family: SigLIP\n", "family: Another\n")
+    changed = load(copied)
+    assert len(keys() - before) == 3  # its entry, its record, its lines
+    assert changed.models[MODEL.removeprefix("models/").removesuffix(".yaml")].family == "Another"
+    spoil(copied, MODEL, "family: Another\n", "family: SigLIP\n")
+    after = keys()
+    load(copied)
+    assert keys() == after
+
+
+def test_records_from_the_cache_are_those_of_the_files(copied: Path) -> None:
+    fresh, kept = load(copied), load(copied)
+    for name in ("models", "cards", "traces", "published", "lines"):
+        assert dict(getattr(fresh, name)) == dict(getattr(kept, name)), name
+    assert list(fresh.runs) == list(kept.runs)
+    assert fresh.quantization_file == kept.quantization_file
+    for name in ("model_index", "card_index", "trace_index", "published_index"):
+        assert dict(getattr(fresh, name)) == dict(getattr(kept, name)), name
+
+
+def test_faults_between_files_are_found_in_what_is_kept(copied: Path) -> None:
+    """A card that a published figure names goes: the figure's own file, unchanged and kept, is the one that is named, with its line."""
+    load(copied)
+    spoil(copied, CARDS, "  rtx-4090:\n", "  rtx-4091:\n")
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    assert any(
+        "speeds.0.gpu: no card 'rtx-4090'" in str(problem) and problem.line > 1 for problem in caught.value.problems
+    )
+
+
+def test_a_card_is_told_apart_from_its_neighbours(copied: Path) -> None:
+    """An edit of one card changes the digest of that card alone."""
+    before = load(copied).card_index
+    spoil(copied, CARDS, "name: GeForce RTX 4090\n", "name: GeForce RTX 4090 X\n")
+    after = load(copied).card_index
+    assert {key for key in before if before[key].digest != after[key].digest} == {"rtx-4090"}
+
+
+def test_it_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not used for longest goes first."""
+    monkeypatch.setattr(cache, "LIMIT_BYTES", 200_000)
+    for number in range(50):
+        assert cache.write({f"key {number}": bytes(10_000)}, used=["key 0"])
+    found = cache.read(f"key {number}" for number in range(50))
+    assert {"key 0", "key 49"} <= set(found)
+    assert len(found) < 25
+
+
+def test_a_value_that_was_damaged_is_no_value() -> None:
+    cache.write({"a": b"one", "b": b"two"})
+    with sqlite3.connect(cache.file()) as connection:
+        connection.execute("UPDATE kept SET value = (SELECT value FROM kept WHERE key = 'b') WHERE key = 'a'")
+    connection.close()
+    assert cache.read(["a", "b"]) == {"b": b"two"}
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes, also on a machine with one core."""
+    monkeypatch.setattr("catalog.cores.cores", lambda: 2)
+
+
+def test_work_is_spread_and_comes_back_in_order(two_cores: None) -> None:
+    pids = spread(lambda number: (number, os.getpid()), range(40))
+    assert [number for number, _ in pids] == list(range(40))
+    assert os.getpid() not in {pid for _, pid in pids}
+
+
+def test_what_a_part_raises_is_raised(two_cores: None) -> None:
+    def work(number: int) -> int:
+        if number == 3:
+            raise CatalogError([Problem(Path("a.yaml"), 7, "b", "is wrong")])
+        return number
+
+    with pytest.raises(CatalogError, match=r"^a\.yaml:7: b: is wrong$"):
+        spread(work, range(8))
+
+
+def test_a_process_that_is_killed_is_a_clear_error(two_cores: None) -> None:
+    def work(number: int) -> int:
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    with pytest.raises(FitcardError, match="was killed by signal 9: is there enough memory"):
+        spread(work, range(8))

@@ -1,0 +1,419 @@
+"""Building in parts: what comes out is what a clean build gives, and nothing that goes wrong meanwhile harms the site that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog import FitcardError, cache
+from catalog.files import file_digest
+from generator import manifest, trees
+from generator.build import build
+from tests.conftest import ROOT
+from tests.site import edits
+from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
+
+SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "5"))
+"""How many of the 200 sequences run; `make edits` runs them all."""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own, also for the processes that it starts."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the checkout that builds in this process use."""
+    copy = copy_checkout(tmp_path / "checkout")
+    monkeypatch.setattr("generator.inputs.ROOT", copy)
+    return copy
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return small_catalog(tmp_path / "catalog")
+
+
+def clean(catalog: Path, folder: Path) -> dict[str, bytes] | str:
+    """A build from nothing, with nothing kept: its tree, or why there is none."""
+    before = os.environ["XDG_CACHE_HOME"]
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    try:
+        return tree(build(folder / "site", catalog)[0])
+    except FitcardError as error:
+        return str(error)
+    finally:
+        os.environ["XDG_CACHE_HOME"] = before
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
+    seed: int, small: Path, checkout: Path, tmp_path: Path
+) -> None:
+    """After every edit the site is whole, and the one that stands is the old one where the data cannot be believed; at the end,
+    and at every error, a clean build says the same, byte for byte."""
+    site = tmp_path / "site"
+    build(site, small)
+    for edit, chance in edits.sequence(seed):
+        saved, before = tmp_path / "saved", tree(site)
+        shutil.copytree(small, saved / "catalog")
+        shutil.copytree(checkout, saved / "checkout")
+        edit(small, checkout, chance)
+        try:
+            build(site, small)
+        except FitcardError as error:
+            assert clean(small, tmp_path / "clean") == str(error)
+            assert tree(site) == before
+            for name, place in (("catalog", small), ("checkout", checkout)):
+                shutil.rmtree(place)
+                shutil.copytree(saved / name, place)
+        assert is_whole(site)
+        shutil.rmtree(saved)
+    build(site, small)
+    assert tree(site) == clean(small, tmp_path / "clean")
+    assert not trees.fresh(site).exists()
+    spare = manifest.read(trees.spare(site))
+    assert spare is None or is_whole(trees.spare(site))
+
+
+def start(
+    catalog: Path, site: Path, *words: str, checkout: Path = ROOT, before: Callable[[], object] | None = None
+) -> subprocess.Popen[str]:
+    """`fitcard build` in a process of its own, from a copy of the checkout where one is given."""
+    command = [sys.executable, "-m", "fitcard", "--catalog", str(catalog), "build", "--output", str(site), *words]
+    environment = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'site'}"}
+    return subprocess.Popen(
+        command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before,
+    )  # fmt: skip
+
+
+def test_only_what_depends_on_a_change_is_made_again(small: Path, checkout: Path, tmp_path: Path) -> None:
+    """Of each kind of edit: what is made again, and why; files that stay are the very same files."""
+    site, spare = tmp_path / "site", tmp_path / ".site.spare"
+    _, first = build(site, small)
+    assert len(first.made) == first.current + len(first.made)
+    assert str(build(site, small)[1]).startswith(
+        f"0 of {len(first.made):,} outputs made again, {len(first.made):,} current, 0 removed"
+    )
+    card, other = "gpus/apple-m6-12-core-16gb/index.html", "gpus/apple-m6-12-core-24gb/index.html"
+    inode = (site / other).stat().st_ino
+    new_run(small, POOL[0], "apple-m6-12-core-16gb", 77)
+    made = build(site, small)[1].made
+    assert {card, f"models/{POOL[0]}/index.html", "index.html"} <= set(made)
+    assert not {other, f"models/{POOL[1]}/index.html", "css/fitcard.css", "policy/index.html"} & set(made)
+    assert "device:apple-m6-12-core-16gb changed" in made[card]
+    assert (site / other).stat().st_ino == (spare / other).stat().st_ino == inode
+    path = small / "gpus/apple-m6.yaml"
+    path.write_text(path.read_text().replace("name: Apple M6 (12-core GPU, 24 GB)", "name: Apple M6, 24 GB"))
+    made = build(site, small)[1].made
+    assert {other, f"models/{POOL[0]}/index.html"} <= set(made)
+    assert card not in made
+    template = checkout / "site/theme/gpu.html"
+    template.write_text(template.read_text() + "\n")
+    made = build(site, small)[1].made
+    assert set(made) == {f"gpus/{key.name}/index.html" for key in (site / "gpus").iterdir() if key.is_dir()} | {
+        path for path, why in made.items() if why == "template:gpu.html changed"
+    }
+    (small / "models/renamed").mkdir()
+    for folder, ending in (("models", "yaml"), ("traces", "json")):
+        (small / folder / "renamed").mkdir(exist_ok=True)
+        (small / folder / f"{POOL[2]}.{ending}").rename(small / folder / f"renamed/it.{ending}")
+    _, report = build(site, small)
+    assert report.made["models/renamed/it/index.html"] == "it is new"
+    assert f"models/{POOL[2]}/index.html" in report.removed
+    assert not (site / "models" / POOL[2]).exists()
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
+    """Twenty builds of everything, each killed at a random moment, its helpers left running: the old site is whole all the while, and the next
+    build is right."""
+    site, chance = tmp_path / "site", random.Random(11)
+    build(site, small)
+    began = time.monotonic()
+    start(small, site, "--clean").communicate()
+    whole = time.monotonic() - began
+    died = 0
+    for number in range(20):
+        new_run(small, POOL[number % 3], "cpu-test", 1000 + number)
+        process = start(small, site, "--clean")
+        time.sleep(chance.uniform(0.2, 1.0) * whole)
+        process.kill()
+        process.communicate()
+        died += process.returncode == -signal.SIGKILL
+        assert is_whole(site)
+    assert died > 10
+    build(site, small)
+    assert tree(site) == clean(small, tmp_path / "clean")
+    assert {path.name for path in tmp_path.iterdir()} <= {"site", ".site.spare", "catalog", "cache"}
+
+
+@pytest.mark.parametrize("kibibytes", [1, 24])
+def test_a_full_disk(kibibytes: int, small: Path, tmp_path: Path) -> None:
+    """One line that says so; the old site is whole, nothing is left beside it, and the next build is right."""
+    site = tmp_path / "site"
+    build(site, small)
+    before = tree(site)
+    new_run(small, POOL[0], "cpu-test", 50)
+    size = kibibytes * 1024
+    process = start(small, site, "--clean", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert len(said.strip().splitlines()) == 1
+    assert f"the site cannot be written to {site}: " in said
+    assert "File too large; what was there is untouched" in said
+    assert tree(site) == before
+    assert not trees.fresh(site).exists()
+    build(site, small)
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+@pytest.mark.parametrize("how", ["cut", "changed", "another version", "empty", "gone"])
+def test_a_corrupt_manifest(how: str, small: Path, tmp_path: Path) -> None:
+    """Then everything is made again; only a folder that has none at all is not ours."""
+    site = tmp_path / "site"
+    build(site, small)
+    before, path = tree(site), site / manifest.NAME
+    content = path.read_bytes()
+    spoilt = {
+        "cut": content[: len(content) // 2], "changed": content.replace(b"index.html", b"index.htm1", 1), "empty": b"",
+        "another version": content.replace(b'"fitcard":1', b'"fitcard":0', 1),
+    }  # fmt: skip
+    path.unlink()
+    if how == "gone":
+        with pytest.raises(FitcardError, match="holds something that fitcard did not build"):
+            build(site, small)
+        return
+    path.write_bytes(spoilt[how])
+    _, report = build(site, small)
+    assert report.current == 0
+    assert set(report.made.values()) == {"there is no site yet whose manifest is whole"}
+    assert tree(site) == before
+
+
+@pytest.mark.parametrize("how", ["not a database", "cut", "bytes changed", "cannot be written"])
+def test_a_corrupt_cache(how: str, small: Path, tmp_path: Path) -> None:
+    """It costs time and nothing else: the site is what it would be without one, and no error shows."""
+    site = tmp_path / "site"
+    build(site, small)
+    path = cache.file()
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if how == "not a database":
+        path.write_bytes(b"x" * 5000)
+    elif how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "bytes changed":
+        chance = random.Random(3)
+        for _ in range(2000):
+            content[chance.randrange(4096, len(content))] ^= 0xFF
+        path.write_bytes(content)
+    else:
+        path.parent.rmdir()
+        path.parent.write_text("a file where the folder should be")
+    new_run(small, POOL[0], "cpu-test", 50)
+    done = start(small, site)
+    _, said = done.communicate()
+    assert (done.returncode, said) == (0, "")
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_a_clock_that_was_set_back(small: Path, tmp_path: Path) -> None:
+    """A change of the same length, in a file that says it is older than the site, is seen."""
+    site = tmp_path / "site"
+    build(site, small)
+    path = small / f"models/{POOL[0]}.yaml"
+    state = path.stat()
+    path.write_text(path.read_text().replace("family: ", "family:  ", 1).replace("family:  B", "family: Q", 1))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns - 10**15))
+    _, report = build(site, small)
+    assert f"models/{POOL[0]}/index.html" in report.made
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_a_template_edited_during_a_build(small: Path, checkout: Path, tmp_path: Path) -> None:
+    """The build shows the templates of its beginning, all of one kind; the next one shows the edit."""
+    site, template, chance = tmp_path / "site", checkout / "site/theme/main.html", random.Random(5)
+    build(site, small)
+    text = template.read_text()
+    for number in range(3):
+        template.write_text(text.replace("</body>", f"<!-- begun {number} --></body>"))
+        process = start(small, site, checkout=checkout)
+        time.sleep(chance.uniform(0.3, 1.5))
+        template.write_text(text.replace("</body>", f"<!-- edited {number} --></body>"))
+        assert process.communicate()[1] == ""
+        assert is_whole(site)
+        shown = {page.read_text().partition("</footer>")[2] for page in site.rglob("*.html")}
+        assert len(shown) == 1
+    build(site, small)
+    assert f"<!-- edited {number} -->" in (site / "index.html").read_text()
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_two_builds_at_once(small: Path, tmp_path: Path) -> None:
+    """The second waits, and then finds everything current."""
+    site = tmp_path / "site"
+    said = [process.communicate() for process in [start(small, site) for _ in range(3)]]
+    assert [error for _, error in said] == ["", "", ""]
+    first = [out for out, _ in said if "0 current" in out]
+    others = [out for out, _ in said if out.startswith("0 of ")]
+    assert (len(first), len(others)) == (1, 2)
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_a_reader_always_finds_a_page(small: Path, tmp_path: Path) -> None:
+    """While sites are exchanged again and again, no page is missing for a moment, and no open file changes."""
+    site = tmp_path / "site"
+    build(site, small)
+    page = site / f"models/{POOL[0]}/index.html"
+    with page.open("rb") as held:
+        before = held.read()
+        processes = [start(small, site, "--clean") for _ in range(2)]
+        read = 0
+        while any(process.poll() is None for process in processes):
+            assert page.read_bytes() == before
+            read += 1
+        new_run(small, POOL[0], "cpu-test", 50)
+        build(site, small)
+        build(site, small, clean=True)
+        held.seek(0)
+        assert held.read() == before
+    assert read > 100
+    assert page.read_bytes() != before
+    for process in processes:
+        assert process.communicate()[1] == ""
+
+
+def test_systems_that_cannot_exchange_folders(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two renames do it, and a build that was killed between them is put right by the next one."""
+    monkeypatch.setattr(trees, "_exchanged", lambda one, other: False)
+    site = tmp_path / "site"
+    build(site, small)
+    new_run(small, POOL[0], "cpu-test", 50)
+    build(site, small)
+    assert is_whole(site)
+    site.rename(tmp_path / ".site.old")
+    new_run(small, POOL[0], "cpu-test", 51)
+    build(site, small)
+    assert tree(site) == clean(small, tmp_path / "clean")
+    assert not (tmp_path / ".site.old").exists()
+
+
+def test_file_systems_without_hard_links(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    site = tmp_path / "site"
+    build(site, small)
+    new_run(small, POOL[0], "cpu-test", 50)
+    build(site, small)
+    assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_mkdocs_by_itself_gives_the_same_site(small: Path, tmp_path: Path) -> None:
+    """The engine only saves work: file by file, it writes what `mkdocs build` writes, but for MkDocs' own site map."""
+    site = build(tmp_path / "site", small)[0]
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "whole")]
+    environment = {**os.environ, "FITCARD_CATALOG": str(small), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    whole, ours = tree(tmp_path / "whole"), tree(site)
+    del ours[manifest.NAME]
+    for name in ("sitemap.xml", "sitemap.xml.gz"):
+        if name not in ours:
+            del whole[name]
+    assert whole == ours
+
+
+@contextlib.contextmanager
+def served(small: Path, site: Path, checkout: Path) -> Iterator[str]:
+    """The address of a server that watches."""
+    command = [
+        sys.executable,
+        "-m",
+        "fitcard",
+        "--catalog",
+        str(small),
+        "serve",
+        "--address",
+        "127.0.0.1:0",
+        "--output",
+        str(site),
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'site'}"}
+    process = subprocess.Popen(
+        command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+
+
+def fetched(address: str) -> str:
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+    except OSError:
+        return ""
+
+
+def until(found: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that comes, as a reader would."""
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
+def test_serving_shows_edits(small: Path, checkout: Path, tmp_path: Path) -> None:
+    """An edit of data, of a template and of code is on the page; a page is told so; bad data leave the last good site standing; the files hold no script."""
+    site = tmp_path / "site"
+    with served(small, site, checkout) as address:
+        page = f"{address}models/{POOL[0]}/"
+        until(lambda: "<h1>" in fetched(page))
+        text = fetched(page)
+        asked = text.partition('<script src="/.fitcard-news.js?')[2].partition('"')[0]
+        assert "location.reload" in fetched(f"{address}.fitcard-news.js?{asked}")
+        path = small / f"models/{POOL[0]}.yaml"
+        good = path.read_text()
+        path.write_text(good.replace("family: ", "family: Edited ", 1))
+        assert fetched(f"{address}.fitcard-news?{asked}") == "new"
+        until(lambda: fetched(page) != text)
+        path.write_text("name: [")
+        time.sleep(1.5)
+        assert "<h1>" in fetched(page)
+        path.write_text(good)
+        template = checkout / "site/theme/model.html"
+        template.write_text(template.read_text().replace("<h1>", "<h1>Template ", 1))
+        until(lambda: "<h1>Template " in fetched(page))
+        code = checkout / "site/generator/outputs.py"
+        code.write_text(code.read_text().replace("All models", "All the models"))
+        until(lambda: "All the models" in fetched(f"{address}models/"))
+        assert "There is no such page" in fetched(f"{address}nowhere/")
+    assert is_whole(site)
+    assert not any(b"fitcard-news" in content for content in tree(site).values())
+    assert file_digest(site / "index.html")
