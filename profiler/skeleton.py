@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import profiler.backends  # noqa: F401 - it silences what torchao says when transformers imports it
 from catalog.errors import FitcardError
 from catalog.trace import Component
 
