@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from advisor.answers import UNITS, default_component
 from advisor.evidence import Known
-from advisor.picks import Pick, picks
+from advisor.picks import picks, verdicts
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.published import PublishedSpeed
@@ -235,29 +235,26 @@ def _consequences(before: Catalog, after: Catalog, model: str, cards: list[str])
         return
     old, new = picks(before, model), picks(after, model)
     unit = UNITS[default_component(after, model)]
-    was, now = ({card: _known(found[card]) for card in cards} for found in (old, new))
+    was, now = ({card: found[card].known if found[card].best else None for card in cards} for found in (old, new))
+    every = [verdicts(catalog, model, cards) for catalog in (before, after)]
     for card in cards:
-        verdicts = {label: verdict for label, verdict, _ in old[card].every}
-        for label, verdict, _ in new[card].every:
-            if verdicts.get(label, verdict) != verdict:
-                yield Change(kind="verdict", model=model, gpu=card, what=label, before=verdicts[label], after=verdict)
+        earlier = {label: verdict for label, verdict, _ in every[0][card]}
+        for label, verdict, _ in every[1][card]:
+            if earlier.get(label, verdict) != verdict:
+                yield Change(kind="verdict", model=model, gpu=card, what=label, before=earlier[label], after=verdict)
         labels = [pick.best.quantization if pick.best else "none" for pick in (old[card], new[card])]
         if labels[0] != labels[1]:
             yield Change(kind="best", model=model, gpu=card, what="best choice", before=labels[0], after=labels[1])
         yield from _throughput(model, card, was[card], now[card], unit)
     moved = [card for card in cards if _rate(was[card]) != _rate(now[card])]
     if moved:
-        rest = {card: _known(new[card]) for card in new if card in old and card not in now}
+        rest = {card: new[card].known if new[card].best else None for card in new if card in old and card not in now}
         places = [_places({**rest, **known}) for known in (was, now)]
         for card in moved:
             first, second = (found.get(card) for found in places)
             if first and second and first != second:
                 what = f"place among {len(places[1])} cards by throughput"
                 yield Change(kind="rank", model=model, gpu=card, what=what, before=float(first), after=float(second))
-
-
-def _known(pick: Pick) -> Known | None:
-    return pick.known if pick.best else None
 
 
 def _rate(known: Known | None) -> float | None:

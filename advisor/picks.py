@@ -53,20 +53,12 @@ class Pick(NamedTuple):
     """The best, or where nothing fits the answer that comes nearest to it."""
     known: Known | None
     """The throughput of `nearest`."""
-    every: tuple[tuple[str, Verdict, int], ...]
-    """Quantization, verdict and bytes required of each."""
+    fitting: int
+    """How many quantizations fit, at least tightly."""
+    least_bytes: int | None
+    """What the smallest quantization that the card could serve needs, where none fits."""
     speeds: tuple[Span | None, ...]
     """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
-
-    @property
-    def fitting(self) -> int:
-        """How many quantizations fit, at least tightly."""
-        return sum(verdict in ("fits", "tight") for _, verdict, _ in self.every)
-
-    @property
-    def least_bytes(self) -> int | None:
-        """The least that a quantization needs which the card could serve, and has no room for."""
-        return min((size for _, verdict, size in self.every if verdict == "no"), default=None)
 
 
 @lru_cache(maxsize=64)
@@ -124,21 +116,34 @@ def _all_cards(catalog: Catalog) -> str:
     return combined(entry.digest for entry in catalog.card_index.values())
 
 
-def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, Pick]:
+Row = tuple[str, Verdict, int]
+"""Quantization, verdict, and bytes required at batch 1."""
+
+
+def verdicts(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, tuple[Row, ...]]:
+    """Every quantization of a model on each card at batch 1, in short: what `fit` answers, without the rest of it."""
     component, labels = default_component(catalog, model), tuple(catalog.quantizations)
     ran_on = {entry.device for entry in catalog.entries_of(model)}
     needs: dict[str, list[int]] = {}
-    found: dict[str, Pick] = {}
+    found: dict[str, tuple[Row, ...]] = {}
     for card in map(catalog.cards.__getitem__, cards):
         if card.id in ran_on:  # what was seen there comes before what is predicted
             mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
-            rows = [_short(answer) for answer in mine]
-        else:
-            if card.vendor not in needs:
-                needs[card.vendor] = [
-                    need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels
-                ]
-            rows = _verdicts(catalog, card, zip(labels, needs[card.vendor], strict=True))
+            found[card.id] = tuple((a.quantization, a.verdict, a.memory.required_bytes) for a in mine)
+            continue
+        if card.vendor not in needs:
+            needs[card.vendor] = [
+                need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels
+            ]
+        found[card.id] = _predicted(catalog, card, zip(labels, needs[card.vendor], strict=True))
+    return found
+
+
+def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, Pick]:
+    component = default_component(catalog, model)
+    found: dict[str, Pick] = {}
+    for key, rows in verdicts(catalog, model, cards).items():
+        card = catalog.cards[key]
         fits = [label for label, verdict, _ in rows if verdict == "fits"]
         usable = fits or [label for label, verdict, _ in rows if verdict == "tight"]
         first = min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
@@ -146,23 +151,20 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
         known = throughput(catalog, nearest)
         found[card.id] = Pick(
             best=nearest if first else None, nearest=nearest, known=known,
-            every=tuple(rows),
+            fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
+            least_bytes=None if first else min((size for _, verdict, size in rows if verdict == "no"), default=None),
             speeds=tuple(_speed(catalog, nearest, card, batch, known) if first else None for batch in BATCHES),
         )  # fmt: skip
     return found
 
 
-def _short(answer: Answer) -> tuple[str, Verdict, int]:
-    return answer.quantization, answer.verdict, answer.memory.required_bytes
-
-
-def _verdicts(catalog: Catalog, card: Card, needs: Iterable[tuple[str, int]]) -> list[tuple[str, Verdict, int]]:
+def _predicted(catalog: Catalog, card: Card, needs: Iterable[tuple[str, int]]) -> tuple[Row, ...]:
     """Quantization, verdict and bytes for a card on which nothing was run."""
     available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
-    return [
+    return tuple(
         (label, "unsupported" if label in refused else verdict_of(required, available), required)
         for label, required in needs
-    ]
+    )
 
 
 @lru_cache(maxsize=512)

@@ -23,13 +23,15 @@ class ModelEntry(NamedTuple):
     licence: str
     """Its id."""
     successor: str | None
-    timm: str | None
     config_sha256: str
+    timm: str | None
+    """What timm calls its image tower."""
 
     @classmethod
     def of(cls, model: Model) -> ModelEntry:
         return cls(
-            model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.timm, model.config_sha256
+            model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256,
+            model.timm,
         )  # fmt: skip
 
 

@@ -38,12 +38,12 @@ HERE = Path(__file__).parent
 """The catalog that comes with the package."""
 
 NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
-SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
-
 TRIES = 5
 """How often loading begins again because a file was edited meanwhile."""
 SPREAD_FROM = 60
 """Files that were never seen before, from which reading them is worth a process for each core."""
+
+SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
 
 T = TypeVar("T")
 
@@ -69,8 +69,6 @@ class Catalog:
     """Oldest first."""
     gpu_files: Mapping[str, GpuFile] = field(default_factory=dict[str, GpuFile])
     """The files that the cards come from, by their names without the ending."""
-    file_of_card: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The file that each card is in, by the card's id, as `gpu_files` names it."""
     begun_cards: Sequence[Problem] = ()
     """What is still to be written of cards that `fitcard add` began; they are no cards until it is."""
     exceptions: Sequence[Excepted] = ()
@@ -85,16 +83,6 @@ class Catalog:
     @property
     def quantizations(self) -> Mapping[str, Quantization]:
         return self.quantization_file.quantizations
-
-    def sourced_files(self) -> Iterator[tuple[str, str, SourcedFile]]:
-        """Folder, name without the ending, and content of every hand-written file that names sources."""
-        yield from (("models", key, model) for key, model in self.models.items())
-        yield from (("published", key, file) for key, file in self.published.items())
-        yield from (("gpus", name, file) for name, file in self.gpu_files.items())
-        yield "", "quantizations", self.quantization_file
-        yield "", "runtimes", self.runtimes
-        if self.matmul.rates:
-            yield "", "matmul", self.matmul
 
     @cached_property
     def model_index(self) -> Mapping[str, ModelEntry]:
@@ -130,14 +118,29 @@ class Catalog:
             found.setdefault(entry.model, []).append(at)
         return found
 
-    def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
-        """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
-        path = self.root / folder / f"{key}.yaml"
-        return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
+    @cached_property
+    def file_of_card(self) -> dict[str, str]:
+        """The file that each card is in, by the card's id, as `gpu_files` names it."""
+        return {card: name for name, file in self.gpu_files.items() for card in file.gpus}
+
+    def sourced_files(self) -> Iterator[tuple[str, str, SourcedFile]]:
+        """Folder, name without the ending, and content of every hand-written file that names sources."""
+        yield from (("models", key, model) for key, model in self.models.items())
+        yield from (("published", key, file) for key, file in self.published.items())
+        yield from (("gpus", name, file) for name, file in self.gpu_files.items())
+        yield "", "quantizations", self.quantization_file
+        yield "", "runtimes", self.runtimes
+        if self.matmul.rates:
+            yield "", "matmul", self.matmul
 
     def card_problem(self, card: str, location: Location, message: str) -> Problem:
         """A fault of a card, with the line of the value at `location` in its entry."""
         return self.problem("gpus", self.file_of_card[card], ("gpus", card, *location), message)
+
+    def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
+        """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
+        path = self.root / folder / f"{key}.yaml"
+        return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
 
     def entries_of(self, model: str) -> tuple[RunEntry, ...]:
         """The runs of a model in short, oldest first."""
@@ -265,24 +268,29 @@ def _read_one(kind: type[Record], entry: Any, path: Path) -> tuple[Any, Record, 
     return entry.of(record) if entry else None, record, lines
 
 
-class _CardsEntry(NamedTuple):
-    """What a file of cards says without being read."""
+class _CardFile(NamedTuple):
+    """The cards of a file, each with the sources that it cites, and the file as it stands."""
+
+    cards: dict[str, Card]
+    file: GpuFile
+
+
+class _CardFileEntry(NamedTuple):
+    """What is known of a file of cards without reading it: its cards, and the texts that are still to be written."""
 
     cards: dict[str, CardEntry]
-    begun: list[tuple[int, str, str]]
-    """Line, field and message of what is still to be written of cards that were only begun."""
+    begun: tuple[tuple[int, str, str], ...]
+    """Line, place and message of each."""
 
 
-class _CardsFile(NamedTuple):
-    """A file of cards, and the cards."""
-
-    file: GpuFile
-    cards: dict[str, Card]
-
-
-def _read_cards(path: Path) -> tuple[_CardsEntry, _CardsFile, Lines]:
-    """The cards of a file, each with the sources that it cites."""
-    file, lines, begun = read_gpus(path)
+def _read_cards(path: Path) -> tuple[_CardFileEntry, _CardFile, Lines]:
+    """A file of cards. Those that were only begun are left out, so that one of them stops neither the other cards nor another `fitcard add`."""
+    data, lines = read_yaml(path)
+    texts = list(texts_to_write(data))
+    begun = tuple((line_of(lines, at), ".".join(map(str, at)), f"is still to be written: {text}") for at, text in texts)
+    for key in {at[1] for at, _ in texts if at[0] == "gpus" and len(at) > 2 and isinstance(at[1], str)}:
+        data["gpus"].pop(key)
+    file = validate(GpuFile, data, path, lines)
     cards: dict[str, Card] = {}
     for key, gpu in file.gpus.items():
         rates = file.unit_rates.get(gpu.unit_rates or "")
@@ -292,7 +300,7 @@ def _read_cards(path: Path) -> tuple[_CardsEntry, _CardsFile, Lines]:
             sources={name: source for name, source in file.sources.items() if name in cited}, reviewed=file.reviewed,
         )  # fmt: skip
     entries = {key: CardEntry.of(card) for key, card in cards.items()}
-    return _CardsEntry(entries, [(one.line, one.field, one.message) for one in begun]), _CardsFile(file, cards), lines
+    return _CardFileEntry(entries, begun), _CardFile(cards, file), lines
 
 
 def _read_trace(path: Path) -> tuple[TraceEntry, Trace, Lines]:
@@ -350,12 +358,13 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
 
     runtimes: Runtimes | None = record("runtimes.yaml")
     quantizations: Quantizations | None = record("quantizations.yaml")
+    excepted: ExceptionsFile | None = record("exceptions.yaml")
     where: dict[str, str] = {}
     begun: list[Problem] = []
-    for name, file in entries["gpus"].items():
-        faults += _card_faults(root / name, file.cards, where, runtimes, shelf)
-        where |= {key: name for key in file.cards if key not in where}
-        begun += [Problem(root / name, *one) for one in file.begun]
+    for name, entry in entries["gpus"].items():
+        faults += _card_faults(root / name, entry.cards, where, runtimes, shelf)
+        where |= {key: name for key in entry.cards if key not in where}
+        begun += [Problem(root / name, line, at, message) for line, at, message in entry.begun]
     for name, runs in entries["runs"].items():
         faults += _moved_runs(root, name, runs)
     if faults or quantizations is None or runtimes is None:
@@ -374,16 +383,14 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         run: Run = files_of_runs[name][at]
         return run
 
-    excepted: ExceptionsFile | None = record("exceptions.yaml")
     hand_written = [root / name for name in known if name.partition("/")[0] not in ("traces", "runs")]
     catalog = Catalog(
         root=root, models=by_id("models", ".yaml"), quantization_file=quantizations, runtimes=runtimes,
-        gpu_files=cache.LazyMapping(
-            {Path(name).stem: None for name in entries["gpus"]}, lambda name: files_of_cards[f"gpus/{name}.yaml"].file
-        ),
-        file_of_card={key: Path(name).stem for key, name in where.items()}, begun_cards=tuple(begun),
-        exceptions=excepted.exceptions if excepted else (),
         cards=cache.LazyMapping(card_index, lambda key: files_of_cards[where[key]].cards[key]),
+        gpu_files=cache.LazyMapping(
+            {Path(name).stem: None for name in entries["gpus"]}, lambda stem: files_of_cards[f"gpus/{stem}.yaml"].file
+        ),
+        begun_cards=tuple(begun), exceptions=excepted.exceptions if excepted else (),
         matmul=record("matmul.yaml") or NO_RATES, speed=record("speed.yaml"), traces=by_id("traces", ".json"),
         runs=cache.LazySequence(ordered, run_of), published=by_id("published", ".yaml"),
         lines=cache.LazyMapping(dict.fromkeys(hand_written), shelf.lines),
@@ -394,22 +401,6 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     if faults:
         raise CatalogError(faults)
     return catalog
-
-
-def read_gpus(path: Path) -> tuple[GpuFile, Lines, list[Problem]]:
-    """The cards in one file, the lines of its values, and what is still to be written of cards that were only begun.
-
-    Those are left out, so that one of them stops neither the other cards nor another `fitcard add`.
-    """
-    data, lines = read_yaml(path)
-    texts = list(texts_to_write(data))
-    begun = [
-        Problem(path, line_of(lines, at), ".".join(map(str, at)), f"is still to be written: {text}")
-        for at, text in texts
-    ]
-    for card in {at[1] for at, _ in texts if at[0] == "gpus" and len(at) > 2 and isinstance(at[1], str)}:
-        data["gpus"].pop(card)
-    return validate(GpuFile, data, path, lines), lines, begun
 
 
 def _card_faults(

@@ -40,7 +40,14 @@ def check(catalog: Catalog) -> Iterator[Problem]:
 def _prose_key(catalog: Catalog, model: str) -> str:
     """Under this it is kept that the prose of a model is good, with the traces of other models that it rests on."""
     names = (f"models/{model}.yaml", f"traces/{model}.json", "quantizations.yaml")
-    return combined(("prose", code_digest(HERE), model, *(f"{name} {catalog.digests.get(name)}" for name in names)))
+    return combined(
+        (
+            "prose",
+            code_digest(HERE, HERE / "linters"),
+            model,
+            *(f"{name} {catalog.digests.get(name)}" for name in names),
+        )
+    )
 
 
 def _still_good(catalog: Catalog, others: dict[str, str] | None) -> bool:

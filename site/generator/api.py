@@ -74,9 +74,7 @@ def assets(catalog: Catalog) -> Iterator[Asset]:
         inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
         yield document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
     for run in catalog.run_index:
-        yield Asset(
-            f"{ROOT}runs/{run.key}.json", (f"runs:{run.model}",), partial(_run_json, catalog, run.model, run.key)
-        )
+        yield Asset(f"{ROOT}runs/{run.key}.json", (f"run:{run.key}",), partial(_run_json, catalog, run.model, run.key))
 
 
 def index(catalog: Catalog) -> Index:

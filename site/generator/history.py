@@ -148,8 +148,10 @@ def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
             for key in [one] if one else catalog.published:
                 file = catalog.published.get(key)
                 days += [file.reviewed, *_reads(file.sources.values())] if file else []
-        case "runs" | "device":
-            wanted = {"runs": "model", "device": "device"}[whole]
+        case "run":
+            days += _measured(catalog).get(one, ())
+        case "runs" | "device" | "label":
+            wanted = {"runs": "model", "device": "device", "label": "quantization"}[whole]
             days += [run.measured_at[:10] for run in catalog.run_index if not one or getattr(run, wanted) == one]
         case "quantizations":
             reviewed = catalog.quantization_file.reviewed
@@ -164,6 +166,12 @@ def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
             pass
     newest = max((day for day in days if day), default=None)
     return (newest,) if newest else ()
+
+
+@lru_cache(maxsize=8)
+def _measured(catalog: Catalog) -> dict[str, tuple[str]]:
+    """The day of each run, by its key."""
+    return {run.key: (run.measured_at[:10],) for run in catalog.run_index}
 
 
 def _reads(sources: Iterable[Source]) -> list[str]:

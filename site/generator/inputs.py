@@ -4,7 +4,7 @@ Names of inputs:
 
     model:ID models  trace:ID traces  published:ID published     files of the catalog
     card:ID cards                                                one card's own record, whatever else its file holds
-    runs:MODEL device:ID label:ID runs                           runs of a model, on a device, of a quantization; all
+    run:KEY runs:MODEL device:ID label:ID runs                   a run; those of a model, on a device, of a quantization; all
     quantizations runtimes matmul speed                          what every prediction rests on
     template:NAME theme:NAME doc:NAME link:SOURCE                files of site/theme and site/docs; whether a page exists
     code                                                         all of our code, mkdocs.yml, and the packages that draw pages
@@ -193,6 +193,8 @@ class Inputs:
             return digests.get(one[kind].format(key), "none")
         if colon and kind == "card":
             return catalog.card_index[key].digest if key in catalog.cards else "none"
+        if colon and kind == "run":
+            return key  # it is the hash of the run
         if colon and kind in ("template", "theme"):
             return digest(self.sources.theme[key])
         if colon and kind == "doc":

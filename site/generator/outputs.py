@@ -2,7 +2,7 @@
 
 An output names its inputs, so that it is made again exactly when one of them has changed. The names are those of
 `inputs.py`: `models` or `model:ID`, `traces` or `trace:ID`, `cards` or `card:ID`, `published` or `published:ID`, `runs`,
-`runs:MODEL`, `device:ID` or `label:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
+`run:KEY`, `runs:MODEL`, `device:ID` or `label:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
 without being named.
 """
 
@@ -117,7 +117,7 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         yield Page(
             f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
             f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
-            (f"model:{entry.model}", f"trace:{entry.model}", f"runs:{entry.model}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
+            (f"model:{entry.model}", f"trace:{entry.model}", f"run:{entry.key}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
         )  # fmt: skip
     for key, model in catalog.model_index.items():
         yield Page(

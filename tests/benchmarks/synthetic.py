@@ -30,7 +30,7 @@ def make(target: Path, models: int, cards: int, runs: int) -> Path:
     target.mkdir(parents=True)
     for folder in ("models", "traces", "published", "gpus", "runs"):
         (target / folder).mkdir()
-    for name in ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml"):
+    for name in ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml", "exceptions.yaml"):
         shutil.copy(HERE / name, target / name)
     originals = list(real.models)
     made: list[tuple[str, str]] = []

@@ -99,6 +99,8 @@ def start(
     """`fitcard build` in a process of its own, from a copy of the checkout where one is given."""
     command = [sys.executable, "-m", "fitcard", "--catalog", str(catalog), "build", "--output", str(site), *words]
     environment = {**os.environ, "PYTHONPATH": f"{checkout}{os.pathsep}{checkout / 'site'}"}
+    if before:  # Python itself would leave halves of compiled modules in the checkout where its disk is full
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.Popen(
         command, cwd=checkout, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=before,
     )  # fmt: skip
