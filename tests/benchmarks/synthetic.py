@@ -40,10 +40,11 @@ def make(target: Path, models: int, cards: int, runs: int) -> Path:
         key = original if round_ == 0 else f"{original}-{round_}"
         made.append((key, original))
         text = re.sub(r"(?m)^successor: .*\n", "", (HERE / f"models/{original}.yaml").read_text())
+        text = re.sub(r"\{(gmacs|pixels)\.[^{}]+\}", "as many", text)  # the other model may not be among them
         if round_:
             name = real.models[original].name
             text = text.replace(f"name: {name}\n", f"name: {name} {round_}\n", 1)
-            text = re.sub(r"(?m)^aliases: .*\n", "", text)
+            text = re.sub(r"(?m)^(aliases|timm): .*\n", "", text)
         _write(target / f"models/{key}.yaml", text)
         _write(target / f"traces/{key}.json", (HERE / f"traces/{original}.json").read_text())
         if round_ == 0 and original in real.published:

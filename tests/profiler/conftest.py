@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def add_tiny(root: Path, shape: dict[str, Any]) -> Catalog:
     config = f"  vision_config: {{{sizes}, image_size: 56, patch_size: 14}}\n  text_config: {{{sizes}, vocab_size: 512, max_position_embeddings: 16}}\n"
     path = root / "models" / f"{KEY}.yaml"
     path.parent.mkdir()
-    path.write_text((text[:start] + config + text[end:]).replace("{gmacs.google/siglip-so400m-patch14-384}", "more"))
+    text = (text[:start] + config + text[end:]).replace("{gmacs.google/siglip-so400m-patch14-384}", "more")
+    path.write_text(re.sub(r"^timm: .*\n", "", text, flags=re.M))
     model = load(root, traces_needed=False).models[KEY]
     write_trace(root / "traces" / f"{KEY}.json", trace(model.config))
     return load(root)
