@@ -133,7 +133,7 @@ def change(place: Place, what: str, number: int) -> None:
         add_run(place.catalog / "runs", made_run(real, source, key, original, source.component, device, 5000 + number))
     elif "word" in what:
         path = place.catalog / f"models/{key}.yaml"
-        path.write_text(path.read_text().replace("verdict: ", "verdict: Well: ", 1))
+        path.write_text(path.read_text().replace("verdict: ", "verdict: Well, ", 1))
 
 
 @pytest.mark.parametrize("what", ["clean", "one change"])
