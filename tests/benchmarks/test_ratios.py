@@ -119,6 +119,5 @@ def test_every_card_for_one_model(benchmark: BenchmarkFixture, real: Catalog) ->
 
 @pytest.mark.benchmark(group="catalog")
 def test_build_the_site(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    folder, pages = benchmark(build, tmp_path / "site")
-    assert pages > 50
-    assert folder.is_dir()
+    folder, _ = benchmark(build, tmp_path / "site")
+    assert (folder / "index.html").is_file()
