@@ -117,7 +117,8 @@ def test_kill_9_at_any_moment_loses_no_record(tmp_path: Path) -> None:
         writer = context.Process(target=_add_and_say, args=(str(tmp_path), number * 1000, said))
         writer.start()
         said.close()
-        heard.poll(10)
+        for _ in range(3):  # however slow the machine, each is killed only after it wrote a few
+            written.add(heard.recv())
         time.sleep(chance.uniform(0, 0.08))
         writer.kill()
         writer.join()
@@ -128,7 +129,7 @@ def test_kill_9_at_any_moment_loses_no_record(tmp_path: Path) -> None:
         assert written <= found
         assert len(found) <= len(written) + number + 1  # a writer may die between writing and saying so
         written |= {seed for seed in found if seed is not None}
-    assert len(written) >= 20  # each was heard of at least once before it was killed; how often more is the machine's
+    assert len(written) > 40
     add_run(tmp_path, made_run(seed=-1))
     assert sorted(p.name for p in path.parent.iterdir() if p != path) == [".lock"]
 
