@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import keyword
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -29,6 +33,21 @@ COMMANDS = {
 }
 
 
+@contextmanager
+def _imported_quickly() -> Generator[None]:
+    """Half of the time of a short answer goes into imports. Nothing imported is ever garbage, so none is looked for meanwhile; and
+    pydantic would import Python's package metadata, which takes a tenth of the answer, to look for plugins that fitcard does not use."""
+    loader = ModuleType("pydantic.plugin._loader")
+    loader.get_plugins = tuple  # type: ignore[attr-defined]
+    sys.modules.setdefault(loader.__name__, loader)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -38,7 +57,8 @@ class _Group(click.Group):
         if module is None:
             return None
         name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        command = getattr(importlib.import_module(module), name)
+        with _imported_quickly():
+            command = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 

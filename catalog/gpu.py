@@ -101,7 +101,7 @@ class Gpu(Record):
     """Data rate of the memory in Gbit/s a pin."""
     bandwidth_gb_per_s: Positive | None = None
     """Memory bandwidth in GB/s, 10^9 bytes."""
-    published_tflops: PublishedRates = PublishedRates()
+    published_tflops: PublishedRates = Field(default_factory=PublishedRates)
     """Rates as the maker prints them; optional where units x clock x rate says the same."""
     board_power_w: Positive | None = None
     """Power of the whole card in W."""

@@ -37,7 +37,6 @@ from catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
 HERE = Path(__file__).parent
 """The catalog that comes with the package."""
 
-NO_RATES = MatmulFile(reviewed="1970-01-01", sources={}, rates=())
 TRIES = 5
 """How often loading begins again because a file was edited meanwhile."""
 SPREAD_FROM = 60
@@ -391,7 +390,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
             {Path(name).stem: None for name in entries["gpus"]}, lambda stem: files_of_cards[f"gpus/{stem}.yaml"].file
         ),
         begun_cards=tuple(begun), exceptions=excepted.exceptions if excepted else (),
-        matmul=record("matmul.yaml") or NO_RATES, speed=record("speed.yaml"), traces=by_id("traces", ".json"),
+        matmul=record("matmul.yaml") or MatmulFile(reviewed="1970-01-01", sources={}, rates=()), speed=record("speed.yaml"), traces=by_id("traces", ".json"),
         runs=cache.LazySequence(ordered, run_of), published=by_id("published", ".yaml"),
         lines=cache.LazyMapping(dict.fromkeys(hand_written), shelf.lines),
     )  # fmt: skip

@@ -78,7 +78,7 @@ def _find(kind: str, typed: str, names: Mapping[str, Iterable[str]]) -> str:
 
 def joined(text: str) -> str:
     """A name as it is compared: two that are equal so are one name to whoever types it."""
-    return "".join(_words(text))
+    return re.sub(r"[\W_]+", "", text.lower())
 
 
 def _words(text: str) -> list[str]:

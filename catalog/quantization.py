@@ -76,7 +76,7 @@ class Quantization(Record):
     """What a tensor becomes whose rows the fallback cannot hold either."""
     held_bits: Literal[16, 32] = 16
     """How wide a number of a tensor that is not packed is in memory while it runs, and every activation."""
-    requires: Requirements = Requirements()
+    requires: Requirements = Field(default_factory=Requirements)
     """The hardware that it needs."""
     sources: Many[Slug] = ()
     """Where all this was read: keys of `sources:`."""
