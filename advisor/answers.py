@@ -15,7 +15,7 @@ from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
 from catalog.quantization import Quantization
 from catalog.record import Record
 from catalog.run import Machine, Memory, Mode, Run
-from catalog.trace import Component
+from catalog.trace import ONNX_LOOP, Component, Phase
 
 Verdict = Literal["fits", "tight", "no", "unsupported"]
 Evidence = Literal["measured", "published", "predicted"]
@@ -137,7 +137,7 @@ def fit(
     available = available_bytes(catalog, found)
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
     seen = run.batch_memory(batch) if run else None
-    refused = refusal(label, found)
+    refused = refusal(label, found, catalog.traces[model].phase(component))
     if not refused and not only_predicted:
         unsupported = seen_unsupported(catalog, model, component, quantization, card, mode)
         refused = unsupported.reason if unsupported else None
@@ -300,14 +300,16 @@ def _published(
     return speed, "" if at == batch else f"the speed was published for batch {at}"
 
 
-def refusal(label: Quantization, card: Card) -> str | None:
-    """Why the card cannot serve the label, or None."""
+def refusal(label: Quantization, card: Card, phase: Phase | None = None) -> str | None:
+    """Why the card cannot serve the label, with `phase` that of a model's component, or None."""
     requires = label.requires
     if requires.vendors and card.vendor not in requires.vendors:
         return f"{label.name} needs {' or '.join(requires.vendors)}: {requires.why}"
     capability = card.spec.compute_capability
     if requires.nvidia_compute_capability and capability and float(capability) < requires.nvidia_compute_capability:
         return f"{label.name} needs compute capability {requires.nvidia_compute_capability}, this card has {capability}: {requires.why}"
+    if label.runtime == "onnxruntime" and phase and phase.one_by_one:
+        return ONNX_LOOP
     return None
 
 

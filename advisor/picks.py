@@ -127,7 +127,8 @@ def verdicts(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, tu
     needs: dict[str, list[int]] = {}
     found: dict[str, tuple[Row, ...]] = {}
     for card in map(catalog.cards.__getitem__, cards):
-        if card.id in ran_on:  # what was seen there comes before what is predicted
+        # What was seen there comes before what is predicted; and what a processor serves depends on the model too.
+        if card.id in ran_on or card.vendor == "CPU":
             mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
             found[card.id] = tuple((a.quantization, a.verdict, a.memory.required_bytes) for a in mine)
             continue

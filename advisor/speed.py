@@ -187,14 +187,15 @@ def _sizes(catalog: Catalog, model: str, component: Component, width: int, setti
     attention = moved = transposed = 0.0
     convolution = anchors = 0
     for op in phase.operations:
-        flops = op.count * at_batch(op.flops, batch)
-        anchors += op.count if op.kind in ("matmul", "attention", "convolution", "embedding") else 0
+        count = at_batch(op.count, batch)
+        flops = count * at_batch(op.flops, batch)
+        anchors += count if op.kind in ("matmul", "attention", "convolution", "embedding") else 0
         if op.kind == "attention":
             attention += flops * _padding(at_batch(op.shape["head_dim"], batch))
         elif op.kind == "convolution":
             convolution += flops
         elif op.kind != "matmul" and eager:
-            size = op.count * (at_batch(op.read, batch) + at_batch(op.written, batch)) * width
+            size = count * (at_batch(op.read, batch) + at_batch(op.written, batch)) * width
             cast = setting.autocast and (op.kind == "norm" or op.name in ("add", "add_", "clone"))
             moved += size * (AUTOCAST_EAGER if cast else 1)
             transposed += size if op.transposed and not setting.channels_last else 0
@@ -203,7 +204,7 @@ def _sizes(catalog: Catalog, model: str, component: Component, width: int, setti
     return _Sizes(
         products=tuple(_product(op, batch, width) for op in phase.operations if op.kind == "matmul"),
         attention_flops=attention, convolution_flops=convolution, moved_bytes=moved, transposed_bytes=transposed,
-        kernels=sum(op.count for op in phase.operations) if eager else anchors + phase.fused.kernels,
+        kernels=sum(at_batch(op.count, batch) for op in phase.operations) if eager else anchors + at_batch(phase.fused.kernels, batch),
     )  # fmt: skip
 
 
@@ -211,7 +212,7 @@ def _product(op: Operation, batch: int, width: int) -> _Product:
     m, n, k, groups = (at_batch(op.shape[name], batch) for name in ("m", "n", "k", "groups"))
     weights = n * k if op.weight else 0
     return _Product(
-        count=op.count, flops=at_batch(op.flops, batch), tiles=tuple(groups * -(-m // side) * -(-n // side) for side, _ in TILES),
+        count=at_batch(op.count, batch), flops=at_batch(op.flops, batch), tiles=tuple(groups * -(-m // side) * -(-n // side) for side, _ in TILES),
         bytes=(at_batch(op.read, batch) + at_batch(op.written, batch) + weights) * width, layer=op.weight is not None,
     )  # fmt: skip
 

@@ -24,6 +24,10 @@ Linear = Annotated[Many[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
 
 
+ONNX_LOOP = "the model handles each image of a batch in a loop of its own, and an export to ONNX would write that loop down for one batch"
+"""Why ONNX Runtime does not serve a phase that is `one_by_one`."""
+
+
 def at_batch(size: tuple[int, ...] | int, batch: int) -> int:
     """A size at a batch, whether it grows with it or not."""
     return size if isinstance(size, int) else size[0] + size[1] * batch
@@ -69,7 +73,8 @@ class Operation(Record):
     """Operations alike in kind and shape, and how often a forward pass runs them."""
 
     kind: Literal["matmul", "attention", "convolution", "norm", "elementwise", "embedding", "copy"]
-    count: Count
+    count: Linear | Count
+    """How many there are; it grows with the batch where a model takes its images one by one."""
     name: Text
     """The operator as the framework names it."""
     shape: dict[str, Linear | int]
@@ -99,7 +104,7 @@ class Activations(Record):
 class Fused(Record):
     """The element-wise work when each unbroken run of it, between matrix products and attention, is one kernel."""
 
-    kernels: Count
+    kernels: Linear | Count
     elements: Linear
     """Numbers that these kernels read and write."""
 
@@ -138,12 +143,17 @@ class Phase(Record):
 
     def flops(self, batch: int = 1) -> int:
         """Floating-point operations of one forward pass, a multiply-add counted as 2."""
-        return sum(op.count * (op.flops[0] + op.flops[1] * batch) for op in self.operations)
+        return sum(at_batch(op.count, batch) * at_batch(op.flops, batch) for op in self.operations)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the model does something for each item of the batch by itself, in a loop."""
+        return not all(isinstance(op.count, int) for op in self.operations)
 
     def multiply_adds(self, batch: int = 1) -> int:
         """Multiply-adds of the matrix operations alone, as papers and timm state them."""
         matrix = [op for op in self.operations if op.kind in {"matmul", "attention", "convolution"}]
-        return sum(op.count * (op.flops[0] + op.flops[1] * batch) for op in matrix) // 2
+        return sum(at_batch(op.count, batch) * at_batch(op.flops, batch) for op in matrix) // 2
 
 
 class Trace(Record):

@@ -10,10 +10,13 @@ from profiler.unpack import unpack
 
 
 class PackedLinear(nn.Module):
-    """A linear layer with packed rows (out_features, row_bytes)."""
+    """A linear layer with packed rows (out_features, row_bytes), which multiplies in `dtype`."""
 
-    def __init__(self, type_name: str, packed: Tensor, bias: Tensor | None, chunk_elements: int) -> None:
+    def __init__(
+        self, type_name: str, packed: Tensor, bias: Tensor | None, dtype: torch.dtype, chunk_elements: int
+    ) -> None:
         super().__init__()
+        self.weight = torch.empty(0, dtype=dtype)  # some models ask it for its type, to bring what they feed into that
         self.type_name = type_name
         self.chunk_elements = chunk_elements
         self.register_buffer("packed", packed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,17 +92,31 @@ def paths(model: nn.Module) -> tuple[Path, ...]:
     """The ways to run a model: each tower of a two-tower model and both together, or the one encoder that there is."""
     config: Any = model.config
     if hasattr(model, "get_image_features") and hasattr(model, "get_text_features"):
-        image, text = config.vision_config.image_size, config.text_config.max_position_embeddings
+        image, text = _image_size(config.vision_config), config.text_config.max_position_embeddings
         return (
             Path("vision", image, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
             Path("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
             Path("all", image, text, lambda m, x: m(**x).image_embeds),
         )
-    if hasattr(config, "image_size"):
-        return (Path("vision", config.image_size, None, lambda m, x: _embedding(m(**x))),)
+    if image_size := _image_size(config):
+        return (Path("vision", image_size, None, lambda m, x: _embedding(m(**x))),)
     if hasattr(config, "vocab_size") and hasattr(config, "max_position_embeddings"):
         return (Path("text", None, _longest_text(model), lambda m, x: _embedding(m(**x))),)
     raise FitcardError(f"{type(model).__name__} is neither a two-tower model nor a vision or text encoder")
+
+
+def vision_config(config: Any) -> Any:
+    """The part of a configuration that is about images, which for a vision encoder is all of it."""
+    return getattr(config, "vision_config", config)
+
+
+def _image_size(config: Any) -> int | None:
+    """Pixels along each side of the image that a vision encoder takes; None for what is none. A model that takes images of any
+    shape up to so many patches (NaFlex) is run on the square that fills them."""
+    if patches := getattr(config, "num_patches", None):
+        return int(config.patch_size) * math.isqrt(patches)
+    size: int | None = getattr(config, "image_size", None)
+    return size
 
 
 def _longest_text(model: nn.Module) -> int:
@@ -125,7 +140,10 @@ def _embedding(output: Any) -> torch.Tensor:
 def inputs(
     model: nn.Module, path: Path, batch: int, dtype: torch.dtype, device: str, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """Seeded inputs of the sizes that `path` takes: pixels as a processor would normalise them, and token ids."""
+    """Seeded inputs of the sizes that `path` takes: pixels as a processor would normalise them, and token ids.
+
+    On the meta device they have no values, but for those that say how large an image is.
+    """
     config: Any = model.config
     shared = torch.Generator().manual_seed(seed)
     made: dict[str, torch.Tensor] = {}
@@ -134,8 +152,15 @@ def inputs(
         ids = torch.randint(0, vocabulary, (batch, path.text_tokens), generator=shared)
         made["input_ids"] = ids.to(device) if device != "meta" else torch.empty_like(ids, device="meta")
     if path.image_size is not None:
-        channels = getattr(getattr(config, "vision_config", config), "num_channels", 3)
-        shape = (batch, channels, path.image_size, path.image_size)
+        vision = vision_config(config)
+        channels = getattr(vision, "num_channels", 3)
+        shape: tuple[int, ...] = (batch, channels, path.image_size, path.image_size)
+        if patches := getattr(vision, "num_patches", None):
+            # Images cut into patches, and how many those are along each side, which is read and so is real everywhere. No mask:
+            # where no patch is padding, the model drops the one that its processor makes.
+            side = path.image_size // vision.patch_size
+            shape = (batch, patches, channels * vision.patch_size**2)
+            made["spatial_shapes"] = torch.tensor([[side, side]] * batch, device="cpu" if device == "meta" else device)
         pixels = torch.empty(shape, device="meta") if device == "meta" else torch.rand(shape, generator=shared) * 2 - 1
         made["pixel_values"] = pixels.to(device=device, dtype=dtype)
     return made

@@ -278,10 +278,13 @@ def _phase(twins: dict[torch.dtype, nn.Module], way: Path) -> tuple[Phase, set[s
     # Not batch 1: reshaping a single item sometimes needs no copy where every larger batch needs one.
     two, used, width, fused_two = _operations(model, way, 2)
     four, _, _, fused_four = _operations(model, way, 4)
+    two, four, single = _one_by_one(two, four)
     if [row["name"] for row in two] != [row["name"] for row in four]:
-        raise AssertionError(f"{way.component}: the operations depend on the batch, which no trace can say")
-    grouped = Counter(_operation(a, b) for a, b in zip(two, four, strict=True))
-    rows = tuple(Operation.model_validate({**_thawed(key), "count": count}) for key, count in grouped.items())
+        raise AssertionError(f"{way.component}: the operations depend on the batch in a way that no trace can say")
+    grouped: Counter[_Frozen] = Counter(_operation(a, b) for a, b in zip(two, four, strict=True))
+    rows = tuple(
+        Operation.model_validate({**_thawed(key), "count": count}) for key, count in [*grouped.items(), *single]
+    )
     peaks = {dtype: {batch: _peak(twin, way, batch, dtype) for batch in BATCHES} for dtype, twin in twins.items()}
     return Phase(
         component=way.component,
@@ -294,7 +297,10 @@ def _phase(twins: dict[torch.dtype, nn.Module], way: Path) -> tuple[Phase, set[s
             for batch in BATCHES
         ),
         operations=rows,
-        fused=Fused(kernels=fused_two[0], elements=_linear("fused", fused_two[1], fused_four[1])),
+        fused=Fused(
+            kernels=_compact(_linear("kernels", fused_two[0], fused_four[0])),
+            elements=_linear("fused", fused_two[1], fused_four[1]),
+        ),
         strided_linears=_strided(model, way),
     ), used
 
@@ -317,8 +323,7 @@ def _strided(model: nn.Module, way: Path) -> tuple[StridedLinear, ...]:
         seen.append(mode.found)
     grouped: Counter[tuple[int | tuple[int, int], int, int]] = Counter()
     for (two, rows, columns), (four, _, _) in zip(*seen, strict=True):
-        constant, per_item = _linear("a strided input", two, four)
-        grouped[(constant, per_item) if per_item else constant, rows, columns] += 1
+        grouped[_compact(_linear("a strided input", two, four)), rows, columns] += 1
     return tuple(
         StridedLinear(count=count, outer=outer, rows=rows, columns=columns)
         for (outer, rows, columns), count in grouped.items()
@@ -349,11 +354,35 @@ def _operation(two: dict[str, Any], four: dict[str, Any]) -> _Frozen:
 
     shape = []
     for key, size in two["shape"].items():
-        constant, per_item = _linear(two["name"], size, four["shape"][key])
-        shape.append((key, (constant, per_item) if per_item else constant))
+        shape.append((key, _compact(_linear(two["name"], size, four["shape"][key]))))
     sizes = [(key, _linear(two["name"], two[key], four[key])) for key in ("flops", "read", "written")]
     words = [(key, two[key]) for key in ("kind", "name", "weight", "transposed")]
     return (*words, ("shape", tuple(shape)), *sizes)
+
+
+Rows = list[dict[str, Any]]
+
+
+def _one_by_one(two: Rows, four: Rows) -> tuple[Rows, Rows, list[tuple[_Frozen, tuple[int, int] | int]]]:
+    """The operations at batches 2 and 4 without those that are run for each item by itself; and these, with their counts."""
+    if len(two) == len(four):
+        return two, four, []
+    keyed_two, keyed_four = [_operation(row, row) for row in two], [_operation(row, row) for row in four]
+    in_two, in_four = Counter(keyed_two), Counter(keyed_four)
+    single = [
+        (key, _compact(_linear("a loop", count, in_four[key]))) for key, count in in_two.items() if in_four[key] > count
+    ]
+    loop = {key for key, _ in single}
+    return (
+        [row for row, key in zip(two, keyed_two, strict=True) if key not in loop],
+        [row for row, key in zip(four, keyed_four, strict=True) if key not in loop],
+        single,
+    )
+
+
+def _compact(size: tuple[int, int]) -> tuple[int, int] | int:
+    """A size without its share per item where that is nothing."""
+    return size if size[1] else size[0]
 
 
 def _linear(name: str, two: int, four: int) -> tuple[int, int]:

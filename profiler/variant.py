@@ -14,7 +14,7 @@ from catalog.quantization import Quantization, StoredTensor, stored_tensors
 from catalog.trace import Component, Tensor
 from profiler.devices import Device
 from profiler.modules import put, weight_bytes
-from profiler.skeleton import Path, build, kept_modules, paths
+from profiler.skeleton import Path, build, kept_modules, paths, resolve, vision_config
 
 Inputs = dict[str, torch.Tensor]
 
@@ -37,6 +37,11 @@ class Variant:
     def stored(self) -> tuple[StoredTensor, ...]:
         """Every tensor with the type that it gets."""
         return tuple(stored_tensors(self.quantization, self.tensors))
+
+    @cached_property
+    def one_by_one(self) -> bool:
+        """Whether the model treats each image of the batch by itself, as those do that take images of any shape."""
+        return self.component != "text" and hasattr(vision_config(resolve(self.config)), "num_patches")
 
     def skeleton(self) -> nn.Module:
         """The model on the meta device, without the modules that this component does not need."""

@@ -98,5 +98,5 @@ def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
             setattr(parent, attribute, PackedEmbedding(type_name, packed, dtype, variant.chunk_elements))
         else:
             assert isinstance(module, nn.Linear)
-            setattr(parent, attribute, PackedLinear(type_name, packed, module.bias, variant.chunk_elements))
+            setattr(parent, attribute, PackedLinear(type_name, packed, module.bias, dtype, variant.chunk_elements))
     return of_module(variant, model)

@@ -23,6 +23,7 @@ from torch import nn
 from catalog.quantization import Quantization
 from catalog.run import Mode
 from catalog.tensor_types import TENSOR_TYPES
+from catalog.trace import ONNX_LOOP
 from profiler.devices import Device
 from profiler.skeleton import Path as Way
 from profiler.skeleton import inputs
@@ -38,6 +39,8 @@ def unsupported(variant: Variant, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     if mode == "compiled":
         return "torch.compile does not compile an ONNX graph"
+    if variant.one_by_one:
+        return ONNX_LOOP
     size = sum(4 * tensor.tensor.elements for tensor in variant.stored)
     if size >= onnx.checker.MAXIMUM_PROTOBUF:
         return f"exported in FP32 it has {size / 1e9:.1f} GB, and one file of ONNX holds no more than 2 GiB"

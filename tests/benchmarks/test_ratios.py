@@ -35,7 +35,7 @@ def linear(type_name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     if type_name == "BF16":
         weight = torch.from_numpy(values).bfloat16()
         return lambda x: torch.nn.functional.linear(x, weight)
-    return PackedLinear(type_name, torch.from_numpy(ggml.quantize(type_name, values)), None, 1 << 18)
+    return PackedLinear(type_name, torch.from_numpy(ggml.quantize(type_name, values)), None, torch.float32, 1 << 18)
 
 
 @pytest.mark.parametrize("type_name", ["BF16", "Q8_0", "Q5_0", "Q4_0"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from tests.conftest import Cli
 
 # vision, text, whole model; exact, from the checkpoints' configurations and (SO400M, L, B, CLIP) open_clip's model profile.
 COUNTS = {
+    "google/siglip2-base-patch16-naflex": (92_930_304, 282_303_744, 375_234_050),
+    "google/siglip2-so400m-patch16-naflex": (427_888_064, 707_782_896, 1_135_670_962),
     "google/siglip-so400m-patch14-384": (428_225_600, 449_734_896, 877_960_498),
     "google/siglip2-so400m-patch14-384": (428_225_600, 707_782_896, 1_136_008_498),
     "google/siglip-large-patch16-384": (316_283_904, 336_194_560, 652_478_466),
@@ -88,6 +91,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "siglip": {
         "model_type": "siglip",
         "vision_config": {"hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 56, "patch_size": 14},
+        "text_config": {"hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 500, "max_position_embeddings": 16},
+    },
+    "siglip2": {
+        "model_type": "siglip2",
+        "vision_config": {"hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 2, "num_attention_heads": 4, "num_patches": 64, "patch_size": 14},
         "text_config": {"hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 500, "max_position_embeddings": 16},
     },
     "clip": {
@@ -173,3 +181,45 @@ def _peak_of_allocations(model: nn.Module, way: Any, given: dict[str, torch.Tens
         live += event.nbytes()
         peak = max(peak, live)
     return peak
+
+
+NAFLEX = {
+    "model_type": "siglip2",
+    "vision_config": {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 2, "num_attention_heads": 16, "num_patches": 256, "patch_size": 16},
+    "text_config": {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 1, "num_attention_heads": 16, "vocab_size": 500, "max_position_embeddings": 16},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", [2, 4])
+def test_a_model_that_takes_its_images_one_by_one(batch: int) -> None:
+    """Torch's own events: as many of the operations in the loop as the trace says at each batch, and the same peak of memory."""
+    phase = trace(NAFLEX).phase("vision")
+    assert phase.one_by_one
+    assert (phase.image_size, phase.image_tokens) == (256, 256)
+    model = _with_weights(build(NAFLEX), torch.float32)
+    way = next(path for path in paths(model) if path.component == "vision")
+    given = inputs(model, way, batch, torch.float32, "cpu")
+    with (
+        torch.no_grad(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler,
+    ):
+        way.call(model, given)
+    seen = Counter(event.name for event in profiler.events())
+    traced = {op.name: at_batch(op.count, batch) for op in phase.operations if op.name == "_upsample_bilinear2d_aa"}
+    assert (
+        traced
+        == {"_upsample_bilinear2d_aa": seen["aten::_upsample_bilinear2d_aa"]}
+        == {"_upsample_bilinear2d_aa": batch}
+    )
+    peak = next(a for a in phase.activations if a.batch == batch)
+    assert _peak_of_allocations(model, way, given) == pytest.approx(peak.bytes_32, rel=0.01)
+
+
+def test_patches_without_a_mask_are_those_with_one_of_ones() -> None:
+    """What the processor of a NaFlex model gives for a square that fills the budget: a mask without padding, which changes nothing."""
+    model = _with_weights(build(SMALL["siglip2"]), torch.float32)
+    way = next(path for path in paths(model) if path.component == "vision")
+    given = inputs(model, way, 3, torch.float32, "cpu")
+    masked = {**given, "pixel_attention_mask": torch.ones(3, 64, dtype=torch.int32)}
+    with torch.inference_mode():
+        torch.testing.assert_close(way.call(model, given), way.call(model, masked))

@@ -20,6 +20,7 @@ from profiler.devices import Device
 from profiler.modules import put
 from profiler.run import Settings, cases, profile
 from profiler.skeleton import build, inputs
+from profiler.trace import trace
 from profiler.variant import Runnable, Variant
 from profiler.weights import Values, checkpoint_values, random_values
 from tests.profiler.conftest import CONFIGS, KEY
@@ -178,3 +179,27 @@ def test_a_whole_profile(tiny: Catalog, checkpoint: tuple[Path, nn.Module]) -> N
     assert unsupported.status == "unsupported"
     assert unsupported.reason is not None
     assert "FP8 needs NVIDIA" in unsupported.reason
+
+
+@pytest.mark.parametrize("label", ["FP32", "BF16", "Q8_0", "INT8-weight-only"])
+def test_a_model_that_takes_patches_runs(label: str, real: Catalog, tmp_path: Path) -> None:
+    """NaFlex: its patch embedding is a linear layer, so a label may pack that too; ONNX Runtime cannot run its loop, and says so."""
+    config = {
+        "model_type": "siglip2",
+        "vision_config": {**CONFIGS["odd"], "num_hidden_layers": 2, "num_patches": 16, "patch_size": 16},
+        "text_config": {**CONFIGS["odd"], "num_hidden_layers": 2, "vocab_size": 512, "max_position_embeddings": 16},
+    }
+    made = trace(config)
+
+    def variant(label: str) -> Variant:
+        quantization = real.quantizations[label]
+        return Variant("tiny/naflex", label, config, "vision", quantization, made.tensors_of("vision"), CPU, 1 << 18)
+
+    one, exact = variant(label), variant("FP32")
+    path = written(one, tmp_path / "variant", random_values())
+    assert census(backend(one.quantization).read_census(path)) == predicted_census(one.quantization, one.tensors)
+    found = loaded(one, path).run(given(one)).float()
+    truth = loaded(exact, written(exact, tmp_path / "fp32", random_values())).run(given(exact))
+    assert torch.nn.functional.cosine_similarity(found, truth).min() > 0.97
+    onnx = variant("ONNX-FP32")
+    assert "a loop of its own" in str(backend(onnx.quantization).unsupported(onnx, "eager"))
