@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -53,11 +53,11 @@ def for_model(catalog: Catalog, model: str, make: Callable[[Catalog, str], T], *
     return found
 
 
-def prepare(catalog: Catalog, make: Callable[[Catalog, str], object], *, runs: bool) -> None:
+def prepare(catalog: Catalog, make: Callable[[Catalog, str], object], models: Iterable[str], *, runs: bool) -> None:
     """Make what is not kept yet, spread over the cores, before it is asked for model by model."""
-    keys = {model: _key(catalog, model, make, runs) for model in catalog.models}
+    keys = {model: _key(catalog, model, make, runs) for model in models}
     there = cache.there(keys.values())
-    missing = [model for model in catalog.models if keys[model] not in there]
+    missing = [model for model in keys if keys[model] not in there]
     if len(missing) >= SPREAD_FROM:
         count = min(len(missing), 16 * cores())
         spread(partial(_prepare, catalog, make, runs), [missing[at::count] for at in range(count)])
@@ -84,6 +84,12 @@ def of_model(catalog: Catalog, model: str, *, runs: bool) -> str:
     if runs:
         names += [f"published/{model}.yaml", *_run_files(catalog).get(model, ())]
     return combined((_of_all(catalog), model, *(f"{name} {catalog.digests.get(name)}" for name in names)))
+
+
+@lru_cache(maxsize=1 << 14)
+def of_trace(catalog: Catalog, model: str) -> str:
+    """The digest of a model's trace and what every prediction rests on, whatever the model is called."""
+    return combined((_of_all(catalog), "trace", str(catalog.digests.get(f"traces/{model}.json"))))
 
 
 @lru_cache(maxsize=8)

@@ -21,6 +21,7 @@ from catalog.quantization import Quantization, bits_per_weight, held_bytes, pred
 from catalog.runtimes import Runtimes
 from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
 from catalog.trace import Activations, Component, Phase, at_batch
+from catalog.twins import first_alike
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,17 @@ class Terms:
         return low
 
 
-@lru_cache(maxsize=1 << 15)
 def terms(
     catalog: Catalog, model: str, component: Component, label: str, vendor: str, features: Features | None = None
 ) -> Terms:
     """The sum of a variant on a vendor's runtime. Kept, since every card and batch asks for it again."""
+    return _terms(catalog, first_alike(catalog, model), component, label, vendor, features)
+
+
+@lru_cache(maxsize=1 << 15)
+def _terms(
+    catalog: Catalog, model: str, component: Component, label: str, vendor: str, features: Features | None
+) -> Terms:
     quantization, runtimes = catalog.quantizations[label], catalog.runtimes
     phase = catalog.traces[model].phase(component)
     on_cpu = vendor == "CPU"
@@ -172,9 +179,13 @@ class Weights:
     bits_per_weight: float
 
 
-@lru_cache(maxsize=4096)
 def weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
     """The weights of a variant. Kept, since every card and batch asks for them again."""
+    return _weights_of(catalog, first_alike(catalog, model), component, label, bits)
+
+
+@lru_cache(maxsize=1 << 14)
+def _weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
     packed = [row for row in typed_tensors(quantization, tensors) if TENSOR_TYPES[row[0]].packed]
     linear = [(tensor.elements, count) for _, tensor, count in packed if tensor.kind == "linear"]

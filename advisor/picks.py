@@ -1,14 +1,14 @@
 """What each card runs of each model, kept between commands: the pages of models and of cards show the same, and a build that follows
 a new run needs all but one model's as they were.
 
-A pick is kept under the digests of all that it follows from: the model, its trace, its runs and publications, the card, what
-every prediction rests on, and the code.
+A pick is kept under the digests of all that it follows from: the trace, or where something is known of the model on the card the
+model, its trace, its runs and publications; the card, what every prediction rests on, and the code.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -24,13 +24,14 @@ from advisor.answers import (
     verdict_of,
 )
 from advisor.evidence import Known
-from advisor.kept import of_model
+from advisor.kept import of_model, of_trace
 from advisor.memory import available_bytes, need
 from advisor.predict import predict
 from catalog import Catalog, cache
 from catalog.cores import cores, spread
 from catalog.files import combined
 from catalog.gpu import Card
+from catalog.twins import all_alike, first_alike
 
 BATCHES = (1, 8, 64)
 """One item at a time, a few, and where throughput has mostly levelled off."""
@@ -63,52 +64,145 @@ class Pick(NamedTuple):
 
 @lru_cache(maxsize=64)
 def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
-    """The pick for each card, cards by memory: the same as `best` of all of `gpus`, without an answer in full for what is not picked."""
+    """The pick for each card, cards by memory: the same as `best` of all of `gpus`, without an answer in full for what is not picked.
+
+    Where nobody ran or published the model on a card, its pick is that of any other model with the same trace.
+    """
     cards = cards_by_memory(catalog)
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return _computed(catalog, model, cards)
-    keys = {card: _key(catalog, model, card) for card in cards}
-    kept = cache.read(keys.values())
-    new = _computed(catalog, model, [card for card in cards if keys[card] not in kept])
-    if new:
-        rows = {keys[card]: pickle.dumps(pick, protocol=5) for card, pick in new.items()}
-        cache.write({**rows, _whole_key(catalog, model): b""})
-    return {card: new[card] if card in new else pickle.loads(kept[keys[card]]) for card in cards}
+    known = known_on(catalog, model)
+    own, shared = _own(catalog, model), _shared(catalog, first_alike(catalog, model))
+    return {card: own[card] if card in known else named(shared[card], model) for card in cards}
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
     """The pick of each model on one card."""
-    keys = {model: _key(catalog, model, card) for model in catalog.models} if catalog.digests else {}
+    if not catalog.digests:
+        return {model: picks(catalog, model)[card] for model in catalog.models}
+    seen = [model for model in catalog.models if card in known_on(catalog, model)]
+    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
+    keys = {model: _own_key(catalog, model, card) for model in seen} | {
+        first: _shared_key(catalog, first, card) for first in firsts if first not in seen
+    }
     kept = cache.read(keys.values())
-    return {
-        model: pickle.loads(kept[keys[model]]) if keys and keys[model] in kept else picks(catalog, model)[card]
-        for model in catalog.models
-    }  # fmt: skip
+    found = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
+    made: dict[str, Pick] = {}
+    for model in catalog.models:
+        first = first_alike(catalog, model)
+        if model in seen:
+            made[model] = found[model] if model in found else _own(catalog, model)[card]
+        elif first in found and first not in seen:
+            made[model] = named(found[first], model)
+        else:
+            made[model] = named(_shared(catalog, first)[card], model)
+    return made
 
 
 def prepare(catalog: Catalog) -> None:
     """Compute all picks that are not kept yet, spread over the cores, before pages ask for them one by one."""
-    keys = {model: _whole_key(catalog, model) for model in catalog.models}
-    there = cache.there(keys.values())
-    missing = [model for model in catalog.models if keys[model] not in there]
+    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
+    wanted = {_whole_key(catalog, first): partial(_shared, catalog, first) for first in firsts}
+    wanted |= {
+        _own_whole_key(catalog, model): partial(_own, catalog, model)
+        for model in catalog.models
+        if known_on(catalog, model)
+    }
+    there = cache.there(wanted)
+    missing = [make for key, make in wanted.items() if key not in there]
     count = min(len(missing), 16 * cores())
-    spread(partial(_prepare, catalog), [missing[at::count] for at in range(count)])
+    spread(_call, [missing[at::count] for at in range(count)])
 
 
-def _prepare(catalog: Catalog, models: Sequence[str]) -> None:
-    for model in models:
-        picks(catalog, model)
+def _call(wanted: Sequence[Callable[[], object]]) -> None:
+    for make in wanted:
+        make()
 
 
-def _key(catalog: Catalog, model: str, card: str) -> str:
+def known_on(catalog: Catalog, model: str) -> frozenset[str]:
+    """The cards on which somebody ran a model or published figures of it."""
+    return _known_on(catalog).get(model, frozenset())
+
+
+@lru_cache(maxsize=8)
+def _known_on(catalog: Catalog) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for entry in catalog.run_index:
+        found.setdefault(entry.model, set()).add(entry.device)
+    for model, published in catalog.published_index.items():
+        found.setdefault(model, set()).update(card for card, _ in published.speeds)
+    return {model: frozenset(cards & set(catalog.cards)) for model, cards in found.items()}
+
+
+@lru_cache(maxsize=64)
+def _own(catalog: Catalog, model: str) -> Mapping[str, Pick]:
+    """The picks of a model on the cards of which something is known of it."""
+    keys = {card: _own_key(catalog, model, card) for card in sorted(known_on(catalog, model))}
+    return _kept(keys, _own_whole_key(catalog, model), lambda cards: _computed(catalog, model, cards))
+
+
+@lru_cache(maxsize=64)
+def _shared(catalog: Catalog, first: str) -> Mapping[str, Pick]:
+    """The picks of all models with one trace on the cards of which nothing is known of them; of some other model's name. Cards
+    of which something is known of each of them have none."""
+    alike = all_alike(catalog, first)
+    known = [known_on(catalog, model) for model in alike]
+    for_whom = {
+        card: next((model for model, cards in zip(alike, known, strict=True) if card not in cards), None)
+        for card in cards_by_memory(catalog)
+    }
+    keys = {card: _shared_key(catalog, first, card) for card, model in for_whom.items() if model}
+
+    def make(cards: Sequence[str]) -> Mapping[str, Pick]:
+        models = dict.fromkeys(model for card in cards if (model := for_whom[card]))
+        return {
+            card: pick
+            for model in models
+            for card, pick in _computed(catalog, model, [card for card in cards if for_whom[card] == model]).items()
+        }
+
+    return _kept(keys, _whole_key(catalog, first), make)
+
+
+def _kept(
+    keys: Mapping[str, str], whole: str, make: Callable[[Sequence[str]], Mapping[str, Pick]]
+) -> Mapping[str, Pick]:
+    """Picks by card that are kept under `keys`, the rest made and kept; and under `whole` that all of them are."""
+    kept = cache.read(keys.values())
+    new = make([card for card, key in keys.items() if key not in kept])
+    if new:
+        rows = {keys[card]: pickle.dumps(pick, protocol=5) for card, pick in new.items()}
+        cache.write({**rows, whole: b""})
+    return {card: new[card] if card in new else pickle.loads(kept[key]) for card, key in keys.items()}
+
+
+def named(pick: Pick, model: str) -> Pick:
+    """A pick of another model with the same trace, as that of `model`."""
+    if pick.nearest.model == model:
+        return pick
+    nearest = pick.nearest.model_copy(update={"model": model})
+    return pick._replace(nearest=nearest, best=nearest if pick.best else None)
+
+
+def _own_key(catalog: Catalog, model: str, card: str) -> str:
     return combined((of_model(catalog, model, runs=True), catalog.card_index[card].digest))
 
 
+def _shared_key(catalog: Catalog, first: str, card: str) -> str:
+    return combined((of_trace(catalog, first), catalog.card_index[card].digest))
+
+
 @lru_cache(maxsize=4096)
-def _whole_key(catalog: Catalog, model: str) -> str:
-    """Under this it is kept that the model's picks are kept for all cards."""
-    return combined((of_model(catalog, model, runs=True), _all_cards(catalog)))
+def _own_whole_key(catalog: Catalog, model: str) -> str:
+    """Under this it is kept that the picks of a model are kept on the cards of which something is known of it."""
+    return combined(_own_key(catalog, model, card) for card in sorted(known_on(catalog, model)))
+
+
+@lru_cache(maxsize=4096)
+def _whole_key(catalog: Catalog, first: str) -> str:
+    """Under this it is kept that the picks for all cards are kept."""
+    return combined((of_trace(catalog, first), _all_cards(catalog)))
 
 
 @lru_cache(maxsize=8)

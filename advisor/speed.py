@@ -19,6 +19,7 @@ from catalog.gpu import Card, NumberType
 from catalog.run import Mode
 from catalog.speed import Factors, Sustained
 from catalog.trace import Component, Operation, at_batch
+from catalog.twins import first_alike
 
 TILES = ((128, 1.0), (64, 1.3))
 """Sides of the square of the output that one unit of a card works on at a time, and how much slower it is than the largest.
@@ -99,7 +100,7 @@ def work(
         speeds = _speeds(catalog, card, kind, fit, ignore_measured)
     if speeds is None:
         return None
-    sizes = _sizes(catalog, model, component, 4 if kind == "fp32" else 2, setting)
+    sizes = _sizes(catalog, first_alike(catalog, model), component, 4 if kind == "fp32" else 2, setting)
     units = card.spec.units
     matmul = 0.0
     for product in sizes.products:

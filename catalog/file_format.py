@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from catalog.quantization import Quantization, StoredTensor, stored_tensors, typed_tensors
 from catalog.tensor_types import tensor_bytes
 from catalog.trace import Component, Tensor
+from catalog.twins import first_alike
 
 if TYPE_CHECKING:
     from catalog.loading import Catalog
@@ -40,7 +41,7 @@ def gguf_metadata(model_id: str, label: str) -> dict[str, str | int]:
 def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: Sequence[Tensor]) -> int | None:
     """Exact size of the file that holds `tensors`, or None for a format whose size is not known without writing it."""
     if quantization.format == "gguf":
-        return _gguf_bytes(quantization, tensors, gguf_metadata(model_id, label))
+        return _gguf_bytes(*_gguf_parts(quantization, tensors), gguf_metadata(model_id, label))
     if quantization.format == "safetensors":
         return _safetensors_bytes(label, stored_tensors(quantization, tensors))
     return None
@@ -49,14 +50,29 @@ def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: S
 @lru_cache(maxsize=1 << 14)
 def variant_bytes(catalog: Catalog, model_id: str, component: Component, label: str) -> int | None:
     """`file_bytes` of a component of a model of the catalog. Kept, since several pages state it."""
-    tensors = catalog.traces[model_id].tensors_of(component)
-    return file_bytes(catalog.quantizations[label], label, model_id, tensors)
+    parts = _parts_alike(catalog, first_alike(catalog, model_id), component, label)
+    return _gguf_bytes(*parts, gguf_metadata(model_id, label)) if isinstance(parts, tuple) else parts
 
 
-def _gguf_bytes(quantization: Quantization, tensors: Sequence[Tensor], metadata: dict[str, str | int]) -> int:
-    header = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of pairs
+@lru_cache(maxsize=1 << 14)
+def _parts_alike(catalog: Catalog, model_id: str, component: Component, label: str) -> tuple[int, int] | int | None:
+    """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the data, for
+    other formats the whole size."""
+    quantization, tensors = catalog.quantizations[label], catalog.traces[model_id].tensors_of(component)
+    if quantization.format == "gguf":
+        return _gguf_parts(quantization, tensors)
+    return file_bytes(quantization, label, model_id, tensors)
+
+
+def _gguf_bytes(header: int, data: int, metadata: dict[str, str | int]) -> int:
     for key, value in metadata.items():
         header += 8 + len(key.encode()) + 4 + (8 + len(value.encode()) if isinstance(value, str) else 4)
+    return _aligned(header, GGUF_ALIGNMENT) + data
+
+
+def _gguf_parts(quantization: Quantization, tensors: Sequence[Tensor]) -> tuple[int, int]:
+    """Bytes of the header without the metadata, and of the data."""
+    header = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of pairs
     for tensor in tensors:
         names = tensor.count * len(tensor.name.encode())
         if tensor.layers is not None:  # each layer's number stands in place of `{layer}`
@@ -66,7 +82,7 @@ def _gguf_bytes(quantization: Quantization, tensors: Sequence[Tensor], metadata:
         count * _aligned(tensor_bytes(type_name, tensor.shape), GGUF_ALIGNMENT)
         for type_name, tensor, count in typed_tensors(quantization, tensors)
     )
-    return _aligned(header, GGUF_ALIGNMENT) + data
+    return header, data
 
 
 @lru_cache(maxsize=1024)

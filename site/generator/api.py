@@ -47,7 +47,7 @@ from generator.documents import (
     schema,
     written,
 )
-from generator.labels import labels_of
+from generator.labels import held_of
 from generator.outputs import RULES, Asset
 
 ROOT = "api/v1/"
@@ -218,8 +218,8 @@ def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
 
 
 def _variant(catalog: Catalog, key: str, component: Component, label: str) -> Variant:
-    held = labels_of(catalog, key)[component][label]
-    devices = dict.fromkeys(run.machine.device for run in catalog.runs_of(key))
+    held = held_of(catalog, key, component, label)
+    devices = dict.fromkeys(entry.device for entry in catalog.entries_of(key))
     seen = (newest_run(catalog, key, component, label, device, "eager") for device in devices)
     measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
     size = measured or held.file_bytes

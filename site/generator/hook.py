@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, nodes
 from jinja2.bccache import Bucket, BytecodeCache
+from jinja2.compiler import CodeGenerator, Frame
+from markupsafe import Markup, escape
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -76,11 +79,35 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
         env.loader = FunctionLoader(part.template)
         env.bytecode_cache = _Compiled(part.code)
     env.autoescape = True
+    env.code_generator_class = _Escaping
+    env.globals["escaped"] = escaped  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
     env.undefined = StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
     for name, function in FILTERS.items():
         env.filters[name] = function  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     return env
+
+
+class _Escaping(CodeGenerator):
+    """Writes templates that escape by `escaped`: a page puts out ten thousand values, and most of them were put out before."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
+            super()._output_child_pre(node, frame, finalize)
+            return
+        self.write("environment.globals['escaped'](")
+        if finalize.src is not None:
+            self.write(finalize.src)
+
+
+def escaped(value: object) -> Markup:
+    """A value as HTML; what is HTML already stays as it is."""
+    if type(value) is Markup:
+        return value
+    return _escaped_text(value) if type(value) is str else escape(value)
+
+
+_escaped_text = lru_cache(maxsize=1 << 16)(escape)
 
 
 class _Compiled(BytecodeCache):

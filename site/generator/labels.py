@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from advisor import kept
 from advisor.memory import need
 from catalog import Catalog
-from catalog.file_format import file_bytes
+from catalog.file_format import variant_bytes
 from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
 from catalog.trace import Component
+from catalog.twins import first_alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,31 @@ class Held:
 Labels = dict[Component, dict[str, Held]]
 
 
-@lru_cache(maxsize=64)
 def labels_of(catalog: Catalog, key: str) -> Labels:
     """Each label's, for each component of a model."""
-    return kept.for_model(catalog, key, made_of, runs=False)
+    return {
+        component: {label: held_of(catalog, key, component, label) for label in labels}
+        for component, labels in _of_first(catalog, first_alike(catalog, key)).items()
+    }
+
+
+def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Held:
+    """What one label makes of one component: the same for all models with one trace, but that a GGUF file holds the model's name."""
+    held = _of_first(catalog, first_alike(catalog, key))[component][label]
+    if key == first_alike(catalog, key) or catalog.quantizations[label].format != "gguf":
+        return held
+    return replace(held, file_bytes=variant_bytes(catalog, key, component, label))
+
+
+@lru_cache(maxsize=256)
+def _of_first(catalog: Catalog, first: str) -> Labels:
+    return kept.for_model(catalog, first, made_of, runs=False)
 
 
 def prepare(catalog: Catalog) -> None:
     """Compute what is not kept yet, spread over the cores, before pages ask for it one by one."""
-    kept.prepare(catalog, made_of, runs=False)
+    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
+    kept.prepare(catalog, made_of, firsts, runs=False)
 
 
 def made_of(catalog: Catalog, key: str) -> Labels:
@@ -73,7 +90,7 @@ def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
     other = sum(row.bytes for name, row in matrices.items() if name not in wanted)
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
     return Held(
-        census=shares(counted), bits=bits_per_weight(counted), file_bytes=file_bytes(quantization, label, key, tensors),
+        census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, key, component, label),
         weights_bytes=held_bytes(quantization, tensors), needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )  # fmt: skip

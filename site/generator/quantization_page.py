@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from advisor.answers import default_component
@@ -13,7 +14,7 @@ from catalog.gpu import Card
 from catalog.quantization import Quantization
 from catalog.run import Fidelity, Mode
 from catalog.trace import Component
-from generator.labels import Share, labels_of
+from generator.labels import Share, held_of
 from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
 
@@ -65,11 +66,11 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "label": label,
         "quantization": quantization,
         "runtime": RUNTIMES[quantization.runtime],
-        "became": [labels[label] for labels in per_model(catalog, _became, runs=False).values()],
+        "became": _became(catalog)[label],
         "towers": TOWERS,
         "served": served,
         "refused": refused,
-        "seen": [one for labels in per_model(catalog, _seen, runs=True).values() for one in labels.get(label, ())],
+        "seen": _seen(catalog).get(label, []),
         "sources": [file.sources[key] for key in (*quantization.sources, quantization.requires.source) if key],
         "jsonld": graph(breadcrumbs(("Home", "../../"), ("Quantizations", "../"), (quantization.name, None))),
     }  # fmt: skip
@@ -78,9 +79,8 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
 def index(catalog: Catalog) -> dict[str, Any]:
     """All quantizations, with the span of bits that they really take over all models."""
     rows: list[dict[str, Any]] = []
-    every = per_model(catalog, _bits, runs=False)
     for label, quantization in catalog.quantizations.items():
-        bits = [labels[label] for labels in every.values()]
+        bits = [one.bits for one in _became(catalog)[label]]
         served, _ = _support(catalog, quantization)
         rows.append({
             "label": label, "quantization": quantization, "low": min(bits, default=None), "high": max(bits, default=None),
@@ -93,13 +93,26 @@ def index(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _became(catalog: Catalog, key: str) -> dict[str, Became]:
-    """What each label makes of a model's main component."""
-    component = default_component(catalog, key)
-    return {
-        label: Became(key, catalog.model_index[key].name, component, h.census, h.bits, h.file_bytes, h.fallback)
-        for label, h in labels_of(catalog, key)[component].items()
-    }
+@lru_cache(maxsize=2)
+def _became(catalog: Catalog) -> dict[str, list[Became]]:
+    """What each label makes of the main component of each model."""
+    found: dict[str, list[Became]] = {label: [] for label in catalog.quantizations}
+    for key, model in catalog.model_index.items():
+        component = default_component(catalog, key)
+        for label, made in found.items():
+            h = held_of(catalog, key, component, label)
+            made.append(Became(key, model.name, component, h.census, h.bits, h.file_bytes, h.fallback))
+    return found
+
+
+@lru_cache(maxsize=2)
+def _seen(catalog: Catalog) -> dict[str, list[Seen]]:
+    """The newest good run of each model for each label, component, device and mode, by label."""
+    found: dict[str, list[Seen]] = {}
+    for labels in per_model(catalog, _seen_of, runs=True).values():
+        for label, seen in labels.items():
+            found.setdefault(label, []).extend(seen)
+    return found
 
 
 def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Card]], dict[str, list[Card]]]:
@@ -114,12 +127,7 @@ def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, li
     return served, refused
 
 
-def _bits(catalog: Catalog, key: str) -> dict[str, float]:
-    """The bits per weight of each label in a model."""
-    return {label: one.bits for label, one in _became(catalog, key).items()}
-
-
-def _seen(catalog: Catalog, key: str) -> dict[str, list[Seen]]:
+def _seen_of(catalog: Catalog, key: str) -> dict[str, list[Seen]]:
     """The newest good run of a model for each label, component, device and mode, by label."""
     found: dict[str, list[Seen]] = {}
     taken: set[tuple[object, ...]] = set()

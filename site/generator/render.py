@@ -136,12 +136,27 @@ def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folde
     """
     config: MkDocsConfig = load_config(str(sources.root / "mkdocs.yml"), site_dir=str(folder), strict=True)
     count = 1 if len(stale) < TOGETHER else max(4 * cores(), -(-len(stale) // AT_MOST))
-    # Dealt like cards, so that each part has its share of every kind of page.
-    parts = [(number, stale[number::count]) for number in range(count)]
+    # Dealt like cards, so that each part has its share of every kind of page; what is about one model or card goes to one part,
+    # which then works it out once.
+    subjects: dict[str, list[Made]] = {}
+    for output in stale:
+        subjects.setdefault(_subject(output), []).append(output)
+    dealt: list[list[Made]] = [[] for _ in range(count)]
+    for number, group in enumerate(subjects.values()):
+        dealt[number % count] += group
+    parts = list(enumerate(dealt))
     found: dict[str, tuple[Path, str]] = {}
     for one in spread(partial(_render, config, sources, there, folder), [part for part in parts if part[1]]):
         found |= one
     return found
+
+
+def _subject(made: Made) -> str:
+    """What an output is about: a model, a card, all labels together, or else only itself."""
+    if made.path.startswith("quantizations/"):
+        return "labels"
+    own = [name for name in made.inputs if name.startswith(("run:", "runs:", "device:"))]
+    return own[0] if own else made.path
 
 
 def _render(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from advisor.answers import default_component
 from advisor.memory import available_bytes
-from advisor.picks import Pick, picks
+from advisor.picks import Pick, named, picks
 from catalog import Catalog
 from catalog.gpu import Card, Gpu
 from catalog.run import Run
+from catalog.twins import first_alike
 
 SIZES = (4, 6, 8, 12, 16, 24)
 """GB as cards are sold, which are GiB."""
@@ -32,7 +34,13 @@ def pick(catalog: Catalog, model: str, size: int) -> Pick:
 
     Always predicted, since nobody has run anything on such a card.
     """
-    return picks(_sold(catalog), model)[_id(size)]
+    return named(_picks(catalog, first_alike(catalog, model))[_id(size)], model)
+
+
+@lru_cache(maxsize=4096)
+def _picks(catalog: Catalog, first: str) -> Mapping[str, Pick]:
+    """The same for all models with one trace, by size."""
+    return picks(_sold(catalog), first)
 
 
 def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as etree
+from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import markdown
 from markdown.treeprocessors import Treeprocessor
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from advisor.evidence import Known
 
 GB = 10**9
 GIB = 2**30
@@ -64,16 +69,17 @@ class _SafeLinks(Treeprocessor):
 
 def prose(text: str) -> Markup:
     """Markdown from the catalog as HTML. HTML in it is text and stays text."""
-    return Markup(_markdown().convert(text))
+    return Markup(_markdown().reset().convert(text))
 
 
 def phrase(text: str) -> Markup:
     """One line of Markdown as HTML, without the paragraph around it."""
-    html = _markdown().convert(text)
+    html = _markdown().reset().convert(text)
     single = html.startswith("<p>") and html.endswith("</p>") and html.count("<p>") == 1
     return Markup(html[3:-4] if single else html)
 
 
+@lru_cache(maxsize=1)
 def _markdown() -> markdown.Markdown:
     converter = markdown.Markdown(output_format="html")
     converter.preprocessors.deregister("html_block")
@@ -82,7 +88,32 @@ def _markdown() -> markdown.Markdown:
     return converter
 
 
+@lru_cache(maxsize=1 << 12)
+def tag(word: str, kind: str, href: str | None = None) -> Markup:
+    """A verdict or a word of evidence in its colour, as a link where it is told where to."""
+    if href is None:
+        return Markup(f'<span class="tag {kind}-{escape(word)}">{escape(word)}</span>')
+    return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}">{escape(word)}</a>')
+
+
+def known_speed(known: Known | None, unit: str, accuracy: str, record: str | None) -> Markup:
+    """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
+
+    `accuracy` is the address of the page on predictions, `record` that of the run or the publication.
+    """
+    if known is None:
+        return Markup('<span class="dim">not known</span>')
+    if known.evidence == "predicted":
+        interval = (
+            f'<span class="dim">({rate(known.low)}–{rate(known.high)})</span> {tag("predicted", "evidence", accuracy)}'
+        )
+    else:
+        interval = tag(known.evidence, "evidence", record)
+    what = f'<span class="dim">{escape(known.quantization)}, {known.mode}, batch {known.batch}</span>'
+    return Markup(f"{rate(known.per_second)} {escape(unit)} {interval}<br>{what}")
+
+
 FILTERS = {
     "gb": gb, "gib": gib, "count": count, "millions": millions, "rate": rate, "percent": percent, "seconds": seconds,
-    "prose": prose, "phrase": phrase,
+    "prose": prose, "phrase": phrase, "tag": tag, "known_speed": known_speed,
 }  # fmt: skip

@@ -1,0 +1,26 @@
+"""Models with one and the same trace, as fine-tunes of one architecture have: what follows from a trace alone is worked out once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from catalog.loading import Catalog
+
+
+def first_alike(catalog: Catalog, model: str) -> str:
+    """The first model whose trace is that of `model`; itself where it has none before it, or was changed in memory."""
+    return _groups(catalog)[0][model]
+
+
+def all_alike(catalog: Catalog, model: str) -> tuple[str, ...]:
+    """Every model whose trace is that of `model`, itself among them, in the order of the catalog."""
+    return _groups(catalog)[1][first_alike(catalog, model)]
+
+
+@lru_cache(maxsize=16)
+def _groups(catalog: Catalog) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    by_digest: dict[str, list[str]] = {}
+    for model in catalog.models:
+        by_digest.setdefault(catalog.digests.get(f"traces/{model}.json", model), []).append(model)
+    groups = {models[0]: tuple(models) for models in by_digest.values()}
+    return {model: first for first, models in groups.items() for model in models}, groups
