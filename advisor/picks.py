@@ -76,7 +76,7 @@ def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
     return {card: own[card] if card in known else named(shared[card], model) for card in cards}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
     """The pick of each model on one card."""
     if not catalog.digests:

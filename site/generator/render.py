@@ -22,7 +22,7 @@ from mkdocs.exceptions import Abort
 
 from catalog.cores import cores, spread
 from catalog.errors import FitcardError
-from catalog.files import file_digest
+from catalog.files import digest, file_digest
 from generator.inputs import Sources, is_static, links, template_fault
 from generator.outputs import Asset, Output, Page
 
@@ -155,8 +155,11 @@ def _subject(made: Made) -> str:
     """What an output is about: a model, a card, all labels together, or else only itself."""
     if made.path.startswith("quantizations/"):
         return "labels"
-    own = [name for name in made.inputs if name.startswith(("run:", "runs:", "device:"))]
-    return own[0] if own else made.path
+    for name in made.inputs:
+        kind, _, rest = name.partition(":")
+        if kind in ("model", "runs", "device"):
+            return f"card {rest}" if kind == "device" else f"model {rest}"
+    return made.path
 
 
 def _render(
@@ -181,8 +184,10 @@ def _render(
         path = place / one.path
         if isinstance(one.output, Asset):
             os.makedirs(path.parent, exist_ok=True)  # noqa: PTH103 - tens of thousands of files
-            path.write_bytes(one.output.content())
-        found[one.path] = (path, file_digest(path))
+            path.write_bytes(content := one.output.content())
+            found[one.path] = (path, digest(content))
+        else:
+            found[one.path] = (path, file_digest(path))
     return found
 
 
