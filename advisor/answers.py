@@ -106,7 +106,7 @@ def _newest_by_device(catalog: Catalog) -> dict[str, int]:
     return {entry.device: at for at, entry in enumerate(catalog.run_index)}
 
 
-def _features(catalog: Catalog, card_id: str) -> frozenset[str] | None:
+def features_of(catalog: Catalog, card_id: str) -> frozenset[str] | None:
     """The instruction sets of a processor that runs know; None for a card."""
     machine = _machine(catalog, card_id) if card_id not in catalog.cards else None
     return frozenset(machine.cpu_features) if machine and machine.device_vendor == "CPU" else None
@@ -142,7 +142,7 @@ def fit(
         unsupported = seen_unsupported(catalog, model, component, quantization, card, mode)
         refused = unsupported.reason if unsupported else None
 
-    needed = terms(catalog, model, component, quantization, found.vendor, _features(catalog, card))
+    needed = terms(catalog, model, component, quantization, found.vendor, features_of(catalog, card))
     memory = _memory(needed.need(batch), seen, available)
     verdict: Verdict = "unsupported" if refused else verdict_of(memory.required_bytes, available)
     largest = 0 if refused else needed.max_batch(available, MOST_BATCH)

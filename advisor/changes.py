@@ -249,11 +249,11 @@ def _consequences(before: Catalog, after: Catalog, model: str, cards: list[str])
     moved = [card for card in cards if _rate(was[card]) != _rate(now[card])]
     if moved:
         rest = {card: new[card].known if new[card].best else None for card in new if card in old and card not in now}
-        places = [_places({**rest, **known}) for known in (was, now)]
+        placed = [places({**rest, **known}) for known in (was, now)]
         for card in moved:
-            first, second = (found.get(card) for found in places)
+            first, second = (found.get(card) for found in placed)
             if first and second and first != second:
-                what = f"place among {len(places[1])} cards by throughput"
+                what = f"place among {len(placed[1])} cards by throughput"
                 yield Change(kind="rank", model=model, gpu=card, what=what, before=float(first), after=float(second))
 
 
@@ -281,7 +281,7 @@ def _throughput(model: str, card: str, was: Known | None, now: Known | None, uni
     )
 
 
-def _places(known: Mapping[str, Known | None]) -> dict[str, int]:
+def places(known: Mapping[str, Known | None]) -> dict[str, int]:
     """The place of each card, the fastest first; equal speeds share one."""
     rates = sorted((found.per_second for found in known.values() if found), reverse=True)
     first = {rate: place for place, rate in reversed(list(enumerate(rates, 1)))}

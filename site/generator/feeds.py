@@ -26,7 +26,7 @@ from generator.outputs import RULES, Asset, Page
 TAG = "tag:fitcard,2026:"
 NEWEST = 100
 """Events in a feed; a reader that asks once a month misses nothing."""
-_HISTORY = ("models", "cards", "published", "runs", "quantizations", "runtimes")
+_HISTORY = ("models", "traces", "cards", "published", "runs", *RULES)
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
 
@@ -35,7 +35,7 @@ def assets(catalog: Catalog, pages: Sequence[Page], base: str) -> Iterator[Asset
     """The feeds, and what crawlers ask for. `base` is the site's address, ending in a slash, or empty."""
     yield Asset("feed.xml", _HISTORY, partial(feed, catalog, base))
     for key in catalog.models:
-        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", "quantizations")
+        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
         yield Asset(f"models/{key}/feed.xml", inputs, partial(feed, catalog, base, key))
     everything = ("models", "traces", "cards", "published", "runs", *RULES)
     if base:

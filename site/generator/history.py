@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from advisor.answers import UNITS, default_component
+from advisor.consequences import consequences, told
 from advisor.kept import per_model
 from catalog import Catalog
 from catalog.files import combined
@@ -45,8 +46,8 @@ class Event:
 def events(catalog: Catalog, model: str | None = None) -> list[Event]:
     """What happened to a model, or to everything, newest first."""
     if model is None:
-        names = combined(f"{key} {card.name}" for key, card in catalog.card_index.items())
-        found = [event for mine in per_model(catalog, _of_model, runs=True, also=names).values() for event in mine]
+        cards = combined(f"{key} {card.digest}" for key, card in catalog.card_index.items())
+        found = [event for mine in per_model(catalog, _of_model, runs=True, also=cards).values() for event in mine]
         found += _cards(catalog)
     else:
         found = list(_of_model(catalog, model))
@@ -76,6 +77,7 @@ def _runs(catalog: Catalog, model: str) -> Iterator[Event]:
             parts.append(
                 f"Highest throughput: {rate(best[0])} {UNITS[main]}, {best[1].quantization} at batch {best[2]}."
             )
+        parts += told([*consequences(catalog, model, device, day)])
         if failed := len(runs) - len(good):
             parts.append(f"{failed} ended without a measurement, and say why.")
         yield Event(

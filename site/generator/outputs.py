@@ -104,7 +104,7 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
     )  # fmt: skip
     yield Page(
         "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",
-        ("models", "cards", "published", "runs"), partial(home_page.changes, catalog),
+        everything, partial(home_page.changes, catalog),
     )  # fmt: skip
     for label, quantization in catalog.quantizations.items():
         yield Page(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from advisor import answers
 from catalog import Catalog
 from generator.history import Event, changed, events
 from tests.catalog.test_store import MODEL, made_run
@@ -87,3 +89,34 @@ def test_days_of_inputs_are_those_of_the_data(real: Catalog) -> None:
     catalog = with_runs(real, {"measured_at": "2031-05-06T07:08:09Z"})
     assert changed(catalog, ["models", "cards", "runs"]) == "2031-05-06"
     assert changed(catalog, ["device:cpu-test"]) == "2031-05-06"
+
+
+def test_a_run_tells_what_it_changed(real: Catalog) -> None:
+    """Verdict, best choice, throughput and place, against what was known the day before; and a later run changes no old event."""
+    card = {
+        **made_run().machine.model_dump(mode="json"),
+        "device": "rtx-4090",
+        "device_vendor": "NVIDIA",
+        "device_name": "NVIDIA GeForce RTX 4090",
+    }
+    own = {"machine": card, "config_sha256": real.models[MODEL].config_sha256}
+    full = [{"batch": 1, "runtime_bytes": 10**9, "loaded_bytes": 1, "peak_bytes": 1, "reserved_bytes": 30 * 10**9}]
+    slow = [{"batch": 1, "samples_s": [[0.5] * 3], "settled": [True]}]
+    first = {**own, "quantization": "BF16", "memory": full, "speed": slow}
+    told = [e for e in events(with_runs(replace(real, published={}), first), MODEL) if e.kind == "runs"]
+    assert len(told) == 1
+    text = told[0].text
+    assert "Verdicts that changed: BF16 no (was fits)." in text
+    labels = [
+        answers.fit(with_runs(real, first), MODEL, "rtx-4090", label, with_speed=False) for label in real.quantizations
+    ]
+    chosen = answers.best(labels, real)
+    assert chosen
+    assert f"The best choice is {chosen.quantization}, was BF16." in text
+    assert re.search(r"Known before: [\d,]+ images/s, predicted, BF16 at batch 64\.", text)
+    place = re.search(r"Its place among (\d+) cards by throughput is (\d+), was (\d+)\.", text)
+    assert place
+    assert int(place[1]) == int(place[2]) > int(place[3])  # two images a second: the last of all
+    later = {**own, "quantization": "FP16", "measured_at": "2026-05-01T00:00:00Z"}
+    after = [e for e in events(with_runs(replace(real, published={}), first, later), MODEL) if e.kind == "runs"]
+    assert after[1] == told[0]

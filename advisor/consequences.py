@@ -1,0 +1,161 @@
+"""What runs changed in the answers, told from one catalog: of a day's runs of a model on a device, what was known before and is since.
+
+Pages and feeds have no earlier catalog to compare with, and what they tell of a day must stay as it was told. So only what was
+measured or read up to that day counts, beside predictions by the constants of today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from advisor.answers import (
+    MOST_BATCH,
+    UNITS,
+    USUAL_BATCH,
+    Verdict,
+    card_of,
+    default_component,
+    features_of,
+    rank,
+    refusal,
+    verdict_of,
+)
+from advisor.changes import Change, places
+from advisor.evidence import Known
+from advisor.memory import available_bytes, terms
+from advisor.picks import known_on, picks
+from advisor.predict import predict
+from catalog import Catalog
+from catalog.gpu import Card
+from catalog.run import Run
+from catalog.trace import Component
+
+
+def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterator[Change]:
+    """What the runs of a model on a device on one day changed: verdicts, the best choice, the highest throughput, and the card's
+    place by it. Of the component that pages are about, at batch 1, eager."""
+    runs = [run for run in catalog.runs_of(model) if run.measured_at[:10] <= day]
+    mine = [run for run in runs if run.machine.device == device]
+    earlier = [run for run in mine if run.measured_at[:10] < day]
+    component, card = default_component(catalog, model), card_of(catalog, device)
+    was, now = (verdicts_by(catalog, model, component, card, known) for known in (earlier, mine))
+    for label, verdict in now.items():
+        if verdict != was[label]:
+            yield Change(kind="verdict", model=model, gpu=device, what=label, before=was[label], after=verdict)
+    best = [_best(catalog, model, component, card, verdicts) for verdicts in (was, now)]
+    if best[0] != best[1]:
+        yield Change(
+            kind="best", model=model, gpu=device, what="best choice", before=best[0] or "none", after=best[1] or "none"
+        )
+    known = [
+        _known(catalog, model, component, card, runs_then, label, day)
+        for runs_then, label in zip((earlier, mine), best, strict=True)
+    ]
+    if known[0] != known[1]:
+        said = [_said(each, component) for each in known]
+        what = "highest throughput known"
+        yield Change(kind="throughput", model=model, gpu=device, what=what, before=said[0], after=said[1])
+    if device in catalog.cards and known[0] and known[1]:
+        rest = dict(_of_other_cards(catalog, model, component, device, runs, day))
+        first, second = (places({**rest, device: each})[device] for each in known)
+        if first != second:
+            what = f"place among {len(rest) + 1} cards by throughput"
+            yield Change(kind="rank", model=model, gpu=device, what=what, before=float(first), after=float(second))
+
+
+def verdicts_by(
+    catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run]
+) -> dict[str, Verdict]:
+    """The verdict of each label on a card at batch 1, as `fit` gives it, when these are all the runs there (oldest first)."""
+    available, features = available_bytes(catalog, card), features_of(catalog, card.id)
+    phase = catalog.traces[model].phase(component)
+    found: dict[str, Verdict] = {}
+    for label, quantization in catalog.quantizations.items():
+        mine = [r for r in runs if (r.component, r.quantization, r.mode) == (component, label, "eager")]
+        seen = next((memory for run in _good(catalog, model, mine) if (memory := run.batch_memory(1))), None)
+        if refusal(quantization, card, phase) or (mine and mine[-1].status == "unsupported"):
+            found[label] = "unsupported"
+            continue
+        needed = terms(catalog, model, component, label, card.vendor, features).need(1).required_bytes
+        found[label] = verdict_of(seen.total_bytes if seen else needed, available)
+    return found
+
+
+def _good(catalog: Catalog, model: str, runs: Sequence[Run]) -> list[Run]:
+    """The runs that count as evidence, newest first; see `evidence.good_runs`."""
+    config = catalog.models[model].config_sha256
+    return [
+        r for r in reversed(runs) if r.status == "ok" and r.config_sha256 == config and r.memory_limit_bytes is None
+    ]
+
+
+def _best(
+    catalog: Catalog, model: str, component: Component, card: Card, verdicts: Mapping[str, Verdict]
+) -> str | None:
+    usable = [label for label, verdict in verdicts.items() if verdict == "fits"]
+    usable = usable or [label for label, verdict in verdicts.items() if verdict == "tight"]
+    return min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
+
+
+def _known(
+    catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run], label: str | None, day: str
+) -> Known | None:
+    """The highest throughput that was measured, or else published, or else is predicted for the best choice."""
+    measured = [
+        Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
+        for run in _good(catalog, model, runs) if run.component == component for speed in run.speed
+    ]  # fmt: skip
+    file = catalog.published.get(model)
+    published = [
+        Known(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)
+        for s in (file.comparable if file else ())
+        if file and (s.component, s.gpu) == (component, card.id) and file.sources[s.source].read <= day
+    ]  # fmt: skip
+    found = max(measured, key=lambda known: known.per_second, default=None)
+    found = found or max(published, key=lambda known: known.per_second, default=None)
+    if found or label is None:
+        return found
+    fitting = terms(catalog, model, component, label, card.vendor, features_of(catalog, card.id))
+    batch = min(USUAL_BATCH, fitting.max_batch(available_bytes(catalog, card), MOST_BATCH))
+    # On a device that only runs know, all that could be said came from runs of other models there, whose days nobody asked for.
+    if not batch or card.id not in catalog.cards:
+        return None
+    expected = predict(catalog, model, component, label, card, "eager", batch, only_card=False)
+    if expected is None:
+        return None
+    return Known(expected.per_second, label, "eager", batch, "predicted", None, expected.low, expected.high)
+
+
+def _of_other_cards(
+    catalog: Catalog, model: str, component: Component, device: str, runs: Sequence[Run], day: str
+) -> Iterator[tuple[str, Known]]:
+    for other, pick in picks(catalog, model).items():
+        known = pick.known
+        if other in known_on(catalog, model):  # perhaps only since
+            there = [run for run in runs if run.machine.device == other]
+            label = pick.best.quantization if pick.best else None
+            known = _known(catalog, model, component, catalog.cards[other], there, label, day)
+        if other != device and known and pick.best:
+            yield other, known
+
+
+def _said(known: Known | None, component: Component) -> str | None:
+    if known is None:
+        return None
+    return f"{known.per_second:.3g} {UNITS[component]}, {known.evidence}, {known.quantization} at batch {known.batch}"
+
+
+def told(changes: Sequence[Change]) -> list[str]:
+    """Changes as sentences, of a model on one device."""
+    sentences: list[str] = []
+    verdicts = [f"{one.what} {one.after} (was {one.before})" for one in changes if one.kind == "verdict"]
+    if verdicts:
+        sentences.append(f"Verdicts that changed: {', '.join(verdicts)}.")
+    for one in changes:
+        if one.kind == "best":
+            sentences.append(f"The best choice is {one.after}, was {one.before}.")
+        if one.kind == "throughput" and one.before:
+            sentences.append(f"Known before: {one.before}.")
+        if one.kind == "rank":
+            sentences.append(f"Its {one.what} is {one.after:g}, was {one.before:g}.")
+    return sentences
