@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from catalog import cache
 from catalog.exceptions import ExceptionsFile
 from catalog.gpu import GpuFile
 from catalog.model import Model
@@ -47,3 +49,22 @@ def test_every_command_of_the_documents_exists_and_has_an_example(cli: Cli) -> N
         done = cli(command, "--help")
         assert done.returncode == 0
         assert f"Example: fitcard {command}" in done.stdout
+
+
+def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its steps are read as GitHub reads them; each command takes the options that it is given, and diff is really run."""
+    steps = yaml.safe_load((ROOT / "site/docs/workflow.yml").read_text())["jobs"]["catalog"]["steps"]
+    lines = [line for step in steps for line in step.get("run", "").splitlines()]
+    commands = [
+        re.findall(r"\S+", line.split(">>")[0].split("fitcard ", 1)[1]) for line in lines if "/fitcard " in line
+    ]
+    assert [words[0] for words in commands] == ["check", "build", "diff"]
+    for name, *options in commands:
+        usage = cli(name, "--help").stdout
+        assert all(option in usage for option in options if option.startswith("-"))
+    done = cli("diff", "HEAD")
+    assert done.returncode == 0, done.stderr
+    cached = next(step["with"]["path"].split() for step in steps if "actions/cache" in step.get("uses", ""))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert [str(Path(path).expanduser()) for path in cached] == ["build/site", str(cache.file().parent)]
+    assert "constraints.txt" in lines[1]
