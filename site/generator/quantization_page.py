@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from advisor import answers
 from advisor.answers import default_component
 from advisor.evidence import good_runs
 from advisor.kept import per_model
@@ -65,8 +66,11 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "label": label,
         "quantization": quantization,
         "runtime": RUNTIMES[quantization.runtime],
-        "became": [labels[label] for labels in per_model(catalog, _became, runs=False).values()],
+        "became": sorted(
+            (labels[label] for labels in per_model(catalog, _became, runs=False).values()), key=lambda one: one.name.casefold()
+        ),
         "towers": TOWERS,
+        "units": answers.UNITS,
         "served": served,
         "refused": refused,
         "seen": [one for labels in per_model(catalog, _seen, runs=True).values() for one in labels.get(label, ())],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as etree
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import markdown
@@ -67,6 +68,7 @@ def prose(text: str) -> Markup:
     return Markup(_markdown().convert(text))
 
 
+@lru_cache(maxsize=4096)
 def phrase(text: str) -> Markup:
     """One line of Markdown as HTML, without the paragraph around it."""
     html = _markdown().convert(text)
