@@ -18,6 +18,7 @@ from generator.structured import breadcrumbs, graph
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
+    vendors = by_vendor(catalog)
     newest = [entry for entry in catalog.run_index if entry.status == "ok"][::-1][:8]
     runs = [next(run for run in catalog.runs_of(entry.model) if run.key == entry.key) for entry in newest]
     tasks: dict[str, list[tuple[str, ModelEntry]]] = {}
@@ -26,7 +27,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
             tasks.setdefault(task, []).append((key, model))
     return {
         **models(catalog), **gpus(catalog), "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
-        "vendors": by_vendor(catalog), "most": max(by_vendor(catalog), key=lambda one: len(one[1]), default=("", []))[0],
+        "vendors": vendors, "most": max(vendors, key=lambda one: len(one[1]))[0] if vendors else "",
         "towers": TOWERS, "units": answers.UNITS, "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
         "run": run,
         "model": model,
         "tower": TOWERS[run.component],
-        "items": {"vision": "Images", "text": "Texts", "all": "Pairs"}[run.component],
+        "counted": {"vision": "Images", "text": "Texts", "all": "Pairs"}[run.component],
         "quantization": catalog.quantizations[run.quantization],
         "census": shares(run.census),
         "bits": bits_per_weight(run.census) if run.census else None,
