@@ -6,8 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+JAVA := $(shell command -v java)
 
-.PHONY: site serve test lint types bench bench-site edits profile schema clean
+.PHONY: site serve test lint types bench bench-site edits nu profile schema clean
 
 site: $(VENV)/site.stamp  ## set up (no torch) and build the website into build/site
 	@$(BIN)/fitcard build
@@ -33,6 +34,9 @@ bench-site: $(VENV)/test.stamp  ## building 1,000 models, 300 cards and 20,000 r
 edits: $(VENV)/test.stamp  ## 200 sequences of random edits, each built in parts and from nothing
 	@FITCARD_EDIT_SEQUENCES=200 $(BIN)/pytest -q tests/site/test_incremental.py -k sequence
 
+nu: $(VENV)/test.stamp browser  ## build the website and have the Nu checker read every page, style sheet and picture of it
+	@$(BIN)/fitcard build && $(BIN)/python -m tests.browser.nu build/site
+
 # MODEL and options: make profile ARGS="siglip-base-patch16-384 --quant BF16"
 profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine
 	@$(BIN)/fitcard profile $(or $(ARGS),google/siglip-so400m-patch14-384)
@@ -40,13 +44,14 @@ profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine
 schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors read
 	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m catalog.json_schema
 
-# The browser tests drive a real Chromium.
+# The browser tests drive a real Chromium, and the Nu checker runs in Java.
+BROWSER := $(if $(CHROMIUM),,chromium fonts-dejavu) $(if $(JAVA),,default-jre-headless)
 .PHONY: browser
 browser:
-ifeq ($(CHROMIUM),)
+ifneq ($(strip $(BROWSER)),)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu >/dev/null; \
-	else echo "the browser tests need Chromium: install the package chromium" >&2; exit 1; fi
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(BROWSER) >/dev/null; \
+	else echo "the browser tests need Chromium and Java: install $(strip $(BROWSER))" >&2; exit 1; fi
 endif
 
 $(BIN)/python:

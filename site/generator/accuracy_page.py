@@ -107,7 +107,11 @@ def _plot(name: str, unit: str, rows: Sequence[tuple[float, float, str, str]]) -
         return (math.log10(value) - low) / span * (SIDE - MARGIN - 10)
 
     marks = [10**power * step for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
-    ticks = [Tick(round(placed(m), 1), f"{m:g}") for m in marks if low - 0.01 <= math.log10(m) <= high + 0.01]
+    ticks = [
+        Tick(round(placed(m), 1), f"{m / 1000:g}k" if m >= 10_000 else f"{m:g}")
+        for m in marks
+        if low - 0.01 <= math.log10(m) <= high + 0.01
+    ]
     dots = [
         Dot(round(MARGIN + placed(measured), 1), round(SIDE - MARGIN - placed(predicted), 1), series.index(of), title)
         for measured, predicted, of, title in rows

@@ -74,12 +74,21 @@ def _width(text: str) -> int:
     return math.ceil(sum(_WIDTHS[letter] for letter in text) * _SIZE / _EM)
 
 
+def width(catalog: Catalog, key: str, size: int) -> int:
+    """How wide the badge is, so that a page can keep its place."""
+    return _width(_label(size)) + _width(message(catalog, key, size)[0]) + 4 * _PAD
+
+
+def _label(size: int) -> str:
+    return f"runs on {size} GB"
+
+
 def badge(catalog: Catalog, key: str, size: int) -> bytes:
     """The badge as SVG."""
     says, title = message(catalog, key, size)
-    label = f"runs on {size} GB"
+    label = _label(size)
     left, right = _width(label), _width(says)
-    split, whole = left + 2 * _PAD, left + right + 4 * _PAD
+    split, whole = left + 2 * _PAD, width(catalog, key, size)
     colour = _COLOURS[says.split(",")[0].split()[0]]
     text = f'font-family="DejaVu Sans,Verdana,Geneva,sans-serif" font-size="{_SIZE}" fill="#fff"'
     return (

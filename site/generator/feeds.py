@@ -19,13 +19,11 @@ from urllib.parse import quote
 from catalog import Catalog
 from generator import api
 from generator.documents import DataLicence
-from generator.history import Event, changed, events
+from generator.history import NEWEST, Event, changed, events
 from generator.inputs import configuration, documents_folder
 from generator.outputs import RULES, Asset, Page
 
 TAG = "tag:fitcard,2026:"
-NEWEST = 100
-"""Events in a feed; a reader that asks once a month misses nothing."""
 _HISTORY = ("models", "traces", "cards", "published", "runs", *RULES)
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from advisor import answers
+from advisor.answers import Answer
 from advisor.memory import available_bytes
 from advisor.picks import BATCHES, on_card
 from catalog import Catalog
@@ -43,6 +44,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     card = catalog.cards[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     named = [(catalog.model_index[model], model, pick) for model, pick in on_card(catalog, key).items()]
+    named.sort(key=lambda one: one[0].name.casefold())
     labels = len(catalog.quantizations)
     best = [(model, id, p.best, p.fitting, labels, p.known if p.best else None) for model, id, p in named]
     return {
@@ -51,7 +53,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "api": f"api/v1/gpus/{key}.json",
         "share": f"share/gpus/{key}.png",
         "batches": BATCHES,
-        "batched": [(model, id, pick.speeds) for model, id, pick in named],
+        "batched": [(model, pick.speeds, _item(pick.nearest)) for model, _, pick in named],
         "card": card,
         "available": available_bytes(catalog, card),
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
@@ -66,6 +68,16 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
             for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
         ],
     }  # fmt: skip
+
+
+def _item(answer: Answer) -> str:
+    """What a throughput counts."""
+    tokens = answer.workload.text_tokens if answer.component == "text" else None
+    return (
+        f"texts of {tokens} tokens"
+        if tokens
+        else {"vision": "images", "text": "texts", "all": "pairs"}[answer.component]
+    )
 
 
 def _structured(card: Card, key: str) -> Markup:

@@ -24,6 +24,8 @@ from catalog.run import Run
 from generator.words import rate
 
 Kind = Literal["runs", "published", "model", "cards"]
+NEWEST = 100
+"""Events in a feed and on the page of what changed; a reader who comes once a month misses nothing."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _cards(catalog: Catalog) -> Iterator[Event]:
     for (day, vendor, generation), group in groupby(sorted(catalog.cards, key=place), key=place):
         names = [catalog.cards[key].spec.name for key in group]
         yield Event(
-            date=day, kind="cards", title=f"{_many(len(names), 'card')} of {vendor} {generation} reviewed",
+            date=day, kind="cards", title=f"{_many(len(names), 'card')} of {generation if generation.startswith(vendor) else f'{vendor} {generation}'} reviewed",
             text=f"{', '.join(names)}.", path="gpus/", key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",
             updated=_midnight(day),
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from advisor import answers
@@ -11,29 +12,36 @@ from catalog import Catalog
 from catalog.check import counts
 from catalog.entries import ModelEntry
 from generator import history
-from generator.model_page import by_vendor
+from generator.model_page import TOWERS, by_vendor
 from generator.structured import breadcrumbs, graph
 
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
+    vendors = by_vendor(catalog)
     newest = [entry for entry in catalog.run_index if entry.status == "ok"][::-1][:8]
     runs = [next(run for run in catalog.runs_of(entry.model) if run.key == entry.key) for entry in newest]
     tasks: dict[str, list[tuple[str, ModelEntry]]] = {}
-    for key, model in catalog.model_index.items():
+    for key, model in by_name(catalog):
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return {
         **models(catalog), **gpus(catalog), "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
-        "vendors": by_vendor(catalog), "jsonld": graph(breadcrumbs(("Home", None))),
+        "vendors": vendors, "most": max(vendors, key=lambda one: len(one[1]))[0] if vendors else "",
+        "towers": TOWERS, "units": answers.UNITS, "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
+
+
+def by_name(catalog: Catalog) -> list[tuple[str, ModelEntry]]:
+    """Models with their ids in the order of the names that people read."""
+    return sorted(catalog.model_index.items(), key=lambda one: one[1].name.casefold())
 
 
 def models(catalog: Catalog) -> dict[str, Any]:
     """All models with their sizes."""
     runs = Counter(entry.model for entry in catalog.run_index if entry.status == "ok")
     rows: list[dict[str, Any]] = []
-    for key, model in catalog.model_index.items():
+    for key, model in by_name(catalog):
         size = catalog.trace_index[key]
         main = answers.default_component(catalog, key)
         rows.append({
@@ -85,5 +93,10 @@ def search(catalog: Catalog) -> dict[str, Any]:
 
 
 def changes(catalog: Catalog) -> dict[str, Any]:
-    """What happened to all models and cards, the newest first."""
-    return {"events": history.events(catalog), "jsonld": graph(breadcrumbs(("Home", "../"), ("What changed", None)))}
+    """What happened to all models and cards by day, the newest first; of older events, how many there are."""
+    found = history.events(catalog)
+    newest = found[: history.NEWEST]
+    return {
+        "days": [(day, list(events)) for day, events in groupby(newest, key=lambda event: event.date)],
+        "older": len(found) - len(newest), "jsonld": graph(breadcrumbs(("Home", "../"), ("What changed", None))),
+    }  # fmt: skip

@@ -24,13 +24,12 @@ from catalog.trace import Component, Trace
 from generator import history
 from generator.charts import Bar, Chart, bars, line_chart, spread
 from generator.labels import Share, labels_of
+from generator.sizes import SIZES
 from generator.structured import breadcrumbs, dataset, faq, graph
 from generator.words import gb, millions
 
 SIZES_GB = (2, 4, 6, 8, 12, 16, 24)
 """Amounts of free memory that people have."""
-BADGES = (4, 6, 8, 12, 16, 24)
-"""GB of the badges that can be embedded."""
 CHART_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOWERS: dict[Component, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
 
@@ -55,6 +54,8 @@ class Variant:
 
 def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a model page draws."""
+    from generator import badges  # it imports the list of outputs, which imports this module
+
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = answers.default_component(catalog, key)
@@ -95,7 +96,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "memory_chart": memory_chart(catalog, key, main),
         "fastest": _fastest([(card, known) for card, answer, known in hardware if known and answer.max_batch]),
         "events": history.events(catalog, key),
-        "badges": BADGES,
+        "badges": [(size, badges.width(catalog, key, size)) for size in SIZES],
         "api": f"api/v1/models/{key}.json",
         "feed": f"models/{key}/feed.xml",
         "share": f"share/models/{key}.png",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from advisor import answers
 from advisor.answers import default_component
 from advisor.evidence import good_runs
 from advisor.kept import per_model
@@ -66,8 +67,9 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "label": label,
         "quantization": quantization,
         "runtime": RUNTIMES[quantization.runtime],
-        "became": _became(catalog)[label],
+        "became": sorted(_became(catalog)[label], key=lambda one: one.name.casefold()),
         "towers": TOWERS,
+        "units": answers.UNITS,
         "served": served,
         "refused": refused,
         "seen": _seen(catalog).get(label, []),

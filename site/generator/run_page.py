@@ -22,6 +22,7 @@ def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
         "run": run,
         "model": model,
         "tower": TOWERS[run.component],
+        "counted": {"vision": "Images", "text": "Texts", "all": "Pairs"}[run.component],
         "quantization": catalog.quantizations[run.quantization],
         "census": shares(run.census),
         "bits": bits_per_weight(run.census) if run.census else None,
@@ -29,7 +30,7 @@ def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
         "utilisation": [utilisation(catalog, run, speed) for speed in run.speed],
         "card": catalog.cards.get(run.machine.device),
         "current": run.config_sha256 == model.config_sha256,
-        "jsonld": graph(breadcrumbs(("Home", "../../"), (model.name, f"../../models/{entry.model}/"), (f"Run {run.key}", None))),
+        "jsonld": graph(breadcrumbs(("Home", "../../"), ("Models", "../../models/"), (model.name, f"../../models/{entry.model}/"), (f"Run {run.key}", None))),
     }  # fmt: skip
 
 

@@ -72,6 +72,7 @@ def prose(text: str) -> Markup:
     return Markup(_markdown().reset().convert(text))
 
 
+@lru_cache(maxsize=4096)
 def phrase(text: str) -> Markup:
     """One line of Markdown as HTML, without the paragraph around it."""
     html = _markdown().reset().convert(text)
@@ -96,10 +97,11 @@ def tag(word: str, kind: str, href: str | None = None) -> Markup:
     return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}">{escape(word)}</a>')
 
 
-def known_speed(known: Known | None, unit: str, accuracy: str, record: str | None) -> Markup:
+def known_speed(known: Known | None, unit: str, accuracy: str, record: str | None, tokens: int | None) -> Markup:
     """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
 
-    `accuracy` is the address of the page on predictions, `record` that of the run or the publication.
+    `accuracy` is the address of the page on predictions, `record` that of the run or the publication; `tokens` the length of the
+    texts, where it is about texts.
     """
     if known is None:
         return Markup('<span class="dim">not known</span>')
@@ -109,7 +111,8 @@ def known_speed(known: Known | None, unit: str, accuracy: str, record: str | Non
         )
     else:
         interval = tag(known.evidence, "evidence", record)
-    what = f'<span class="dim">{escape(known.quantization)}, {known.mode}, batch {known.batch}</span>'
+    each = f", {tokens} tokens each" if tokens else ""
+    what = f'<span class="dim">{escape(known.quantization)}, {known.mode}, batch {known.batch}{each}</span>'
     return Markup(f"{rate(known.per_second)} {escape(unit)} {interval}<br>{what}")
 
 

@@ -96,7 +96,7 @@ async function showOnHome(card, place) {
     if (chooser.card.value !== card) return; // another was chosen meanwhile
     const runs = answer.rows.filter((row) => row.verdict === "fits" || row.verdict === "tight");
     const body = make("tbody");
-    for (const row of answer.rows) {
+    for (const row of [...answer.rows].sort((a, b) => a.name.localeCompare(b.name, "en"))) {
       const model = make("th", { scope: "row" }, make("a", { href: new URL(`models/${row.model}/?card=${card}`, root) }, row.name));
       const fits = row.verdict === "fits" || row.verdict === "tight";
       const number = (...parts) => make("td", { class: "num" }, ...parts);
@@ -108,7 +108,7 @@ async function showOnHome(card, place) {
     for (const [name, right] of [["Model"], ["Task"], ["Pick"], ["Verdict"], ["Needed of free", 1], ["Largest batch", 1], ["Throughput", 1]]) {
       head.append(make("th", right ? { scope: "col", class: "num" } : { scope: "col" }, name));
     }
-    const table = make("table", { "data-sortable": "" }, make("caption", {}, `${runs.length} of ${answer.rows.length} models run on the ${answer.name}`), make("thead", {}, head), body);
+    const table = make("table", { "data-sortable": "" }, make("caption", {}, make("span", {}, `${runs.length} of ${answer.rows.length} models run on the ${answer.name}`)), make("thead", {}, head), body);
     sortable(table);
     place.replaceChildren(
       make("p", {}, `${runs.length} of ${answer.rows.length} models run on it. `, make("a", { href: new URL(`gpus/${card}/`, root) }, `Everything about the ${answer.name}`)),
@@ -224,8 +224,8 @@ function factsOfModels(found) {
     ["Licence", (m) => `${m.license.id}; commercial use ${m.license.commercial_use}`],
     ["Parameters", (m) => components(m.parameters, (n) => n.toLocaleString("en-US"))],
     ["Multiply-adds of one item", (m) => components(m.multiply_adds, (n) => `${rate(n / 1e9)} G`)],
-    ["Image", (m) => known(m.image_size, (n) => `${n} px, ${m.image_tokens} patches`)],
-    ["Text", (m) => known(m.text_tokens, (n) => `${n} tokens`)],
+    ["Image", (m) => (m.image_size ? `${m.image_size} px, ${m.image_tokens} patches` : "takes none")],
+    ["Text", (m) => (m.text_tokens ? `${m.text_tokens} tokens` : "takes none")],
     ["Runs of our own", (m) => String(m.runs.length)],
   ];
   for (const label of ["FP32", "BF16", "Q8_0", "Q4_K_M"]) {
@@ -282,7 +282,7 @@ if (comparing) {
         for (const cell of cells) row.append(make("td", {}, cell));
         body.append(row);
       }
-      const table = make("table", {}, make("caption", {}, "Side by side; lines that differ are marked"), make("thead", {}, head), body);
+      const table = make("table", {}, make("caption", {}, make("span", {}, "Side by side; lines that differ are marked")), make("thead", {}, head), body);
       place.replaceChildren(make("div", { class: "scroll", role: "region", "aria-label": "Table: comparison", tabindex: "0" }, table));
     } catch (error) {
       failed(place, error);
@@ -304,6 +304,8 @@ if (comparing) {
 // ---- Searching ----
 
 const searching = document.querySelector("[data-search]");
+
+for (const form of document.querySelectorAll("form.find")) form.hidden = false;
 
 if (searching) {
   const place = document.querySelector("[data-found]");
@@ -348,3 +350,18 @@ if (searching) {
   searching.addEventListener("submit", (event) => event.preventDefault());
   run();
 }
+
+// ---- Paper: nothing stays folded ----
+
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details:not([open])")) {
+    folded.open = true;
+    folded.dataset.folded = "";
+  }
+});
+addEventListener("afterprint", () => {
+  for (const folded of document.querySelectorAll("details[data-folded]")) {
+    folded.open = false;
+    delete folded.dataset.folded;
+  }
+});
