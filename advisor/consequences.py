@@ -7,6 +7,7 @@ measured or read up to that day counts, beside predictions by the constants of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from advisor.answers import (
     MOST_BATCH,
@@ -42,7 +43,8 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
     for label, verdict in now.items():
         if verdict != was[label]:
             yield Change(kind="verdict", model=model, gpu=device, what=label, before=was[label], after=verdict)
-    best = [_best(catalog, model, component, card, verdicts) for verdicts in (was, now)]
+    best = [_best(catalog, model, component, card, verdicts) for verdicts in ((was, now) if was != now else (now,))]
+    best = [best[0], best[-1]]
     if best[0] != best[1]:
         yield Change(
             kind="best", model=model, gpu=device, what="best choice", before=best[0] or "none", after=best[1] or "none"
@@ -67,18 +69,35 @@ def verdicts_by(
     catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run]
 ) -> dict[str, Verdict]:
     """The verdict of each label on a card at batch 1, as `fit` gives it, when these are all the runs there (oldest first)."""
-    available, features = available_bytes(catalog, card), features_of(catalog, card.id)
-    phase = catalog.traces[model].phase(component)
-    found: dict[str, Verdict] = {}
-    for label, quantization in catalog.quantizations.items():
-        mine = [r for r in runs if (r.component, r.quantization, r.mode) == (component, label, "eager")]
+    found = dict(_expected(catalog, model, component, card.id))
+    served: dict[str, list[Run]] = {}
+    for run in runs:
+        if (run.component, run.mode) == (component, "eager") and found.get(
+            run.quantization, "unsupported"
+        ) != "unsupported":
+            served.setdefault(run.quantization, []).append(run)
+    for label, mine in served.items():
         seen = next((memory for run in _good(catalog, model, mine) if (memory := run.batch_memory(1))), None)
-        if refusal(quantization, card, phase) or (mine and mine[-1].status == "unsupported"):
+        if mine[-1].status == "unsupported":
             found[label] = "unsupported"
-            continue
-        needed = terms(catalog, model, component, label, card.vendor, features).need(1).required_bytes
-        found[label] = verdict_of(seen.total_bytes if seen else needed, available)
+        elif seen:
+            found[label] = verdict_of(seen.total_bytes, available_bytes(catalog, card))
     return found
+
+
+@lru_cache(maxsize=1024)
+def _expected(catalog: Catalog, model: str, component: Component, device: str) -> dict[str, Verdict]:
+    """The verdicts where nobody has run anything."""
+    card, phase = card_of(catalog, device), catalog.traces[model].phase(component)
+    available, features = available_bytes(catalog, card), features_of(catalog, device)
+    return {
+        label: "unsupported"
+        if refusal(quantization, card, phase)
+        else verdict_of(
+            terms(catalog, model, component, label, card.vendor, features).need(1).required_bytes, available
+        )
+        for label, quantization in catalog.quantizations.items()
+    }
 
 
 def _good(catalog: Catalog, model: str, runs: Sequence[Run]) -> list[Run]:

@@ -40,11 +40,11 @@ def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool
     return {model: found[model] for model in catalog.models}
 
 
-def for_model(catalog: Catalog, model: str, make: Callable[[Catalog, str], T], *, runs: bool) -> T:
+def for_model(catalog: Catalog, model: str, make: Callable[[Catalog, str], T], *, runs: bool, also: str = "") -> T:
     """The same for one model."""
     if not catalog.digests:
         return make(catalog, model)
-    key = _key(catalog, model, make, runs)
+    key = _key(catalog, model, make, runs, also)
     if key in (kept := cache.read([key])):
         known: T = pickle.loads(kept[key])
         return known

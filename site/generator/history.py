@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from advisor.answers import UNITS, default_component
 from advisor.consequences import consequences, told
-from advisor.kept import per_model
+from advisor.kept import for_model, per_model
 from catalog import Catalog
 from catalog.files import combined
 from catalog.record import Source
@@ -48,12 +48,17 @@ class Event:
 def events(catalog: Catalog, model: str | None = None) -> list[Event]:
     """What happened to a model, or to everything, newest first."""
     if model is None:
-        cards = combined(f"{key} {card.digest}" for key, card in catalog.card_index.items())
-        found = [event for mine in per_model(catalog, _of_model, runs=True, also=cards).values() for event in mine]
+        every = per_model(catalog, _of_model, runs=True, also=_all_cards(catalog))
+        found = [event for mine in every.values() for event in mine]
         found += _cards(catalog)
     else:
-        found = list(_of_model(catalog, model))
+        found = list(for_model(catalog, model, _of_model, runs=True, also=_all_cards(catalog)))
     return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
+
+
+@lru_cache(maxsize=8)
+def _all_cards(catalog: Catalog) -> str:
+    return combined(f"{key} {card.digest}" for key, card in catalog.card_index.items())
 
 
 def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
