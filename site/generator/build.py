@@ -84,7 +84,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     # Only now, since they take longer than finding out that nothing changed.
     from advisor import picks
     from catalog import load
-    from generator import labels
+    from generator import history, labels
     from generator.outputs import outputs
     from generator.render import everything, render, source_of
 
@@ -99,7 +99,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     stale = [made for path, made in wanted.items() if path not in had or had[path][0] != keys[path]]
     with _written_to(target), trees.work_folder(target) as folder:
         if stale:
-            for prepare in (picks.prepare, labels.prepare):
+            for prepare in (picks.prepare, labels.prepare, history.of_models):
                 prepare(catalog)
         made = render(stale, sources, inputs.pages, folder) if stale else {}
         if code(sources.root) != sources.code or read_documents() != sources.docs:

@@ -7,7 +7,7 @@ long as the data behind it exist.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -48,12 +48,17 @@ class Event:
 def events(catalog: Catalog, model: str | None = None) -> list[Event]:
     """What happened to a model, or to everything, newest first."""
     if model is None:
-        every = per_model(catalog, _of_model, runs=True, also=_all_cards(catalog))
-        found = [event for mine in every.values() for event in mine]
+        found = [event for mine in of_models(catalog).values() for event in mine]
         found += _cards(catalog)
     else:
         found = list(for_model(catalog, model, _of_model, runs=True, also=_all_cards(catalog)))
     return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
+
+
+@lru_cache(maxsize=2)
+def of_models(catalog: Catalog) -> Mapping[str, tuple[Event, ...]]:
+    """What happened to each model. Many pages tell of it, so builds ask for it before they are spread over processes."""
+    return per_model(catalog, _of_model, runs=True, also=_all_cards(catalog))
 
 
 @lru_cache(maxsize=8)

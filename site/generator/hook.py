@@ -100,11 +100,13 @@ class _Escaping(CodeGenerator):
             self.write(finalize.src)
 
 
-def escaped(value: object) -> Markup:
+def escaped(value: object) -> str:
     """A value as HTML; what is HTML already stays as it is."""
     if type(value) is Markup:
         return value
-    return _escaped_text(value) if type(value) is str else escape(value)
+    if type(value) is str:
+        return _escaped_text(value)
+    return str(value) if type(value) is int or type(value) is float else escape(value)
 
 
 _escaped_text = lru_cache(maxsize=1 << 16)(escape)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from advisor.evidence import utilisation
 from catalog import Catalog
 from catalog.entries import RunEntry
 from catalog.quantization import bits_per_weight
-from generator.charts import Bar, bars
 from generator.labels import shares
 from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
@@ -34,11 +34,28 @@ def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _strips(samples: tuple[tuple[float, ...], ...]) -> list[list[Bar]]:
-    """Each process's samples as bars over the slowest of all."""
-    every = bars([(value, None, None) for process in samples for value in process])
-    strips: list[list[Bar]] = []
-    for process in samples:
-        strips.append(every[: len(process)])
-        every = every[len(process) :]
-    return strips
+@dataclass(frozen=True)
+class Strip:
+    """The samples of one process, as bars over the slowest of all processes and as text."""
+
+    samples: int
+    bars: int
+    path: str
+    said: str
+
+
+DRAWN, SAID = 60, 20
+"""Samples of a process that are drawn, and that are written out; the record has them all."""
+
+
+def _strips(samples: tuple[tuple[float, ...], ...]) -> list[Strip]:
+    slowest = max((value for process in samples for value in process), default=0.0) or 1.0
+    return [
+        Strip(
+            len(process), min(len(process), DRAWN),
+            "".join(f"M{4 * at} 100V{100 - 100 * value / slowest:.1f}h3V100z" for at, value in enumerate(process[:DRAWN])),
+            ", ".join(f"{value:.4g}" for value in process[:SAID])
+            + (f" and {len(process) - SAID} more in the record" if len(process) > SAID else ""),
+        )
+        for process in samples
+    ]  # fmt: skip

@@ -12,7 +12,9 @@ from markdown.treeprocessors import Treeprocessor
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
+    from advisor.answers import MemoryAnswer
     from advisor.evidence import Known
+    from advisor.picks import Span
 
 GB = 10**9
 GIB = 2**30
@@ -97,11 +99,11 @@ def tag(word: str, kind: str, href: str | None = None) -> Markup:
     return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}">{escape(word)}</a>')
 
 
-def known_speed(known: Known | None, unit: str, accuracy: str, record: str | None, tokens: int | None) -> Markup:
+def known_speed(known: Known | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
     """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
 
-    `accuracy` is the address of the page on predictions, `record` that of the run or the publication; `tokens` the length of the
-    texts, where it is about texts.
+    `accuracy` is the address of the page on predictions, `runs` that of the runs; `tokens` the length of the texts, where it is
+    about texts.
     """
     if known is None:
         return Markup('<span class="dim">not known</span>')
@@ -110,13 +112,27 @@ def known_speed(known: Known | None, unit: str, accuracy: str, record: str | Non
             f'<span class="dim">({rate(known.low)}–{rate(known.high)})</span> {tag("predicted", "evidence", accuracy)}'
         )
     else:
-        interval = tag(known.evidence, "evidence", record)
+        interval = tag(
+            known.evidence, "evidence", known.record if known.evidence == "published" else f"{runs}{known.record}/"
+        )
     each = f", {tokens} tokens each" if tokens else ""
     what = f'<span class="dim">{escape(known.quantization)}, {known.mode}, batch {known.batch}{each}</span>'
     return Markup(f"{rate(known.per_second)} {escape(unit)} {interval}<br>{what}")
 
 
+def span(speed: Span | None) -> Markup:
+    """A predicted throughput with its interval."""
+    if speed is None:
+        return Markup('<span class="dim">not known</span>')
+    return Markup(f'{rate(speed.per_second)} <span class="dim">({rate(speed.low)}–{rate(speed.high)})</span>')
+
+
+def needed_of_free(memory: MemoryAnswer) -> str:
+    """What is needed of what is free, in GB."""
+    return f"{memory.required_bytes / GB:.2f} of {memory.available_bytes / GB:.1f} GB"
+
+
 FILTERS = {
     "gb": gb, "gib": gib, "count": count, "millions": millions, "rate": rate, "percent": percent, "seconds": seconds,
-    "prose": prose, "phrase": phrase, "tag": tag, "known_speed": known_speed,
+    "prose": prose, "phrase": phrase, "tag": tag, "known_speed": known_speed, "span": span, "needed_of_free": needed_of_free,
 }  # fmt: skip
