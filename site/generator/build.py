@@ -108,7 +108,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
         contents = {path: made[path][1] if path in made else had[path][1] for path in wanted}
         used = sorted({name for one in wanted.values() for name in one.inputs})
         new = Manifest(key, inputs.named(used), {path: (keys[path], contents[path]) for path in sorted(wanted)})
-        trees.replace(target, new, {path: str(place) for path, (place, _) in made.items()})
+        trees.replace(target, new, {path: place for path, (place, _) in made.items()})
     return Report(
         made={one.path: _why(one, old, inputs) for one in stale}, removed=tuple(path for path in had if path not in wanted),
         current=len(wanted) - len(stale), pages=new.pages, seconds=time.perf_counter() - began,

@@ -129,7 +129,7 @@ def source_of(made: Made) -> str:
     return made.output.source if isinstance(made.output, Document) else made.path
 
 
-def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folder: Path) -> dict[str, tuple[Path, str]]:
+def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folder: Path) -> dict[str, tuple[str, str]]:
     """Make outputs in folders below `folder`: where each is and the digest of its content, by path.
 
     `there` are the source files that documents may link to. Raises FitcardError, whatever MkDocs calls it.
@@ -145,7 +145,7 @@ def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folde
     for number, group in enumerate(subjects.values()):
         dealt[number % count] += group
     parts = list(enumerate(dealt))
-    found: dict[str, tuple[Path, str]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for one in spread(partial(_render, config, sources, there, folder), [part for part in parts if part[1]]):
         found |= one
     return found
@@ -164,7 +164,7 @@ def _subject(made: Made) -> str:
 
 def _render(
     config: MkDocsConfig, sources: Sources, there: frozenset[str], folder: Path, part: tuple[int, Sequence[Made]]
-) -> dict[str, tuple[Path, str]]:
+) -> dict[str, tuple[str, str]]:
     number, made = part
     place = folder / str(number)
     documents = [one.output for one in made if isinstance(one.output, Document)]
@@ -179,15 +179,21 @@ def _render(
             sorted({link for document in documents for link in document.linked if link in there} - mine), sources.templates, sources.root / "site/theme", sources.code,
         )  # fmt: skip
         _mkdocs(config)
-    found: dict[str, tuple[Path, str]] = {}
+    found: dict[str, tuple[str, str]] = {}
+    folders: set[str] = set()
     for one in made:
-        path = place / one.path
-        if isinstance(one.output, Asset):
-            os.makedirs(path.parent, exist_ok=True)  # noqa: PTH103 - tens of thousands of files
-            path.write_bytes(content := one.output.content())
-            found[one.path] = (path, digest(content))
-        else:
+        path = f"{place}/{one.path}"
+        if not isinstance(one.output, Asset):
             found[one.path] = (path, file_digest(path))
+            continue
+        # Tens of thousands of files, and a Path costs more than its system call.
+        content, parent = one.output.content(), path.rpartition("/")[0]
+        if parent not in folders:
+            os.makedirs(parent, exist_ok=True)  # noqa: PTH103
+            folders.add(parent)
+        with open(path, "wb", buffering=0) as file:  # noqa: PTH123
+            file.write(content)
+        found[one.path] = (path, digest(content))
     return found
 
 

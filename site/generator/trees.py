@@ -109,11 +109,22 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
             os.unlink(f"{root}/{path}")  # noqa: PTH108 - tens of thousands of files, and a Path costs more than its system call
     _remove_empty(tree, gone)
     folders: set[str] = {root}
+    whole = _whole_folders(made, new)
     for path, (_, content) in new.outputs.items():
         known = there.get(path)
         if known and known[1] == content:
             continue
         place = f"{root}/{path}"
+        if source_folder := whole.get(path.rpartition("/")[0]):
+            folder = place.rpartition("/")[0]
+            if folder in folders:
+                continue  # it came with its neighbour
+            if not os.path.exists(folder):  # noqa: PTH110 - as above
+                os.makedirs(folder.rpartition("/")[0], exist_ok=True)  # noqa: PTH103 - as above
+                os.rename(source_folder, folder)  # noqa: PTH104 - as above
+                folders.add(folder)
+                continue
+            del whole[path.rpartition("/")[0]]
         folder = place.rpartition("/")[0]
         if folder not in folders:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
@@ -128,6 +139,24 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
     text = tree / f"{manifest.NAME}.tmp"
     text.write_bytes(new.text())
     text.replace(tree / manifest.NAME)
+
+
+def _whole_folders(made: Mapping[str, str], new: Manifest) -> dict[str, str]:
+    """Folders of the site all of whose files were just made in one folder that holds nothing else, and that folder: such can be moved
+    in one step. No folder lies inside another."""
+    inside: dict[str, list[str]] = {}
+    above: set[str] = set()
+    for path in new.outputs:
+        folder = path.rpartition("/")[0]
+        inside.setdefault(folder, []).append(path)
+        while (folder := folder.rpartition("/")[0]) and folder not in above:
+            above.add(folder)
+    found: dict[str, str] = {}
+    for folder, paths in inside.items():
+        sources = {made[path].rpartition("/")[0] if path in made else "" for path in paths}
+        if folder and folder not in above and len(sources) == 1 and (source := sources.pop()):
+            found[folder] = source
+    return found
 
 
 def _link(source: str, place: str) -> None:

@@ -22,6 +22,7 @@ from catalog import FitcardError, cache
 from catalog.files import file_digest
 from generator import manifest, trees
 from generator.build import build
+from generator.manifest import Manifest
 from tests.conftest import ROOT
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
@@ -419,3 +420,28 @@ def test_serving_shows_edits(small: Path, checkout: Path, tmp_path: Path) -> Non
     assert is_whole(site)
     assert not any(b"fitcard-news" in content for content in tree(site).values())
     assert file_digest(site / "index.html")
+
+
+def test_folders_are_moved_whole_only_where_nothing_lies_below_them(tmp_path: Path) -> None:
+    """A new folder comes in one step; one that has others below it, or parts made elsewhere, file by file."""
+    outputs = {name: ("key", name) for name in ("a/x", "a/b/c/y", "d/1", "d/2", "e/1", "e/2", "top")}
+    where = {"a/x": "0", "a/b/c/y": "0", "d/1": "0", "d/2": "0", "e/1": "0", "e/2": "1", "top": "0"}
+    made: dict[str, str] = {}
+    for name, part in where.items():
+        path = tmp_path / "fresh" / part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+        made[name] = str(path)
+    new = Manifest("key", {}, outputs)
+    assert trees._whole_folders(made, new) == {
+        "a/b/c": str(tmp_path / "fresh/0/a/b/c"),
+        "d": str(tmp_path / "fresh/0/d"),
+    }
+    target = tmp_path / "site"
+    target.mkdir()
+    trees.replace(target, new, made)
+    for tree in (target, trees.spare(target)):
+        assert {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file()} - {manifest.NAME} == set(
+            outputs
+        )
+        assert all((tree / name).read_text() == name for name in outputs)
