@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 from advisor import answers
 from advisor.evidence import newest_run
+from advisor.kept import per_model
 from advisor.memory import available_bytes
 from advisor.picks import Pick, on_card, picks
 from catalog import Catalog
+from catalog.files import combined
 from catalog.gpu import NUMBER_TYPES, Card
 from catalog.prose import fill
 from catalog.quantization import CensusRow
@@ -111,14 +113,16 @@ def index(catalog: Catalog) -> Index:
 
 def models(catalog: Catalog) -> ModelList:
     """Every model in short."""
-    entries = (
-        ModelEntry(
-            **_model_facts(catalog, key),
-            license=ShortLicence(id=found.license.id, commercial_use=found.license.commercial_use),
-        )
-        for key, found in catalog.models.items()
+    # The words of one model may quote the trace of another.
+    traces = combined(f"{name} {digest}" for name, digest in catalog.digests.items() if name.startswith("traces/"))
+    return ModelList(models=tuple(per_model(catalog, _entry, runs=True, also=traces).values()))
+
+
+def _entry(catalog: Catalog, key: str) -> ModelEntry:
+    licence = catalog.models[key].license
+    return ModelEntry(
+        **_model_facts(catalog, key), license=ShortLicence(id=licence.id, commercial_use=licence.commercial_use)
     )
-    return ModelList(models=tuple(entries))
 
 
 def gpus(catalog: Catalog) -> GpuList:
@@ -243,7 +247,7 @@ def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
         "image_size": image and image.image_size, "image_tokens": image and image.image_tokens,
         "text_tokens": text and text.text_tokens, "context_tokens": found.context_tokens,
         "multiply_adds": {phase.component: phase.multiply_adds() for phase in trace.phases},
-        "run_count": len(catalog.runs_of(key)),
+        "run_count": len(catalog.entries_of(key)),
         "page": quote(f"models/{key}/"), "document": quote(f"{ROOT}models/{key}.json"),
     }  # fmt: skip
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from advisor.kept import per_model
 from catalog import Catalog
 from catalog.gpu import NumberType
 from catalog.linters.prose import prose_of
@@ -42,7 +43,7 @@ class Column:
     type: Type
     what: str
     value: Callable[[Any], Cell]
-    """From what the table's `rows` give."""
+    """From a row."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Table:
     name: str
     what: str
     inputs: tuple[str, ...]
-    rows: Callable[[Catalog], Iterator[Any]]
+    lines: Callable[[Catalog], Iterator[str]]
+    """The rows as text."""
     columns: tuple[Column, ...]
 
 
@@ -87,12 +89,22 @@ def _filled(catalog: Catalog, key: str, model: Model) -> Model:
 
 def csv_bytes(table: Table, catalog: Catalog) -> bytes:
     """A table as CSV, its header first."""
+    head = _lines([[column.name for column in table.columns]])
+    return (head + "".join(table.lines(catalog))).encode()
+
+
+def _lines(rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(column.name for column in table.columns)
-    for row in table.rows(catalog):
-        writer.writerow(_cell(column.value(row)) for column in table.columns)
-    return text.getvalue().encode()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue()
+
+
+def _each(rows: Callable[[Catalog], Iterator[Any]], columns: Sequence[Column]) -> Callable[[Catalog], Iterator[str]]:
+    return lambda catalog: (_row(columns, row) for row in rows(catalog))
+
+
+def _row(columns: Sequence[Column], row: object) -> str:
+    return _lines([[_cell(column.value(row)) for column in columns]])
 
 
 def _cell(value: Cell) -> str:
@@ -217,14 +229,26 @@ _GPUS = (
 )  # fmt: skip
 
 
-def _runs(catalog: Catalog) -> Iterator[tuple[Run, Memory | None, Speed | None]]:
+def _run_lines(catalog: Catalog) -> Iterator[str]:
+    """The runs of all models, oldest first."""
+    every = [line for lines in per_model(catalog, _run_lines_of, runs=True).values() for line in lines]
+    return (text for _, _, text in sorted(every, key=lambda line: line[:2]))
+
+
+def _run_lines_of(catalog: Catalog, model: str) -> list[tuple[str, str, str]]:
+    """The lines of each run of a model, with its time and key."""
+    return [
+        (run.measured_at, run.key, "".join(_row(_RUNS, row) for row in _rows_of(run))) for run in catalog.runs_of(model)
+    ]
+
+
+def _rows_of(run: Run) -> Iterator[tuple[Run, Memory | None, Speed | None]]:
     """A row for each batch that was measured, and one for a run that measured none."""
-    for run in catalog.runs:
-        batches = sorted({m.batch for m in run.memory} | {s.batch for s in run.speed})
-        for batch in batches:
-            yield run, run.batch_memory(batch), run.batch_speed(batch)
-        if not batches:
-            yield run, None, None
+    batches = sorted({m.batch for m in run.memory} | {s.batch for s in run.speed})
+    for batch in batches:
+        yield run, run.batch_memory(batch), run.batch_speed(batch)
+    if not batches:
+        yield run, None, None
 
 
 def _batch(row: tuple[Run, Memory | None, Speed | None]) -> int | None:
@@ -285,8 +309,14 @@ _PUBLISHED = (
 )  # fmt: skip
 
 TABLES = (
-    Table("models", "Every model, by id.", ("models", "traces", "runs"), _models, _MODELS),
-    Table("gpus", "Every card, the smallest memory first.", ("cards", "runtimes"), _gpus, _GPUS),
-    Table("runs", "Every run by fitcard, oldest first, a line for each batch.", ("runs",), _runs, _RUNS),
-    Table("published", "Every throughput that others measured, by model.", ("published",), _published, _PUBLISHED),
+    Table("models", "Every model, by id.", ("models", "traces", "runs"), _each(_models, _MODELS), _MODELS),
+    Table("gpus", "Every card, the smallest memory first.", ("cards", "runtimes"), _each(_gpus, _GPUS), _GPUS),
+    Table("runs", "Every run by fitcard, oldest first, a line for each batch.", ("runs",), _run_lines, _RUNS),
+    Table(
+        "published",
+        "Every throughput that others measured, by model.",
+        ("published",),
+        _each(_published, _PUBLISHED),
+        _PUBLISHED,
+    ),
 )

@@ -440,8 +440,8 @@ def test_folders_are_moved_whole_only_where_nothing_lies_below_them(tmp_path: Pa
     target = tmp_path / "site"
     target.mkdir()
     trees.replace(target, new, made)
-    for tree in (target, trees.spare(target)):
-        assert {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file()} - {manifest.NAME} == set(
+    for place in (target, trees.spare(target)):
+        assert {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()} - {manifest.NAME} == set(
             outputs
         )
-        assert all((tree / name).read_text() == name for name in outputs)
+        assert all((place / name).read_text() == name for name in outputs)
