@@ -166,6 +166,10 @@ def test_a_whole_profile(tiny: Catalog, checkpoint: tuple[Path, nn.Module]) -> N
         == predicted_census(tiny.quantizations["Q4_K_M"], tiny.traces[KEY].tensors_of("vision"))
     )
     assert random.file_bytes == saved.file_bytes
+    drawn, loaded_ones = random.batch_memory(1), saved.batch_memory(1)
+    assert drawn is not None
+    assert loaded_ones is not None
+    assert abs(drawn.peak_bytes / loaded_ones.peak_bytes - 1) < 0.02
     assert [len(speed.samples_s) for speed in saved.speed] == [2, 2]
     near, nearer = saved.fidelity, records["BF16", "local"].fidelity
     assert near is not None
