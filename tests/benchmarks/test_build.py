@@ -198,8 +198,13 @@ def _hugo(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], P
     (folder / "config.toml").write_text(
         'baseURL = "/"\ndisableKinds = ["taxonomy", "term", "RSS", "sitemap", "section", "home"]\n'
     )
-    paths = _written(folder / "content", pages, "index.html")
-    return ["hugo", "--destination", "out", "--quiet"], paths
+    # Not as index.html of a folder: what lies below such a one is no page of its own to Hugo.
+    last = folder
+    for path, title, content in pages:
+        last = folder / f"content/{path}.html"
+        last.parent.mkdir(parents=True, exist_ok=True)
+        last.write_text(f"---\ntitle: {json.dumps(title)}\n---\n{content}\n")
+    return ["hugo", "--destination", "out", "--quiet"], last
 
 
 def _eleventy(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], Path]:
