@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -233,6 +233,15 @@ def rank(catalog: Catalog, model: str, component: Component, label: str, card: C
         group = 3 if card.supports(kind) is False else 0
     bits = weights_of(catalog, model, component, label, 16).bits_per_weight
     return group, -bits if group == 2 else 0.0, list(catalog.quantizations).index(label)
+
+
+def best_label(
+    catalog: Catalog, model: str, component: Component, card: Card, verdicts: Mapping[str, Verdict]
+) -> str | None:
+    """The label to pick by the rule of `best`, from the verdict of each; None where none is usable."""
+    usable = [label for label, verdict in verdicts.items() if verdict == "fits"]
+    usable = usable or [label for label, verdict in verdicts.items() if verdict == "tight"]
+    return min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
 
 
 def verdict_of(required: int, available: int) -> Verdict:

@@ -6,7 +6,7 @@ measured or read up to that day counts, beside predictions by the constants of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from advisor.answers import (
@@ -14,15 +14,15 @@ from advisor.answers import (
     UNITS,
     USUAL_BATCH,
     Verdict,
+    best_label,
     card_of,
     default_component,
     features_of,
-    rank,
     refusal,
     verdict_of,
 )
 from advisor.changes import Change, places
-from advisor.evidence import Known
+from advisor.evidence import Known, good
 from advisor.memory import available_bytes, terms
 from advisor.picks import known_on, picks
 from advisor.predict import predict
@@ -43,7 +43,9 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
     for label, verdict in now.items():
         if verdict != was[label]:
             yield Change(kind="verdict", model=model, gpu=device, what=label, before=was[label], after=verdict)
-    best = [_best(catalog, model, component, card, verdicts) for verdicts in ((was, now) if was != now else (now,))]
+    best = [
+        best_label(catalog, model, component, card, verdicts) for verdicts in ((was, now) if was != now else (now,))
+    ]
     best = [best[0], best[-1]]
     if best[0] != best[1]:
         yield Change(
@@ -77,7 +79,7 @@ def verdicts_by(
         ) != "unsupported":
             served.setdefault(run.quantization, []).append(run)
     for label, mine in served.items():
-        seen = next((memory for run in _good(catalog, model, mine) if (memory := run.batch_memory(1))), None)
+        seen = next((memory for run in good(catalog, model, mine) if (memory := run.batch_memory(1))), None)
         if mine[-1].status == "unsupported":
             found[label] = "unsupported"
         elif seen:
@@ -100,29 +102,13 @@ def _expected(catalog: Catalog, model: str, component: Component, device: str) -
     }
 
 
-def _good(catalog: Catalog, model: str, runs: Sequence[Run]) -> list[Run]:
-    """The runs that count as evidence, newest first; see `evidence.good_runs`."""
-    config = catalog.models[model].config_sha256
-    return [
-        r for r in reversed(runs) if r.status == "ok" and r.config_sha256 == config and r.memory_limit_bytes is None
-    ]
-
-
-def _best(
-    catalog: Catalog, model: str, component: Component, card: Card, verdicts: Mapping[str, Verdict]
-) -> str | None:
-    usable = [label for label, verdict in verdicts.items() if verdict == "fits"]
-    usable = usable or [label for label, verdict in verdicts.items() if verdict == "tight"]
-    return min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
-
-
 def _known(
     catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run], label: str | None, day: str
 ) -> Known | None:
     """The highest throughput that was measured, or else published, or else is predicted for the best choice."""
     measured = [
         Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
-        for run in _good(catalog, model, runs) if run.component == component for speed in run.speed
+        for run in good(catalog, model, runs) if run.component == component for speed in run.speed
     ]  # fmt: skip
     file = catalog.published.get(model)
     published = [

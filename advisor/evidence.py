@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -16,10 +17,16 @@ from catalog.trace import Component
 
 @lru_cache(maxsize=4096)
 def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
-    """The runs of a model that count as evidence, newest first: they succeeded, without a cap on memory, with the configuration of today."""
+    """The runs of a model that count as evidence, newest first."""
+    return good(catalog, model, catalog.runs_of(model))
+
+
+def good(catalog: Catalog, model: str, runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Those of a model's runs (oldest first) that count as evidence, newest first: they succeeded, without a cap on memory, with the
+    configuration of today."""
     config = catalog.models[model].config_sha256
     return tuple(
-        run for run in reversed(catalog.runs_of(model))
+        run for run in reversed(runs)
         if run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
     )  # fmt: skip
 

@@ -93,6 +93,12 @@ def of_trace(catalog: Catalog, model: str) -> str:
 
 
 @lru_cache(maxsize=8)
+def of_cards(catalog: Catalog) -> str:
+    """The digest of all cards."""
+    return combined(f"{key} {card.digest}" for key, card in catalog.card_index.items())
+
+
+@lru_cache(maxsize=8)
 def _run_files(catalog: Catalog) -> dict[str, list[str]]:
     """The run files of each model."""
     found: dict[str, list[str]] = {}

@@ -15,16 +15,16 @@ from typing import NamedTuple
 from advisor.answers import (
     Answer,
     Verdict,
+    best_label,
     cards_by_memory,
     default_component,
     fit,
-    rank,
     refusal,
     throughput,
     verdict_of,
 )
 from advisor.evidence import Known
-from advisor.kept import of_model, of_trace
+from advisor.kept import of_cards, of_model, of_trace
 from advisor.memory import available_bytes, need
 from advisor.predict import predict
 from catalog import Catalog, cache
@@ -202,12 +202,7 @@ def _own_whole_key(catalog: Catalog, model: str) -> str:
 @lru_cache(maxsize=4096)
 def _whole_key(catalog: Catalog, first: str) -> str:
     """Under this it is kept that the picks for all cards are kept."""
-    return combined((of_trace(catalog, first), _all_cards(catalog)))
-
-
-@lru_cache(maxsize=8)
-def _all_cards(catalog: Catalog) -> str:
-    return combined(entry.digest for entry in catalog.card_index.values())
+    return combined((of_trace(catalog, first), of_cards(catalog)))
 
 
 Row = tuple[str, Verdict, int]
@@ -239,9 +234,7 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
     found: dict[str, Pick] = {}
     for key, rows in verdicts(catalog, model, cards).items():
         card = catalog.cards[key]
-        fits = [label for label, verdict, _ in rows if verdict == "fits"]
-        usable = fits or [label for label, verdict, _ in rows if verdict == "tight"]
-        first = min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
+        first = best_label(catalog, model, component, card, {label: verdict for label, verdict, _ in rows})
         nearest = fit(catalog, model, card.id, first or min(rows, key=lambda row: row[2])[0], with_speed=False)
         known = throughput(catalog, nearest)
         found[card.id] = Pick(

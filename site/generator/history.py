@@ -16,9 +16,8 @@ from urllib.parse import quote
 
 from advisor.answers import UNITS, default_component
 from advisor.consequences import consequences, told
-from advisor.kept import for_model, per_model
+from advisor.kept import for_model, of_cards, per_model
 from catalog import Catalog
-from catalog.files import combined
 from catalog.record import Source
 from catalog.run import Run
 from generator.words import rate
@@ -51,19 +50,14 @@ def events(catalog: Catalog, model: str | None = None) -> list[Event]:
         found = [event for mine in of_models(catalog).values() for event in mine]
         found += _cards(catalog)
     else:
-        found = list(for_model(catalog, model, _of_model, runs=True, also=_all_cards(catalog)))
+        found = list(for_model(catalog, model, _of_model, runs=True, also=of_cards(catalog)))
     return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
 
 
 @lru_cache(maxsize=2)
 def of_models(catalog: Catalog) -> Mapping[str, tuple[Event, ...]]:
     """What happened to each model. Many pages tell of it, so builds ask for it before they are spread over processes."""
-    return per_model(catalog, _of_model, runs=True, also=_all_cards(catalog))
-
-
-@lru_cache(maxsize=8)
-def _all_cards(catalog: Catalog) -> str:
-    return combined(f"{key} {card.digest}" for key, card in catalog.card_index.items())
+    return per_model(catalog, _of_model, runs=True, also=of_cards(catalog))
 
 
 def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
