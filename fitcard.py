@@ -38,7 +38,7 @@ def _imported_quickly() -> Generator[None]:
     """Half of the time of a short answer goes into imports. Nothing imported is ever garbage, so none is looked for meanwhile; and
     pydantic would import Python's package metadata, which takes a tenth of the answer, to look for plugins that fitcard does not use."""
     loader = ModuleType("pydantic.plugin._loader")
-    loader.get_plugins = tuple  # type: ignore[attr-defined] - a module made here has what is put into it
+    loader.get_plugins = tuple  # type: ignore[attr-defined]  # a module made here has what is put into it
     sys.modules.setdefault(loader.__name__, loader)
     gc.disable()
     try:
