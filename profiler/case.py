@@ -35,8 +35,10 @@ BACKENDS = {
     "onnxruntime": "onnx_graph",
 }  # fmt: skip
 MIN_SAMPLES, MAX_SAMPLES = 3, 200
-WARM_S = 1.0
-"""How long a card works before it is timed and before its energy is believed: clocks ramp, and the counter moves in steps."""
+WARM_S, WARM_AGAIN_S = 1.0, 0.2
+"""How long a card works before it is timed: from idle, until its clocks have risen, and from another batch."""
+ENERGY_S = 0.5
+"""The least time over which its energy is counted, from one step of its counter to another."""
 SETTLED = 0.01
 """Samples have settled when the standard error of their median is below this share of it."""
 FIDELITY_INPUTS = {"vision": 8, "text": 32, "all": 8}
@@ -77,6 +79,12 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
         if os.getppid() != parent:
             sys.exit("the process that started this one is gone")
+
+
+def _await_turn(ready_fd: int) -> None:
+    """Tell the parent that all is ready but the device, and wait until it closes standard input: the device is ours now."""
+    os.close(ready_fd)
+    sys.stdin.read()
 
 
 def _no_memory(error: BaseException) -> str | None:
@@ -156,27 +164,33 @@ def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
     first_run_s = 0.0
     for batch in task["batches"]:
         given = case.inputs(batch)
-        first = timed(case.device, ready, given)  # the warm-up too: it compiles, reorders and fills caches
-        first_run_s = first_run_s or first
-        rows.append({"batch": batch, **_samples(case, ready, given, batch)})
+        took = timed(case.device, ready, given)  # the warm-up too: it compiles, reorders and fills caches
+        first_run_s = first_run_s or took
+        rows.append({"batch": batch, **_samples(case, ready, given, batch, first=not rows)})
         del given
     result = {"speed": rows, "load_s": load_s, "first_run_s": first_run_s, "threads": torch.get_num_threads()}
     return {**result, "embeddings": _embeddings(case, ready)} if task["embed"] else result
 
 
-def _samples(case: _Case, ready: Runnable, given: Inputs, batch: int) -> dict[str, Any]:
+def _samples(case: _Case, ready: Runnable, given: Inputs, batch: int, first: bool) -> dict[str, Any]:
     """Samples of one batch, whether they settled, and what the sensors saw meanwhile."""
     device, seconds = case.device, case.task["seconds"]
-    warm_until = time.perf_counter() + (0 if device.kind == "cpu" else min(WARM_S, seconds))
+
+    def work() -> float:
+        return timed(device, ready, given)
+
+    warm = 0.0 if device.kind == "cpu" else WARM_S if first else WARM_AGAIN_S
+    warm_until = time.perf_counter() + min(warm, seconds)
     while time.perf_counter() < warm_until:
-        timed(device, ready, given)
+        work()
     sensors = nvml.sensors() if device.vendor == "NVIDIA" else None
     if sensors:
+        sensors.to_step(work)
         sensors.start()
     samples: list[float] = []
     began = time.perf_counter()
     while True:
-        samples.append(timed(device, ready, given))
+        samples.append(work())
         if sensors:
             sensors.sample()
         settled = len(samples) >= MIN_SAMPLES and _settled(samples)
@@ -186,9 +200,10 @@ def _samples(case: _Case, ready: Runnable, given: Inputs, batch: int) -> dict[st
     found: dict[str, Any] = {"samples_s": samples, "settled": settled}
     if sensors:
         passes = len(samples)
-        while time.perf_counter() - began < WARM_S:  # too short for the counter: more passes, which are no samples
-            timed(device, ready, given)
+        while time.perf_counter() - began < ENERGY_S:  # more passes, which are no samples
+            work()
             passes += 1
+        passes += sensors.to_step(work)
         found["power"] = sensors.stop(items=batch * passes)
     return found
 
@@ -217,9 +232,10 @@ class _Case:
         self.variant = _variant(task)
         self.device = self.variant.device
         self.backend = backend(self.variant.quantization)
-        self.dtype: torch.dtype = self.backend.activation_type(self.variant.quantization, self.device)
         self.model = self.variant.skeleton()
         self.way = self.variant.way(self.model)
+        _await_turn(task["ready_fd"])
+        self.dtype: torch.dtype = self.backend.activation_type(self.variant.quantization, self.device)
         # The libraries that loading and the first pass would pull in belong to the runtime, not to the model.
         warm = torch.ones(2, 2, dtype=self.dtype, device=self.device.torch_device)
         torch.nn.functional.linear(warm, warm)

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,8 +151,11 @@ def profile(
         _stderr.print(f"{len(runs)} cases were done before this was interrupted and are not run again (--fresh does)")
     _stderr.print(f"{len(todo)} cases, roughly {_duration(estimate_s(catalog, model_id, settings, todo))}")
     try:
-        with _Board(cases(settings), runs) as board:
-            for run in run_all(catalog, model_id, settings, todo, board.begin):
+        with (
+            _Board(cases(settings), runs) as board,
+            closing(run_all(catalog, model_id, settings, todo, board.begin)) as made,
+        ):
+            for run in made:
                 try:
                     with _uninterrupted():
                         add_run(folder, run)
@@ -175,11 +178,14 @@ def profile(
 @contextmanager
 def _uninterrupted() -> Generator[None]:
     """Ctrl-C waits until a record is written, noted and counted, so that what is said of it is so."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def _report(runs: Sequence[Run], folder: Path, as_json: bool) -> None:

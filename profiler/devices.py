@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import os
 import platform
 import re
 import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -58,6 +62,27 @@ class Device:
         """Wait until all work that was given to the device is done."""
         if self.kind != "cpu":
             torch.accelerator.synchronize()
+
+    @contextmanager
+    def turn(self) -> Generator[None]:
+        """Have a card alone among all the profilers of this machine. A processor is shared: its cases come one by one anyway.
+
+        The kernel gives the lock back when its holder dies.
+        """
+        if self.kind == "cpu":
+            yield
+            return
+        one = torch.cuda.get_device_properties(0).uuid if self.kind == "cuda" else self.kind
+        path = Path(tempfile.gettempdir()) / f"fitcard-{one}.lock"
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:  # another user's: it can be read, which is enough to lock it
+            lock = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def reset_peak(self) -> None:
         """Forget the highest memory seen so far."""

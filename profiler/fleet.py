@@ -21,7 +21,7 @@ from catalog.store import add_run
 from catalog.trace import Component
 from profiler.checkpoint import find_weights, pinned
 from profiler.devices import find_device
-from profiler.run import Case, References, Settings, Truth, cases, ladder, workspace
+from profiler.run import Case, Processes, References, Settings, Truth, cases, ladder, workspace
 
 RETRIES = 3
 """How often a case is run again when the worker or the node under it died."""
@@ -136,13 +136,15 @@ def _here(given: _Given) -> Settings:
 
 
 def _reference(given: _Given, component: Component) -> Truth | None:
-    with workspace() as folder:
-        return References(given[0], given[1], _here(given), folder, lambda *_: None).truth(component)
+    here = _here(given)
+    with workspace() as folder, Processes(here) as processes:
+        return References(given[0], given[1], here, processes, folder, lambda *_: None).truth(component)
 
 
 def _case(given: _Given, component: Component, label: str, reference: Truth | None) -> dict[str, Any]:
-    with workspace() as folder:
-        case = Case(given[0], given[1], component, label, _here(given), folder)
+    here = _here(given)
+    with workspace() as folder, Processes(here) as processes:
+        case = Case(given[0], given[1], component, label, here, processes, folder)
         reason = case.unsupported()
-        run = case.record("unsupported", reason) if reason else case.run(reference, lambda *_: None)
+        run = case.record("unsupported", reason) if reason else case.run(lambda: reference, lambda *_: None)
     return run.model_dump(mode="json")

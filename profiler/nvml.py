@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pynvml
@@ -22,9 +23,20 @@ class Sensors:
     def __init__(self, handle: Any) -> None:
         self.handle = handle
 
+    def to_step(self, work: Callable[[], float]) -> int:
+        """Work until the energy counter moves, which it does in steps, and give how often. It gives up after a second."""
+        before, until, times = self._energy(), time.perf_counter() + 1, 0
+        while self._energy() == before and time.perf_counter() < until:
+            work()
+            times += 1
+        return times
+
+    def _energy(self) -> int:
+        return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle))
+
     def start(self) -> None:
         """Begin a stretch of work."""
-        self.began, self.energy = time.perf_counter(), pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)
+        self.began, self.energy = time.perf_counter(), self._energy()
         self.clocks: list[int] = []
         self.temperatures: list[int] = []
         self.reasons: set[str] = set()
@@ -37,9 +49,9 @@ class Sensors:
         self.reasons |= {name for key, name in _REASONS.items() if mask & getattr(pynvml, key, 0)}
 
     def stop(self, items: int) -> dict[str, Any] | None:
-        """The stretch as fields of a record; None where it was too short for the counter, which moves every 20 ms or so."""
+        """The stretch as fields of a record; None where it was too short for the counter."""
         seconds = time.perf_counter() - self.began
-        joules = (pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle) - self.energy) / 1000
+        joules = (self._energy() - self.energy) / 1000
         if seconds < 0.2 or joules <= 0:
             return None
         clocks = sorted(self.clocks)

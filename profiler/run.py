@@ -7,23 +7,26 @@ import fcntl
 import json
 import math
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 
 from catalog import Catalog
 from catalog.errors import FitcardError
-from catalog.host import card_of_device, cpu_id, slug
+from catalog.host import card_of_device, cpu_cores, cpu_id, slug
 from catalog.quantization import Quantization, bits_per_weight, census, predicted_census
 from catalog.run import Fidelity, Memory, Mode, Power, Run, Speed, Weights, Workload, sealed
 from catalog.trace import Component
@@ -38,6 +41,8 @@ TIMEOUT_S = 3600.0
 REFERENCE = "FP32"
 RANDOM = Weights(kind="random", seed=SEED)
 METRICS_VERSION = 3
+CASES_AT_ONCE = 6
+"""How many cases of a card are under way together; only one of them has the card. Six hide what a process needs to start."""
 _WORKSPACE = "fitcard-profile-"
 
 Progress = Callable[[Component, str, str], None]
@@ -143,19 +148,90 @@ def profile(
     settings: Settings,
     todo: Sequence[tuple[Component, str]],
     progress: Progress = lambda *_: None,
-) -> Iterator[Run]:
-    """Run the cases and give each record as soon as it is there.
+) -> Generator[Run]:
+    """Run the cases and give each record as soon as it is there. To be closed when it is left before its end.
 
     Raises FitcardError when a checkpoint is not this model's; anything that goes wrong with one case is a record.
     """
-    with workspace() as folder:
-        references = References(catalog, model_id, settings, folder, progress)
-        for component, label in todo:
-            case = Case(catalog, model_id, component, label, settings, folder)
+    with workspace() as folder, Processes(settings) as processes:
+        references = References(catalog, model_id, settings, processes, folder, progress)
+
+        def measure(case: Case) -> Run:
             if (reason := case.unsupported()) is not None:
-                yield case.record("unsupported", reason)
-                continue
-            yield case.run(references.truth(component) if settings.memory_limit_bytes is None else None, progress)
+                return case.record("unsupported", reason)
+            if settings.memory_limit_bytes is not None:
+                return case.run(lambda: None, progress)
+            return case.run(lambda: references.truth(case.component), progress)
+
+        made = [Case(catalog, model_id, component, label, settings, processes, folder) for component, label in todo]
+        waiting = {processes.pool.submit(measure, case) for case in made}
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+
+
+class Processes:
+    """The processes of one profile: on a processor one at a time, on a card several, of which one at a time has the card.
+
+    So files are written, libraries imported and models built while the card measures; nothing else is on it meanwhile, not
+    even another profile's process. Left, whatever still runs is killed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.device, self.timeout_s = settings.device, settings.timeout_s
+        at_once = 1 if self.device.kind == "cpu" else min(CASES_AT_ONCE, cpu_cores())
+        self.pool = ThreadPoolExecutor(at_once)
+        self.running: set[subprocess.Popen[bytes]] = set()
+        self.writing: dict[Path, Lock] = {}
+        self.over = False
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over = True
+        for process in tuple(self.running):
+            process.kill()
+        self.pool.shutdown(cancel_futures=True)
+
+    def run(self, file: Path, *, uses_device: bool) -> tuple[int, str]:
+        """Do the task that a file describes, which has to say by which descriptor it tells that it is ready: `ready_fd`.
+
+        Its exit code and what it wrote to standard error. Raises subprocess.TimeoutExpired when starting or working, each
+        by itself, takes longer than the settings allow; waiting for the device does not count.
+        """
+        root = Path(__file__).parents[1]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+        environment["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = (
+            "1"  # or the second process would not compile but look it up
+        )
+        ready, tells = os.pipe()
+        with file.with_suffix(".stderr").open("w+") as errors, os.fdopen(ready) as is_ready:
+            task = json.loads(file.read_text())
+            file.write_text(json.dumps({**task, "ready_fd": tells}))
+            command = [sys.executable, "-m", "profiler.case", str(file)]
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
+                pass_fds=[tells],
+            )  # fmt: skip
+            self.running.add(process)
+            os.close(tells)
+            try:
+                if self.over:  # it came to be while the others were killed
+                    raise CaseFailed("crashed", "the profile was ended")
+                # Its end of the pipe closes when it is ready, or ends.
+                if uses_device and not select.select([is_ready], [], [], self.timeout_s)[0]:
+                    raise subprocess.TimeoutExpired(command, self.timeout_s)
+                with self.device.turn() if uses_device else contextlib.nullcontext():
+                    assert process.stdin is not None
+                    process.stdin.close()  # go
+                    process.wait(self.timeout_s)
+            finally:
+                process.kill()
+                process.wait()
+                self.running.discard(process)
+            errors.seek(0)
+            return process.returncode, errors.read()
 
 
 @contextmanager
@@ -182,12 +258,20 @@ def workspace() -> Generator[Path]:
 class References:
     """What the FP32 reference makes of the fixed inputs, tower by tower, each asked once."""
 
-    def __init__(self, catalog: Catalog, model_id: str, settings: Settings, folder: Path, progress: Progress) -> None:
-        self.given = catalog, model_id, settings, folder, progress
+    def __init__(
+        self, catalog: Catalog, model_id: str, settings: Settings, processes: Processes, folder: Path,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self.given = catalog, model_id, settings, processes, folder, progress
         self.found: dict[Component, dict[str, Any] | None] = {}
+        self.asking = Lock()
 
     def truth(self, component: Component) -> Truth | None:
         """What to compare a component with, or None where FP32 does not run here: then there is no fidelity."""
+        with self.asking:
+            return self._truth(component)
+
+    def _truth(self, component: Component) -> Truth | None:
         there = self.given[0].traces[self.given[1]].components()
         own = self._embeddings(component)
         if len(there) == 1:
@@ -197,8 +281,8 @@ class References:
 
     def _embeddings(self, component: Component) -> dict[str, Any] | None:
         if component not in self.found:
-            catalog, model_id, settings, folder, progress = self.given
-            case = Case(catalog, model_id, component, REFERENCE, settings, folder)
+            catalog, model_id, settings, processes, folder, progress = self.given
+            case = Case(catalog, model_id, component, REFERENCE, settings, processes, folder)
             try:
                 case.artifact(progress)
                 self.found[component] = case.process("embed", progress)
@@ -220,9 +304,10 @@ class Case:
     """One variant of one component on one device, and the processes that measure it."""
 
     def __init__(
-        self, catalog: Catalog, model_id: str, component: Component, label: str, settings: Settings, folder: Path
-    ) -> None:
-        self.settings, self.label, self.model_id = settings, label, model_id
+        self, catalog: Catalog, model_id: str, component: Component, label: str, settings: Settings, processes: Processes,
+        folder: Path,
+    ) -> None:  # fmt: skip
+        self.settings, self.processes, self.label, self.model_id = settings, processes, label, model_id
         self.component: Component = component
         self.quantization: Quantization = catalog.quantizations[label]
         self.phase = catalog.traces[model_id].phase(component)
@@ -262,13 +347,14 @@ class Case:
     def artifact(self, progress: Progress) -> dict[str, Any]:
         """Write the variant's file, or find it written: the result of the process that did it lies beside it."""
         result = self.path.with_suffix(".artifact.result")
-        if result.exists() and self.path.exists():
-            written: dict[str, Any] = json.loads(result.read_text())
-            return written
-        return self.process("artifact", progress)
+        with self.processes.writing.setdefault(self.path, Lock()):  # the reference is a case too
+            if result.exists() and self.path.exists():
+                written: dict[str, Any] = json.loads(result.read_text())
+                return written
+            return self.process("artifact", progress)
 
-    def run(self, truth: Truth | None, progress: Progress) -> Run:
-        """Measure the case."""
+    def run(self, reference: Callable[[], Truth | None], progress: Progress) -> Run:
+        """Measure the case, and compare it with the reference, which is asked for once the variant's file is written."""
         limit = {"memory_limit_bytes": self.settings.memory_limit_bytes}
         try:
             made = self.artifact(progress)
@@ -277,6 +363,7 @@ class Case:
                 raise CaseFailed(
                     "crashed", f"the file does not hold what the rule of {self.label} says: {', '.join(counted)}"
                 )
+            truth = reference()
             memory = self.process("memory", progress, **limit)
             fitting = [row["batch"] for row in memory["memory"]]
             speeds = [
@@ -325,26 +412,18 @@ class Case:
             file.write_text(json.dumps({**self.task, "task": task, "parent": os.getpid(), **more}))
         except OSError as error:
             raise CaseFailed("crashed", f"{task}: {file.parent}: {error.strerror}") from None
-        root = Path(__file__).parents[1]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
-        environment["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = (
-            "1"  # or the second process would not compile but look it up
-        )
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "profiler.case", str(file)], env=environment, stdin=subprocess.DEVNULL,
-                capture_output=True, text=True, timeout=self.settings.timeout_s, check=False,
-            )  # fmt: skip
+            code, errors = self.processes.run(file, uses_device=task != "artifact")
         except subprocess.TimeoutExpired:
             raise CaseFailed(
                 "timed_out", f"{task} took longer than {self.settings.timeout_s:g} s and was ended"
             ) from None
         if not result.exists():
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+            last = errors.strip().splitlines()[-1:] or ["no message"]
             if last[0].startswith("catalog.errors.FitcardError: "):
                 raise FitcardError(last[0].removeprefix("catalog.errors.FitcardError: "))
-            how = f"killed by signal {-done.returncode}" if done.returncode < 0 else last[0][:300]
-            no_memory = done.returncode == -9 or any(words in done.stderr for words in NO_MEMORY)
+            how = f"killed by signal {-code}" if code < 0 else last[0][:300]
+            no_memory = code == -9 or any(words in errors for words in NO_MEMORY)
             raise CaseFailed("out_of_memory" if no_memory else "crashed", f"{task}: {how}")
         answer: dict[str, Any] = json.loads(result.read_text())
         if answer["status"] != "ok":

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,6 +16,7 @@ from catalog.host import cpu_cores, cpu_name
 from profiler import nvml, run
 from profiler.devices import Device, find_device, machine
 from profiler.run import Truth, fidelity
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -85,3 +92,28 @@ def test_one_tower_is_compared_with_its_other_inputs() -> None:
     found = fidelity([[1.0, 0.0], [0.9, 0.1], [1.0, 0.0], [0.1, 0.9]], Truth(truth, truth, None))
     assert found is not None
     assert (found.top1_agreement, found.top1_candidates) == (0.75, 3)
+
+
+def test_one_process_at_a_time_has_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process waits for its turn, and gets it when the one before it is killed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    holder = (
+        "import sys, time\nfrom profiler.devices import Device\n"
+        "with Device('mps', 'Apple').turn():\n    print('mine', flush=True)\n    time.sleep(60)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, env=environment, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"mine\n"
+        mine = threading.Event()
+
+        def take() -> None:
+            with Device("mps", "Apple").turn():
+                mine.set()
+
+        second = threading.Thread(target=take)
+        second.start()
+        assert not mine.wait(0.5)
+        first.kill()
+        assert mine.wait(30)
+        second.join()
