@@ -35,7 +35,7 @@ BACKENDS = {
     "onnxruntime": "onnx_graph",
 }  # fmt: skip
 MIN_SAMPLES, MAX_SAMPLES = 3, 200
-WARM_S, WARM_AGAIN_S = 1.0, 0.2
+WARM_S, WARM_AGAIN_S = 0.5, 0.2
 """How long a card works before it is timed: from idle, until its clocks have risen, and from another batch."""
 ENERGY_S = 0.5
 """The least time over which its energy is counted, from one step of its counter to another."""
@@ -234,6 +234,7 @@ class _Case:
         self.backend = backend(self.variant.quantization)
         self.model = self.variant.skeleton()
         self.way = self.variant.way(self.model)
+        self.device.start_driver()
         _await_turn(task["ready_fd"])
         self.dtype: torch.dtype = self.backend.activation_type(self.variant.quantization, self.device)
         # The libraries that loading and the first pass would pull in belong to the runtime, not to the model.

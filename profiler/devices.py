@@ -63,6 +63,11 @@ class Device:
         if self.kind != "cpu":
             torch.accelerator.synchronize()
 
+    def start_driver(self) -> None:
+        """Start CUDA's driver, which takes a second or so and nothing of the card's memory: the context comes later."""
+        if self.kind == "cuda":
+            torch.cuda.get_device_capability()
+
     @contextmanager
     def turn(self) -> Generator[None]:
         """Have a card alone among all the profilers of this machine. A processor is shared: its cases come one by one anyway.

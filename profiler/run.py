@@ -179,8 +179,8 @@ class Processes:
 
     def __init__(self, settings: Settings) -> None:
         self.device, self.timeout_s = settings.device, settings.timeout_s
-        at_once = 1 if self.device.kind == "cpu" else min(CASES_AT_ONCE, cpu_cores())
-        self.pool = ThreadPoolExecutor(at_once)
+        self.at_once = 1 if self.device.kind == "cpu" else min(CASES_AT_ONCE, cpu_cores())
+        self.pool = ThreadPoolExecutor(self.at_once)
         self.running: set[subprocess.Popen[bytes]] = set()
         self.writing: dict[Path, Lock] = {}
         self.over = False
@@ -265,6 +265,7 @@ class References:
         self.given = catalog, model_id, settings, processes, folder, progress
         self.found: dict[Component, dict[str, Any] | None] = {}
         self.asking = Lock()
+        self.at_once = ThreadPoolExecutor(processes.at_once)
 
     def truth(self, component: Component) -> Truth | None:
         """What to compare a component with, or None where FP32 does not run here: then there is no fidelity."""
@@ -273,10 +274,11 @@ class References:
 
     def _truth(self, component: Component) -> Truth | None:
         there = self.given[0].traces[self.given[1]].components()
-        own = self._embeddings(component)
         if len(there) == 1:
+            own = self._embeddings(component)
             return Truth(own["together"], own["alone"], None) if own else None
-        other = self._embeddings("vision" if component == "text" else "text")
+        other_tower: Component = "vision" if component == "text" else "text"
+        own, other = self.at_once.map(self._embeddings, (component, other_tower))
         return Truth(own["together"], own["alone"], other["together"]) if own and other else None
 
     def _embeddings(self, component: Component) -> dict[str, Any] | None:
