@@ -4,6 +4,7 @@ back beside it. A fresh process means that nothing of another case is in memory,
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import math
@@ -114,29 +115,64 @@ def write_artifact(task: dict[str, Any]) -> dict[str, Any]:
 def measure_memory(task: dict[str, Any]) -> dict[str, Any]:
     """Memory at each batch up to the largest that fits, nothing timed."""
     case = _Case(task)
+    return _memory(case, case.load())
+
+
+def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of single forward passes at each batch."""
+    case = _Case(task)
+    ready, load_s = _loaded(case)
+    return {"load_s": load_s, **_speed(case, ready, task["batches"])}
+
+
+def measure_both(task: dict[str, Any]) -> dict[str, Any]:
+    """Memory, then speed at the batches that fit. A card's counters do not care what is timed after them, and starting a
+    process on a card takes longer than most measurements."""
+    case = _Case(task)
+    ready, load_s = _loaded(case)
+    memory = _memory(case, ready)
+    case.device.release()
+    speed = _speed(case, ready, [row["batch"] for row in memory["memory"]])
+    return {"load_s": load_s, **speed, **memory}
+
+
+def _loaded(case: _Case) -> tuple[Runnable, float]:
+    """The variant on its device, and the seconds that loading took."""
+    started = time.perf_counter()
     ready = case.load()
+    case.device.synchronize()
+    return ready, time.perf_counter() - started
+
+
+def _memory(case: _Case, ready: Runnable) -> dict[str, Any]:
     case.device.release()
     loaded = case.device.memory()["now"]
     rows: list[dict[str, Any]] = []
+    seconds: list[float] = []
     too_large: int | None = None
-    for batch in task["batches"]:
+    for batch in case.task["batches"]:
         try:
-            rows.append({"batch": batch, "loaded_bytes": loaded, **_memory_at(case, ready, batch)})
+            rows.append({"batch": batch, "loaded_bytes": loaded, **_memory_at(case, ready, batch, seconds)})
         except Exception as error:
             if _no_memory(error) is None or not rows:
                 raise
             too_large = batch
             break
-    return {"memory": rows, "weights_bytes": ready.weights_bytes, "out_of_memory_batch": too_large}
+    return {
+        "memory": rows, "weights_bytes": ready.weights_bytes, "out_of_memory_batch": too_large, "first_run_s": seconds[0],
+    }  # fmt: skip
 
 
-def _memory_at(case: _Case, ready: Runnable, batch: int) -> dict[str, int]:
-    """The memory of one batch, from a state in which smaller batches left nothing. Raises MemoryError above a cap."""
+def _memory_at(case: _Case, ready: Runnable, batch: int, seconds: list[float]) -> dict[str, int]:
+    """The memory of one batch, from a state in which smaller batches left nothing, and how long each pass took.
+
+    Raises MemoryError above a cap.
+    """
     given = case.inputs(batch)
     case.device.release()
     case.device.reset_peak()
     for _ in range(2):  # the second pass shows what the allocator keeps from the first
-        ready.run(given)
+        seconds.append(timed(case.device, ready, given))
     used = case.device.memory()
     if "reserved" not in used:
         row, total = {"runtime_bytes": case.context_bytes, "peak_bytes": used["peak"]}, used["peak"]
@@ -150,26 +186,21 @@ def _memory_at(case: _Case, ready: Runnable, batch: int) -> dict[str, int]:
     return row
 
 
-def measure_speed(task: dict[str, Any]) -> dict[str, Any]:
+def _speed(case: _Case, ready: Runnable, batches: list[int]) -> dict[str, Any]:
     """Seconds of single forward passes at each batch, until they settle or the time for them is up.
 
-    The first process goes on to give the embeddings of the fixed inputs: the variant is loaded already.
+    The first process of a case goes on to give the embeddings of the fixed inputs: the variant is loaded already.
     """
-    case = _Case(task)
-    started = time.perf_counter()
-    ready = case.load()
-    case.device.synchronize()
-    load_s = time.perf_counter() - started
     rows: list[dict[str, Any]] = []
     first_run_s = 0.0
-    for batch in task["batches"]:
+    for batch in batches:
         given = case.inputs(batch)
         took = timed(case.device, ready, given)  # the warm-up too: it compiles, reorders and fills caches
         first_run_s = first_run_s or took
         rows.append({"batch": batch, **_samples(case, ready, given, batch, first=not rows)})
         del given
-    result = {"speed": rows, "load_s": load_s, "first_run_s": first_run_s, "threads": torch.get_num_threads()}
-    return {**result, "embeddings": _embeddings(case, ready)} if task["embed"] else result
+    result = {"speed": rows, "first_run_s": first_run_s, "threads": torch.get_num_threads()}
+    return {**result, "embeddings": _embeddings(case, ready, at_once=max(batches))} if case.task["embed"] else result
 
 
 def _samples(case: _Case, ready: Runnable, given: Inputs, batch: int, first: bool) -> dict[str, Any]:
@@ -216,11 +247,11 @@ def embed(task: dict[str, Any]) -> dict[str, Any]:
     return {"together": _embeddings(case, ready, at_once=max(task["batches"])), "alone": alone}
 
 
-def _embeddings(case: _Case, ready: Runnable, count: int | None = None, at_once: int | None = None) -> Embeddings:
+def _embeddings(case: _Case, ready: Runnable, *, at_once: int, count: int | None = None) -> Embeddings:
     """Embeddings of the first of the fixed inputs, no more at once than the largest batch that was seen to fit."""
     given = case.inputs(FIDELITY_INPUTS[case.variant.component])
-    count, step = count or len(next(iter(given.values()))), at_once or max(case.task["batches"])
-    parts = [{k: v[i : i + min(step, count - i)] for k, v in given.items()} for i in range(0, count, step)]
+    count = count or len(next(iter(given.values())))
+    parts = [{k: v[i : i + min(at_once, count - i)] for k, v in given.items()} for i in range(0, count, at_once)]
     return torch.cat([ready.run(part).float().cpu() for part in parts]).flatten(1).tolist()
 
 
@@ -234,6 +265,7 @@ class _Case:
         self.backend = backend(self.variant.quantization)
         self.model = self.variant.skeleton()
         self.way = self.variant.way(self.model)
+        self._rehearse()
         self.device.start_driver()
         _await_turn(task["ready_fd"])
         self.dtype: torch.dtype = self.backend.activation_type(self.variant.quantization, self.device)
@@ -243,6 +275,13 @@ class _Case:
         self.context_bytes = self.device.context_bytes()
         if task["memory_limit_bytes"] is not None:
             limit_memory(self.device, task["memory_limit_bytes"], self.context_bytes)
+
+    def _rehearse(self) -> None:
+        """Run the model without numbers, on the meta device: what a pass imports the first time is there when a card waits."""
+        if self.device.kind == "cpu":
+            return
+        with contextlib.suppress(Exception), torch.inference_mode():  # some models look at their numbers
+            self.way.call(self.model, inputs(self.model, self.way, 1, torch.float32, "meta"))
 
     def load(self) -> Runnable:
         """Load the variant from its file onto the device, compiled if the mode says so."""
@@ -312,7 +351,13 @@ def _variant(task: dict[str, Any]) -> Variant:
     )  # fmt: skip
 
 
-TASKS = {"artifact": write_artifact, "memory": measure_memory, "speed": measure_speed, "embed": embed}
+TASKS = {
+    "artifact": write_artifact,
+    "memory": measure_memory,
+    "speed": measure_speed,
+    "both": measure_both,
+    "embed": embed,
+}
 
 if __name__ == "__main__":
     main()

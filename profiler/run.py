@@ -41,8 +41,8 @@ TIMEOUT_S = 3600.0
 REFERENCE = "FP32"
 RANDOM = Weights(kind="random", seed=SEED)
 METRICS_VERSION = 3
-CASES_AT_ONCE = 6
-"""How many cases of a card are under way together; only one of them has the card. Six hide what a process needs to start."""
+CASES_AT_ONCE = 12
+"""How many cases of a card are under way together at most; only one of them has the card."""
 _WORKSPACE = "fitcard-profile-"
 
 Progress = Callable[[Component, str, str], None]
@@ -202,6 +202,8 @@ class Processes:
         """
         root = Path(__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
+        if self.at_once > 1:  # or each would have as many threads as there are cores
+            environment["OMP_NUM_THREADS"] = str(max(1, cpu_cores() // self.at_once))
         environment["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = (
             "1"  # or the second process would not compile but look it up
         )
@@ -366,12 +368,16 @@ class Case:
                     "crashed", f"the file does not hold what the rule of {self.label} says: {', '.join(counted)}"
                 )
             truth = reference()
-            memory = self.process("memory", progress, **limit)
+            embed = truth is not None
+            both = self.settings.device.kind != "cpu"
+            memory = self.process("both" if both else "memory", progress, embed=embed and both, **limit)
             fitting = [row["batch"] for row in memory["memory"]]
-            speeds = [
-                self.process("speed", progress, n + 1, batches=fitting, embed=truth is not None and n == 0, **limit)
-                for n in range(self.settings.repeats)
-            ]
+            speeds = [memory] * both
+            while len(speeds) < self.settings.repeats:
+                first = not speeds
+                speeds.append(
+                    self.process("speed", progress, len(speeds) + 1, batches=fitting, embed=embed and first, **limit)
+                )
         except CaseFailed as failure:
             return self.record(failure.status, failure.reason)
         finally:
