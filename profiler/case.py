@@ -4,7 +4,6 @@ back beside it. A fresh process means that nothing of another case is in memory,
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import math
@@ -265,7 +264,6 @@ class _Case:
         self.backend = backend(self.variant.quantization)
         self.model = self.variant.skeleton()
         self.way = self.variant.way(self.model)
-        self._rehearse()
         self.device.start_driver()
         _await_turn(task["ready_fd"])
         self.dtype: torch.dtype = self.backend.activation_type(self.variant.quantization, self.device)
@@ -275,13 +273,6 @@ class _Case:
         self.context_bytes = self.device.context_bytes()
         if task["memory_limit_bytes"] is not None:
             limit_memory(self.device, task["memory_limit_bytes"], self.context_bytes)
-
-    def _rehearse(self) -> None:
-        """Run the model without numbers, on the meta device: what a pass imports the first time is there when a card waits."""
-        if self.device.kind == "cpu":
-            return
-        with contextlib.suppress(Exception), torch.inference_mode():  # some models look at their numbers
-            self.way.call(self.model, inputs(self.model, self.way, 1, torch.float32, "meta"))
 
     def load(self) -> Runnable:
         """Load the variant from its file onto the device, compiled if the mode says so."""
