@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,7 +12,7 @@ from statistics import median
 
 from advisor.evidence import timed_runs
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
-from advisor.speed import Setting, Work, work
+from advisor.speed import PLAIN, Setting, Work, work
 from catalog import Catalog
 from catalog.record import Date
 from catalog.run import Mode
@@ -70,18 +71,25 @@ def worked(
     return made
 
 
+def telling(found: Iterable[Worked]) -> list[Worked]:
+    """Those that say how fast the card is: its weights are multiplied as they are, and the card sets the pace, not its host."""
+    return [
+        (point, one) for point, one in found
+        if point.quantization in PLAIN and not one.waits_for_host(point.setting.batch / point.per_second)
+    ]  # fmt: skip
+
+
 def fit_factors(catalog: Catalog, known: Sequence[Worked]) -> Factors:
     """The factors with the least squared relative error of the time, none below zero, pulled lightly to `PRIOR`.
 
     Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying which
-    factors lie on it (six are few). Points that kernel launches bound say nothing of the factors and are left out.
-    Measurements count per card and mode, not per row, so that a card with many rows is not the only one that is heard.
+    factors lie on it (six are few).
+    Measurements count per card, mode and model, not per row, so that neither a card with many rows nor one with many batches
+    of one model is the only one that is heard.
     A card on which nobody measured matrix products may sustain more or less than its specification lets expect: its rate
     is fitted beside the factors, so that this error does not become one of theirs.
     """
-    groups: dict[tuple[str, Mode], int] = {}
-    for point, _ in known:
-        groups[point.gpu, point.setting.mode] = groups.get((point.gpu, point.setting.mode), 0) + 1
+    groups = Counter((point.gpu, point.setting.mode, point.model) for point, _ in known)
     largest = max(groups.values(), default=1)
     guessed = {point.gpu for point, _ in known if measured_rate(catalog, point.gpu, "bf16") is None}
     slower = dict.fromkeys(guessed, 1.0)
@@ -90,9 +98,7 @@ def fit_factors(catalog: Catalog, known: Sequence[Worked]) -> Factors:
         rows: list[tuple[list[float], float]] = []
         for point, one in known:
             seconds = point.setting.batch / point.per_second
-            if one.launches > 0.5 * seconds:
-                continue
-            weight = math.sqrt(largest / groups[point.gpu, point.setting.mode]) / seconds
+            weight = math.sqrt(largest / groups[point.gpu, point.setting.mode, point.model]) / seconds
             scale = slower.get(point.gpu, 1.0)
             terms = [weight * getattr(one, name) * (scale if name in _AT_RATE else 1.0) for name in _NAMES]
             rows.append((terms, weight * (seconds - one.unpacked)))
@@ -183,7 +189,7 @@ def left_out(catalog: Catalog, by: str) -> list[Residual]:
     keys: Callable[[Point], str] = (lambda p: p.model) if by == "model" else (lambda p: p.gpu)
     found: list[Residual] = []
     fit = fit_sustained(catalog)
-    every = worked(catalog, points(catalog), fit)
+    every = telling(worked(catalog, points(catalog), fit))
     for key in sorted({keys(point) for point, _ in every}):
         kept = [(p, w) for p, w in every if keys(p) != key]
         out = [(p, w) for p, w in every if keys(p) == key]
@@ -249,7 +255,7 @@ def summary(residuals: Sequence[Residual], half_width: float) -> Errors:
 def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
     """All constants, from all the figures there are."""
     fit = fit_sustained(catalog)
-    every = worked(catalog, points(catalog), fit)
+    every = telling(worked(catalog, points(catalog), fit))
     factors = fit_factors(catalog, every)
     rates = sorted(abs(error) for error in rate_errors(catalog))
     ways = {by: left_out(catalog, by) for by in ("model", "gpu", "gpu_whole")}
@@ -268,21 +274,24 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
         factors=factors,
         sustained=fit,
         known=_known(every, factors),
-        smallest_batch=min((point.setting.batch for point, _ in every), default=1),
         half_width=half,
         residuals={by: summary(found, half[by]) for by, found in ways.items()},
     )
 
 
 def _known(every: Sequence[Worked], factors: Factors) -> dict[str, dict[Mode, Known]]:
-    logs: dict[str, dict[Mode, list[float]]] = {}
+    found: dict[str, dict[Mode, list[tuple[float, int]]]] = {}
     for point, one in every:
         log = math.log(point.setting.batch / point.per_second / one.seconds(factors))
-        logs.setdefault(point.gpu, {}).setdefault(point.setting.mode, []).append(log)
+        found.setdefault(point.gpu, {}).setdefault(point.setting.mode, []).append((log, point.setting.batch))
     return {
-        gpu: {mode: Known(count=len(found), slower=round(math.exp(sum(found) / len(found)), 4)) for mode, found in sorted(modes.items())}
-        for gpu, modes in sorted(logs.items())
-    }  # fmt: skip
+        gpu: {mode: _as_known(rows) for mode, rows in sorted(modes.items())} for gpu, modes in sorted(found.items())
+    }
+
+
+def _as_known(rows: Sequence[tuple[float, int]]) -> Known:
+    mean = sum(log for log, _ in rows) / len(rows)
+    return Known(count=len(rows), slower=round(math.exp(mean), 4), smallest_batch=min(batch for _, batch in rows))
 
 
 def rate_errors(catalog: Catalog) -> Iterator[float]:

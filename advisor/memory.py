@@ -11,13 +11,21 @@ The runtime's own bytes and the reserve are stated, with their reasons, in `cata
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from catalog import Catalog
 from catalog.gpu import Card
-from catalog.quantization import Quantization, bits_per_weight, held_bytes, predicted_census, typed_tensors
+from catalog.quantization import (
+    Quantization,
+    bits_per_weight,
+    held_bytes,
+    held_tensors,
+    predicted_census,
+    typed_tensors,
+)
 from catalog.runtimes import Runtimes
 from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
 from catalog.trace import Activations, Component, Phase, at_batch
@@ -64,6 +72,8 @@ class Terms:
     """A variant's sum on a vendor's runtime, with everything but the batch filled in."""
 
     weights: int
+    gaps: int
+    """What the allocator holds around the weights, at any batch."""
     activations: tuple[tuple[int, int], ...]
     """Traced peaks, as batch and bytes."""
     unpacked: int
@@ -90,7 +100,7 @@ class Terms:
         return Need(
             weights_bytes=self.weights,
             activations_bytes=activations,
-            buffers_bytes=unpacked + int((activations + unpacked) * self.slack) + copies,
+            buffers_bytes=unpacked + int((activations + unpacked) * self.slack) + copies + self.gaps,
             runtime_bytes=self.runtime,
         )
 
@@ -138,7 +148,7 @@ def _terms(
     work = runtimes.work.get(label)
     # Products of 8-bit integers read their weights as they lie where the processor has tiles for them (LOG.md, 2026-11-24).
     repacks = work is not None and on_cpu and not (features and "amx_int8" in features)
-    extra = runtimes.context_extra.get(quantization.runtime) if on_cpu else None
+    extra = runtimes.context_extra.get(quantization.runtime)
     per_output = (work.cpu_bytes_per_output if on_cpu else work.card_bytes_per_output) if work else 0.0
     outputs = {
         (op.shape["m"], op.shape["n"], op.shape["groups"])
@@ -146,6 +156,7 @@ def _terms(
     }  # fmt: skip
     return Terms(
         weights=weights.bytes,
+        gaps=weights.gaps if vendor in CACHING else 0,
         activations=tuple((a.batch, a.bytes_32 if width == 32 else a.bytes_16) for a in phase.activations),
         unpacked=_unpacked_bytes(runtimes, label, quantization.runtime, weights.largest_packed, vendor, width),
         copies=int(work.cpu_weight_copies * weights.packed_bytes) if work and repacks else 0,
@@ -153,7 +164,7 @@ def _terms(
         per_output=per_output,
         strided=_strided_copies(phase, quantization, width, features) if on_cpu else (),
         slack=runtimes.allocator_slack[vendor].share,
-        runtime=runtimes.context[vendor].bytes + (extra.bytes if extra else 0),
+        runtime=runtimes.context[vendor].bytes + (extra.bytes_on(vendor) if extra else 0),
     )
 
 
@@ -170,12 +181,16 @@ class Weights:
     """What the advisor needs to know of a variant's tensors."""
 
     bytes: int
+    gaps: int
+    """What torch's caching allocator takes from a card beyond them."""
     largest_packed: int
     """Elements of the largest packed matrix; 0 when none is packed."""
     packed_elements: int
     """Elements of all packed matrices of linear layers."""
     packed_bytes: int
     """Bytes of all packed matrices."""
+    packed_layers: tuple[tuple[str, int], ...]
+    """How many linear layers hold a matrix of each packed type."""
     bits_per_weight: float
 
 
@@ -189,13 +204,57 @@ def _weights_of(catalog: Catalog, model: str, component: Component, label: str, 
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
     packed = [row for row in typed_tensors(quantization, tensors) if TENSOR_TYPES[row[0]].packed]
     linear = [(tensor.elements, count) for _, tensor, count in packed if tensor.kind == "linear"]
+    layers: Counter[str] = Counter()
+    for name, tensor, count in packed:
+        layers[name] += count if tensor.kind == "linear" else 0
     return Weights(
         bytes=held_bytes(quantization, tensors, bits),
+        gaps=_gaps(held_tensors(quantization, tensors, bits)),
         largest_packed=max((elements for elements, _ in linear), default=0),
         packed_elements=sum(elements * count for elements, count in linear),
         packed_bytes=sum(tensor_bytes(name, tensor.shape) * count for name, tensor, count in packed),
+        packed_layers=tuple(sorted(layers.items())),
         bits_per_weight=bits_per_weight(predicted_census(quantization, tensors)),
     )
+
+
+CACHING = {"NVIDIA", "AMD", "Intel"}
+"""Vendors on whose cards torch's caching allocator serves."""
+_MIB = 1 << 20
+_SMALL, _SEGMENT, _OWN, _STEP = _MIB, 20 * _MIB, 10 * _MIB, 2 * _MIB
+"""Tensors up to the first size share segments of 2 MiB, larger ones segments of 20 MiB, those from 10 MiB on have their own in
+steps of 2 MiB: kSmallSize, kLargeBuffer, kMinLargeAlloc and kRoundLarge of c10/core/AllocatorConfig.h in torch 2.11."""
+
+
+def _gaps(tensors: Iterable[tuple[int, int]]) -> int:
+    """Bytes that the allocator takes for tensors, given as size and number, beyond their own; the largest are placed first.
+
+    What is left of a segment counts where it is less than a quarter: more than that, something else was seen to use.
+    """
+    sizes: Counter[int] = Counter()
+    for size, count in tensors:
+        sizes[size] += count
+    gaps = small = 0
+    left: Counter[int] = Counter()
+    for size, count in sorted(sizes.items(), reverse=True):
+        if size >= _OWN:
+            gaps += count * (-size % _STEP)
+        elif size <= _SMALL:
+            small += count * (size + -size % 512)
+        else:
+            for space in [space for space in left if space >= size]:
+                filled = min(left[space], -(-count // (space // size)))
+                left[space] -= filled
+                for _ in range(filled):
+                    here = min(count, space // size)
+                    left[space - here * size] += 1
+                    count -= here
+            while count:
+                here = min(count, _SEGMENT // size)
+                left[_SEGMENT - here * size] += 1
+                count -= here
+    gaps += sum(space * number for space, number in left.items() if space < _SEGMENT // 4)
+    return gaps + -small % _STEP
 
 
 def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from advisor.evidence import Timed, timed_runs
-from advisor.speed import Setting, Work, has_own_rate, work
+from advisor.speed import PLAIN, Setting, Work, has_own_rate, work
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.run import Mode
 from catalog.speed import Factors
 from catalog.trace import Component
-
-NORMAL_HALF = {"FP32", "BF16", "FP16"}
-"""Labels whose weights are what is multiplied; of the others no card was measured yet."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +67,13 @@ def predict(
         if gpu in catalog.cards and not (only_card and gpu == card.id)
     }
     allowances = catalog.runtimes.speed_doubt
-    if label not in NORMAL_HALF:
+    if label not in PLAIN:
         doubts.append(allowances["quantized"].share)
     if card.vendor not in vendors:
         doubts.append(allowances["vendor"].share)
-    if batch < constants.smallest_batch:
-        doubts.append(allowances["small_batch"].share)
+    smallest = min((modes[mode].smallest_batch for modes in constants.known.values() if mode in modes), default=1)
+    if found.waits_for_host(seconds) or batch < smallest:
+        doubts.append(allowances["host"].share)
     half = math.hypot(*doubts)
     rate = batch / seconds
     return Predicted(
@@ -105,13 +103,13 @@ def _shares(found: Work, seconds: float, factors: Factors) -> str:
 @lru_cache(maxsize=512)
 def _factors_without(catalog: Catalog, gpu: str) -> Factors:
     """The factors as they are fitted without a card, so that its own figures have no part in a prediction that leaves them out."""
-    from advisor.calibrate import fit_factors, points, worked
+    from advisor.calibrate import fit_factors, points, telling, worked
 
     assert catalog.speed is not None
     if gpu not in catalog.speed.known:
         return catalog.speed.factors
-    others = [point for point in points(catalog) if point.gpu != gpu]
-    return fit_factors(catalog, worked(catalog, others, catalog.speed.sustained)) if others else catalog.speed.factors
+    others = telling(worked(catalog, [p for p in points(catalog) if p.gpu != gpu], catalog.speed.sustained))
+    return fit_factors(catalog, others) if others else catalog.speed.factors
 
 
 def _from_other_runs(

@@ -21,14 +21,25 @@ from catalog.speed import Factors, Sustained
 from catalog.trace import Component, Operation, at_batch
 from catalog.twins import first_alike
 
+PLAIN = {"FP32", "BF16", "FP16"}
+"""Labels whose weights are multiplied as they are stored."""
 TILES = ((128, 1.0), (64, 1.3))
 """Sides of the square of the output that one unit of a card works on at a time, and how much slower it is than the largest.
 
 cuBLAS and CUTLASS choose smaller tiles where large ones would leave units idle; those read their inputs more often. The price is
-an allowance until runs on CUDA at small batches measure it.
+an allowance: at the small batches that were run on an H100 its host set the pace.
 """
-LAUNCH_S: dict[Mode, float] = {"eager": 6e-6, "compiled": 3e-6}
-"""Seconds in which the host hands one kernel to the card. An allowance until runs on CUDA measure it."""
+LAUNCH_S: dict[Mode, float] = {"eager": 20e-6, "compiled": 3e-6}
+"""Seconds in which the host works through one operation and hands its kernel to the card. In eager mode measured: the text tower of
+SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the card. Compiled an allowance."""
+LAYER_HOST_S = {"FP8": 540e-6, "INT8-dynamic": 1400e-6, "INT8-bnb": 610e-6, "INT8-weight-only": 130e-6, "NF4": 55e-6}
+"""Seconds that the host needs beyond that for each quantized layer in eager mode, which one run of SO400M on an H100 took at batch 1
+longer than BF16. The libraries dispatch every layer in Python."""
+UNPACK_HOST_S, _OTHER_UNPACK_HOST_S = {"Q8_0": 70e-6, "Q4_0": 100e-6}, 165e-6
+"""The same for layers that unpack GGUF blocks, by their type; Q5_0 was measured for all others."""
+LAYER_BYTES = {"FP8": 45, "INT8-dynamic": 34, "INT8-bnb": 92, "INT8-weight-only": 17}
+"""Bytes moved for each number that a quantized layer puts out, to round its input and to scale its product, in eager mode: what
+SO400M at batch 64 took longer on an H100 than BF16, at the card's bandwidth."""
 ELEMENTWISE_FLOPS_PER_BYTE = 4
 """Arithmetic that goes with each byte of element-wise work; its factor is fitted, so this only sets a scale."""
 AUTOCAST_EAGER, AUTOCAST_COMPILED = 52 / 24, 40 / 32
@@ -38,6 +49,9 @@ Counted on one layer of width D in bytes per token: norm, copy, residual sum twi
 write 8 D, casts 6 D, sums 10 D, twice, and 4 D for attention's output: 52 D. Compiled, with an MLP of 4 D: 32 D and 40 D.
 """
 _NATIVE: dict[str, NumberType] = {"FP8": "fp8", "INT8-dynamic": "int8", "INT8-bnb": "int8"}
+_IN_FLOAT = "INT8-dynamic"
+"""Multiplied in float32 in eager mode: torchao 0.18 falls back to that where torch's integer product refuses, and on an H100 it ran
+exactly as slowly as FP32."""
 _UNPACKED_BYTES: dict[str, int] = {"INT8-weight-only": 3, "NF4": 3, "INT4": 1}
 _GGUF_UNPACK_BYTES = 40
 """Bytes moved for each number that GGUF layers unpack, in float32 steps (`profiler/unpack.py`); 19 for Q8_0, up to 60 for K-quants."""
@@ -64,8 +78,12 @@ class Work:
     transposed: float
     computed: float
     unpacked: float
-    """Of unpacking weights, which has no factor: nobody measured it on a card yet."""
+    """Of unpacking weights and of rounding and scaling what quantized layers take and give; it has no factor."""
     launches: float
+
+    def waits_for_host(self, seconds: float) -> bool:
+        """Whether a pass of that length waits for its host more than half of the time."""
+        return self.launches > 0.5 * seconds
 
     def seconds(self, factors: Factors) -> float:
         """How long one pass takes."""
@@ -93,14 +111,17 @@ def work(
     ignore_measured: bool = False,
 ) -> Work | None:
     """The work of one pass on a card; None where the card's rate or bandwidth is not known."""
-    kind = number_type(catalog, label)
+    eager = setting.mode == "eager"
+    kind = "fp32" if eager and label == _IN_FLOAT else number_type(catalog, label)
     if catalog.speed and fit is catalog.speed.sustained and not ignore_measured and card.id in catalog.cards:
         speeds = _catalog_speeds(catalog, card.id, kind)
     else:
         speeds = _speeds(catalog, card, kind, fit, ignore_measured)
     if speeds is None:
         return None
-    sizes = _sizes(catalog, first_alike(catalog, model), component, 4 if kind == "fp32" else 2, setting)
+    sizes = _sizes(
+        catalog, first_alike(catalog, model), component, catalog.quantizations[label].held_bits // 8, setting
+    )
     units = card.spec.units
     matmul = 0.0
     for product in sizes.products:
@@ -119,8 +140,13 @@ def work(
         moved=sizes.moved_bytes / speeds.bandwidth,
         transposed=sizes.transposed_bytes / speeds.bandwidth,
         computed=sizes.moved_bytes * ELEMENTWISE_FLOPS_PER_BYTE / speeds.arithmetic,
-        unpacked=_unpacked_bytes(catalog, model, component, label) / speeds.bandwidth,
-        launches=sizes.kernels * LAUNCH_S[setting.mode],
+        unpacked=(
+            _unpacked_bytes(catalog, model, component, label)
+            + (sizes.outputs * LAYER_BYTES.get(label, 0) if eager else 0)
+        )
+        / speeds.bandwidth,
+        launches=sizes.kernels * LAUNCH_S[setting.mode]
+        + (_layers_host_s(catalog, model, component, label) if eager else 0.0),
     )
 
 
@@ -179,6 +205,8 @@ class _Sizes:
     moved_bytes: float
     transposed_bytes: float
     kernels: int
+    outputs: int
+    """Numbers that linear layers put out."""
 
 
 @lru_cache(maxsize=1 << 14)
@@ -205,6 +233,10 @@ def _sizes(catalog: Catalog, model: str, component: Component, width: int, setti
     return _Sizes(
         products=tuple(_product(op, batch, width) for op in phase.operations if op.kind == "matmul"),
         attention_flops=attention, convolution_flops=convolution, moved_bytes=moved, transposed_bytes=transposed,
+        outputs=sum(
+            at_batch(op.count, batch) * at_batch(op.shape["m"], batch) * at_batch(op.shape["n"], batch)
+            for op in phase.operations if op.kind == "matmul" and op.weight is not None
+        ),
         kernels=sum(at_batch(op.count, batch) for op in phase.operations) if eager else anchors + at_batch(phase.fused.kernels, batch),
     )  # fmt: skip
 
@@ -239,9 +271,19 @@ def _unpacked_bytes(catalog: Catalog, model: str, component: Component, label: s
     return per_number * weights_of(catalog, model, component, label, 16).packed_elements if per_number else 0
 
 
+@lru_cache(maxsize=1 << 14)
+def _layers_host_s(catalog: Catalog, model: str, component: Component, label: str) -> float:
+    """Seconds that the host needs for the quantized layers of one pass, beyond those that BF16 needs too."""
+    gguf = catalog.quantizations[label].runtime == "gguf"
+    return sum(
+        count * (UNPACK_HOST_S.get(name, _OTHER_UNPACK_HOST_S) if gguf else LAYER_HOST_S.get(label, 0.0))
+        for name, count in weights_of(catalog, model, component, label, 16).packed_layers
+    )
+
+
 def has_own_rate(catalog: Catalog, card: Card, label: str) -> bool:
     """Whether matrix products of a label's number type were measured on that very card."""
     return measured_rate(catalog, card.id, number_type(catalog, label)) is not None
 
 
-__all__ = ["Setting", "Work", "has_own_rate", "number_type", "work"]
+__all__ = ["PLAIN", "Setting", "Work", "has_own_rate", "number_type", "work"]

@@ -233,8 +233,15 @@ def bits_per_weight(counted: Census) -> float:
 
 def held_bytes(quantization: Quantization, tensors: Iterable[Tensor], bits: int | None = None) -> int:
     """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `bits` (`held_bits`)."""
+    return sum(size * count for size, count in held_tensors(quantization, tensors, bits))
+
+
+def held_tensors(
+    quantization: Quantization, tensors: Iterable[Tensor], bits: int | None = None
+) -> list[tuple[int, int]]:
+    """Bytes of each weight in memory as `held_bytes` counts them, and how many there are of it."""
     width = (bits or quantization.held_bits) // 8
-    return sum(
-        count * (tensor_bytes(name, tensor.shape) if TENSOR_TYPES[name].packed else tensor.elements * width)
+    return [
+        (tensor_bytes(name, tensor.shape) if TENSOR_TYPES[name].packed else tensor.elements * width, count)
         for name, tensor, count in typed_tensors(quantization, tensors)
-    )
+    ]

@@ -182,6 +182,9 @@ class Content(Record):
     machine: Machine
     activation_type: Literal["float32", "float16", "bfloat16"] | None = None
     threads: Count | None = None
+    cases_at_once: Annotated[int, Field(ge=1)] = 1
+    """How many cases were under way on the machine while this one was timed, one of them at a time with the card. Writing their
+    files and starting their processes keeps the host busy, which passes that wait for the host can feel."""
     memory_limit_bytes: Count | None = None
     """The cap under which it had to stay, when there was one."""
     census: Census = {}

@@ -25,6 +25,22 @@ class Amount(Record):
     """Where that was read: a key of `sources:`, `measured` or `unverified`."""
 
 
+class Libraries(Record):
+    """Bytes that the libraries of a runtime take on top of torch's."""
+
+    cpu_bytes: Count = 0
+    """Of main memory, where a processor runs the model."""
+    card_bytes: Count = 0
+    """Of a card's memory."""
+    why: Text
+    """What takes them."""
+    source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
+
+    def bytes_on(self, vendor: str) -> int:
+        return self.cpu_bytes if vendor == "CPU" else self.card_bytes
+
+
 class Share(Record):
     """A share of the memory with the reason for it."""
 
@@ -66,11 +82,11 @@ class Runtimes(Record):
     """What the allocator holds beyond what is alive, as a share of activations and unpacked weights, by vendor."""
     unified_share: Share
     """The share of a unified memory that the graphics side may use."""
-    context_extra: dict[Runtime, Amount]
-    """What a runtime's own libraries take of main memory on top of torch's."""
+    context_extra: dict[Runtime, Libraries]
+    """What a runtime's own libraries take on top of torch's."""
     work: dict[Text, Work]
     """By quantization; what is not named needs nothing besides."""
-    speed_doubt: dict[Literal["quantized", "vendor", "small_batch"], Share]
+    speed_doubt: dict[Literal["quantized", "vendor", "host"], Share]
     """What widens the interval of a predicted speed where no measurement on a card says how far off it is, in natural logarithms."""
     dequantize_chunk_elements: dict[Text, Count]
     """How many elements are unpacked at a time, by vendor; sets the temporary buffers of packed weights."""
@@ -79,7 +95,7 @@ class Runtimes(Record):
 
     @model_validator(mode="after")
     def _sources_known(self) -> Runtimes:
-        amounts: list[Amount | Share | Work] = [
+        amounts: list[Amount | Libraries | Share | Work] = [
             *self.context.values(),
             *self.context_extra.values(),
             *self.work.values(),

@@ -47,6 +47,8 @@ class Known(Record):
     """How many measurements there are."""
     slower: Positive
     """How much longer than predicted they take, a geometric mean: what corrects predictions of other models there."""
+    smallest_batch: Count
+    """Of those measurements."""
 
 
 class Errors(Record):
@@ -79,8 +81,6 @@ class SpeedFile(Record):
     """By `vendor generation` and, for generations without a measurement, by vendor."""
     known: dict[Text, dict[Mode, Known]]
     """By card and mode."""
-    smallest_batch: Count
-    """Of all measurements on cards."""
     half_width: dict[Text, Positive]
     """Half the width of the 80 % interval, in natural logarithms, by what is known: see `advisor/speed.py`."""
     residuals: dict[Text, Errors]

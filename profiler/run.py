@@ -41,8 +41,9 @@ TIMEOUT_S = 3600.0
 REFERENCE = "FP32"
 RANDOM = Weights(kind="random", seed=SEED)
 METRICS_VERSION = 3
-CASES_AT_ONCE = 12
-"""How many cases of a card are under way together at most; only one of them has the card."""
+CASES_AT_ONCE = 4
+"""How many cases of a card are under way together at most; only one of them has the card. Each has two threads and leaves
+as many cores alone: with twelve on sixteen cores, passes that wait for the host took up to twice as long (LOG.md, 2026-11-26)."""
 _WORKSPACE = "fitcard-profile-"
 
 Progress = Callable[[Component, str, str], None]
@@ -179,7 +180,7 @@ class Processes:
 
     def __init__(self, settings: Settings) -> None:
         self.device, self.timeout_s = settings.device, settings.timeout_s
-        self.at_once = 1 if self.device.kind == "cpu" else min(CASES_AT_ONCE, cpu_cores())
+        self.at_once = 1 if self.device.kind == "cpu" else max(1, min(CASES_AT_ONCE, cpu_cores() // 4))
         self.pool = ThreadPoolExecutor(self.at_once)
         self.running: set[subprocess.Popen[bytes]] = set()
         self.writing: dict[Path, Lock] = {}
@@ -203,7 +204,7 @@ class Processes:
         root = Path(__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
         if self.at_once > 1:  # or each would have as many threads as there are cores
-            environment["OMP_NUM_THREADS"] = str(max(1, cpu_cores() // self.at_once))
+            environment["OMP_NUM_THREADS"] = "2"
         environment["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = (
             "1"  # or the second process would not compile but look it up
         )
@@ -406,7 +407,7 @@ class Case:
             "metrics_version": METRICS_VERSION,
             "component": self.component, "quantization": self.label, "mode": self.settings.mode, "status": status, "reason": reason,
             "weights": self.settings.weights, "workload": workload, "machine": self.machine,
-            "memory_limit_bytes": self.settings.memory_limit_bytes, "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
+            "memory_limit_bytes": self.settings.memory_limit_bytes, "cases_at_once": self.processes.at_once, "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
         }  # fmt: skip
         return sealed(fields)
 

@@ -12,7 +12,7 @@ import pytest
 
 from advisor import answers
 from advisor.accuracy import speed_accuracy
-from advisor.calibrate import calibrate, evidence_sha256, fit_factors, points, worked
+from advisor.calibrate import calibrate, evidence_sha256, fit_factors, points, telling, worked
 from advisor.detect import Detected, detect, with_free_memory
 from advisor.predict import predict
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
@@ -59,7 +59,7 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
     """Times made from known factors give these factors back, and a card whose rate nobody measured does not bend them."""
     truth = Factors(matmul=0.9, attention=1.5, convolution=3.0, moved=1.3, transposed=0.5, computed=0.7)
     known = []
-    for point, one in worked(real, points(real), fit_sustained(real)):
+    for point, one in telling(worked(real, points(real), fit_sustained(real))):
         slow = 1.25 if point.gpu == "rtx-pro-6000-blackwell-max-q" else 1.0
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7

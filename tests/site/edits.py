@@ -218,7 +218,7 @@ def edit_rules(root: Path, checkout: Path, chance: random.Random) -> None:
     file, old, new = chance.choice((
         ("quantizations.yaml", r'"summary": "', r'"summary": "Really: '), ("runtimes.yaml", r"bytes: (\d+)000000,", r"bytes: \g<1>100000,"),
         ("runtimes.yaml", r"a desktop with a browser open", "a desktop with two browsers open"),
-        ("speed.yaml", r"smallest_batch: (\d)", r"smallest_batch: 1\1"),
+        ("speed.yaml", r"slower: (\d)\.", r"slower: \1.0"),
     ))  # fmt: skip
     _sub(root / file, old, new)
 

@@ -18,7 +18,7 @@ RUNTIMES = "runtimes.yaml"
 
 def test_a_review_long_before_the_newest(plant: Plant) -> None:
     """Of a file without sources, since one cannot be reviewed before they were read."""
-    (line,) = plant(stale, RUNTIMES, "reviewed: 2026-11-23", "reviewed: 2025-05-01")
+    (line,) = plant(stale, RUNTIMES, "reviewed: 2026-11-26", "reviewed: 2025-05-01")
     message = r"is more than 18 months before 2026-11-\d\d: look at the sources again \(got '2025-05-01'\)"
     assert re.fullmatch(rf"{RUNTIMES}:\d+: reviewed: {message}", line)
 
