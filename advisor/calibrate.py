@@ -218,10 +218,11 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
                 continue
             for batch, per_second, amount in run.speeds:
                 alike = other_runs(catalog, run.component, run.quantization, run.device, run.mode, batch)
-                others = [log for log, other in alike if other != model]
+                own = alike.by_model.get(model, 0.0)  # a model is among them once
+                others = len(alike.by_model) - (model in alike.by_model)
                 if not others:
                     continue
-                seconds = math.exp(sum(others) / len(others)) * amount
+                seconds = math.exp((alike.total - own) / others) * amount
                 setting = Setting(run.mode, batch)
                 point = Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
                 found.append(Residual(point, batch / seconds))

@@ -117,26 +117,33 @@ def _from_other_runs(
 ) -> Predicted | None:
     """On a device that only runs know: the time of each multiply-add that other runs of the same label took there."""
     seen = other_runs(catalog, component, label, device, mode, batch)
-    if not seen or catalog.speed is None:
+    if not seen.by_model or catalog.speed is None:
         return None
-    per_multiply_add = math.exp(sum(log for log, _ in seen) / len(seen))
+    per_multiply_add = math.exp(seen.total / len(seen.by_model))
     rate = batch / (per_multiply_add * catalog.traces[model].phase(component).multiply_adds(batch))
     half = catalog.speed.half_width["device"]
-    why = f"the speed is predicted from {len(seen)} runs of {label} on this device, by multiply-adds"
+    why = f"the speed is predicted from {len(seen.by_model)} runs of {label} on this device, by multiply-adds"
     return Predicted(rate, rate * math.exp(-half), rate * math.exp(half), why)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Seconds per multiply-add of the models that were run, as logarithms."""
+
+    by_model: dict[str, float]
+    total: float
+    """Their sum."""
+
+
 @lru_cache(maxsize=1 << 13)
-def other_runs(
-    catalog: Catalog, component: Component, label: str, device: str, mode: Mode, batch: int
-) -> list[tuple[float, str]]:
-    """Seconds per multiply-add, as logarithms, of every model's run of a component and label on a device, at its batch
+def other_runs(catalog: Catalog, component: Component, label: str, device: str, mode: Mode, batch: int) -> Seen:
+    """Seconds per multiply-add of every model's run of a component and label on a device, at its batch
     nearest to `batch`. Towers of texts and of images are kept apart: one is bound by its weights, the other by arithmetic."""
-    found: list[tuple[float, str]] = []
+    found: dict[str, float] = {}
     for model, run in _newest_of(catalog).get((device, component, label, mode), {}).items():
         at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))
-        found.append((math.log(at / per_second / multiply_adds), model))
-    return found
+        found[model] = math.log(at / per_second / multiply_adds)
+    return Seen(found, sum(found.values()))
 
 
 @lru_cache(maxsize=8)

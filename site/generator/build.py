@@ -106,7 +106,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
             # Then nobody knows which of them made what, so the next build makes it again.
             key, keys = "code edited during the build", keys | dict.fromkeys(made, "")
         contents = {path: made[path][1] if path in made else had[path][1] for path in wanted}
-        used = sorted({name for one in wanted.values() for name in one.inputs})
+        used = sorted({name for names in {one.inputs for one in wanted.values()} for name in names})
         new = Manifest(key, inputs.named(used), {path: (keys[path], contents[path]) for path in sorted(wanted)})
         trees.replace(target, new, {path: place for path, (place, _) in made.items()})
     return Report(

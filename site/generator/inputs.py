@@ -169,6 +169,7 @@ class Inputs:
         self._found: dict[str, str] = {}
         self._of_model: dict[str, list[str]] = {}
         self._of_device: dict[str, list[str]] = {}
+        self._by_label: dict[str, dict[tuple[str, ...], list[str]]] = {}
         for name in in_folder(catalog.digests, "runs"):
             _, device, model = name.split("/", 2)
             self._of_device.setdefault(device, []).append(name)
@@ -204,7 +205,7 @@ class Inputs:
         if colon and kind in ("runs", "device"):
             return self._files((self._of_model if kind == "runs" else self._of_device).get(key, ()))
         if colon and kind == "label":
-            return combined(run.key for run in catalog.run_index if run.quantization == key)
+            return self._of_label(key)
         if name in ("models", "traces", "published", "runs"):
             return self._files(in_folder(digests, name))
         if name == "cards":
@@ -220,6 +221,15 @@ class Inputs:
         if name in ("quantizations", "runtimes", "matmul"):
             return digests.get(f"{name}.yaml", "none")
         raise ValueError(f"no input is called {name!r}: the names are in {__name__}")
+
+    def _of_label(self, label: str) -> str:
+        """The digest of the runs of a label, and of those of BF16 that they are compared with."""
+        if not self._by_label:
+            for run in self.catalog.run_index:
+                variant = (run.model, run.component, run.device, run.mode)
+                self._by_label.setdefault(run.quantization, {}).setdefault(variant, []).append(run.key)
+        own, against = self._by_label.get(label, {}), self._by_label.get("BF16", {})
+        return combined(key for variant, keys in own.items() for key in (*keys, *against.get(variant, ())))
 
     def _files(self, names: Iterable[str]) -> str:
         return combined(f"{name} {self.catalog.digests[name]}" for name in names)

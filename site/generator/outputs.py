@@ -8,7 +8,7 @@ without being named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,7 +54,8 @@ def outputs(catalog: Catalog) -> list[Output]:
     """
     if untruths := untrue_on_pages(catalog):
         raise CatalogError(untruths)
-    made: list[Output] = [*_pages(catalog), *_assets(catalog)]
+    pages = list(_pages(catalog))
+    made: list[Output] = [*pages, *_assets(catalog, pages)]
     seen: set[str] = set()
     for output in made:
         if output.path.lower() in seen:
@@ -110,7 +111,7 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
-            ("models", "traces", "cards", f"label:{label}", "label:BF16", "quantizations"), partial(quantization_page.view, catalog, label),
+            ("models", "traces", "cards", f"label:{label}", "quantizations"), partial(quantization_page.view, catalog, label),
         )  # fmt: skip
     for entry in catalog.run_index:
         name = catalog.model_index[entry.model].name
@@ -133,11 +134,10 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
         )  # fmt: skip
 
 
-def _assets(catalog: Catalog) -> Iterator[Asset]:
+def _assets(catalog: Catalog, pages: Sequence[Page]) -> Iterator[Asset]:
     # Here, since these modules make outputs and so import this one.
     from generator import api, badges, export, feeds, model_card, search, share
 
-    pages = list(_pages(catalog))
     yield from api.assets(catalog)
     yield from export.assets(catalog)
     yield from feeds.assets(catalog, pages, feeds.address())

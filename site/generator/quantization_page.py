@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from catalog.gpu import Card
 from catalog.quantization import Quantization
 from catalog.run import Fidelity, Mode
 from catalog.trace import Component
+from catalog.twins import first_alike
 from generator.labels import Share, held_of
 from generator.model_page import TOWERS
 from generator.structured import breadcrumbs, graph
@@ -67,7 +69,7 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "label": label,
         "quantization": quantization,
         "runtime": RUNTIMES[quantization.runtime],
-        "became": sorted(_became(catalog)[label], key=lambda one: one.name.casefold()),
+        "became": sorted(_became(catalog, label), key=lambda one: one.name.casefold()),
         "towers": TOWERS,
         "units": answers.UNITS,
         "served": served,
@@ -81,12 +83,14 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
 def index(catalog: Catalog) -> dict[str, Any]:
     """All quantizations, with the span of bits that they really take over all models."""
     rows: list[dict[str, Any]] = []
+    models = {first_alike(catalog, key) for key in catalog.model_index}
+    ran = Counter(entry.quantization for entry in catalog.run_index if entry.status == "ok")
     for label, quantization in catalog.quantizations.items():
-        bits = [one.bits for one in _became(catalog)[label]]
+        bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in models]
         served, _ = _support(catalog, quantization)
         rows.append({
             "label": label, "quantization": quantization, "low": min(bits, default=None), "high": max(bits, default=None),
-            "cards": sum(map(len, served.values())), "runs": sum(entry.quantization == label and entry.status == "ok" for entry in catalog.run_index),
+            "cards": sum(map(len, served.values())), "runs": ran[label],
         })  # fmt: skip
     return {
         "rows": rows,
@@ -95,15 +99,13 @@ def index(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=2)
-def _became(catalog: Catalog) -> dict[str, list[Became]]:
-    """What each label makes of the main component of each model."""
-    found: dict[str, list[Became]] = {label: [] for label in catalog.quantizations}
+def _became(catalog: Catalog, label: str) -> list[Became]:
+    """What a label makes of the main component of each model."""
+    found: list[Became] = []
     for key, model in catalog.model_index.items():
         component = default_component(catalog, key)
-        for label, made in found.items():
-            h = held_of(catalog, key, component, label)
-            made.append(Became(key, model.name, component, h.census, h.bits, h.file_bytes, h.fallback))
+        h = held_of(catalog, key, component, label)
+        found.append(Became(key, model.name, component, h.census, h.bits, h.file_bytes, h.fallback))
     return found
 
 

@@ -26,8 +26,9 @@ from catalog.files import digest, file_digest
 from generator.inputs import Sources, is_static, links, template_fault
 from generator.outputs import Asset, Output, Page
 
-TOGETHER = 30
-"""Fewer outputs than this are made in this process: to start others takes as long."""
+TOGETHER, EACH_A_PART = 8, 64
+"""Fewer outputs than the first are made in this process, since to start others takes as long; fewer than the second in one part for
+each core, since each part begins MkDocs anew."""
 AT_MOST = 500
 """Outputs that one call of MkDocs makes: it holds them all in memory."""
 
@@ -135,7 +136,13 @@ def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folde
     `there` are the source files that documents may link to. Raises FitcardError, whatever MkDocs calls it.
     """
     config: MkDocsConfig = load_config(str(sources.root / "mkdocs.yml"), site_dir=str(folder), strict=True)
-    count = 1 if len(stale) < TOGETHER else max(4 * cores(), -(-len(stale) // AT_MOST))
+    count = (
+        1
+        if len(stale) < TOGETHER
+        else cores()
+        if len(stale) < EACH_A_PART
+        else max(4 * cores(), -(-len(stale) // AT_MOST))
+    )
     # Dealt like cards, so that each part has its share of every kind of page; what is about one model or card goes to one part,
     # which then works it out once.
     subjects: dict[str, list[Made]] = {}

@@ -109,7 +109,9 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
             os.unlink(f"{root}/{path}")  # noqa: PTH108 - tens of thousands of files, and a Path costs more than its system call
     _remove_empty(tree, gone)
     folders: set[str] = {root}
-    whole = _whole_folders(made, new)
+    whole = (
+        _whole_folders(made, new) if 2 * len(made) > len(new.outputs) else {}
+    )  # looking for them takes longer than a few files
     for path, (_, content) in new.outputs.items():
         known = there.get(path)
         if known and known[1] == content:
