@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ def _added(path: Path, plan: Plan, speeds: Sequence[PublishedSpeed]) -> str | No
     if plan.source.url not in urls:
         inserts.append((_end(sources), _source(key, plan, sources.start_mark.column)))
     made = _inserted(text, inserts)
+    if file.reviewed < plan.source.read:  # whoever reads a source for the file reviews it
+        made = re.sub(r"^(reviewed:\s*)\S+", rf"\g<1>{plan.source.read}", made, count=1, flags=re.MULTILINE)
     whole = _check(made, path)
     kept = {name: source for name, source in whole.sources.items() if name in file.sources}
     assert whole.speeds == (*file.speeds, *fresh) and kept == file.sources  # else something was put in the wrong place
