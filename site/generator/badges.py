@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from html import escape
 
 from catalog import Catalog
@@ -48,8 +48,9 @@ def assets(catalog: Catalog) -> Iterator[Asset]:
             yield Asset(f"badges/models/{key}/{size}gb.svg", inputs, partial(badge, catalog, key, size))
 
 
+@lru_cache(maxsize=256)
 def message(catalog: Catalog, key: str, size: int) -> tuple[str, str]:
-    """What the badge says, and its title."""
+    """What the badge says, and its title. The badge and its width ask for it, and so do pages."""
     chosen = pick(catalog, key, size)
     found = proof(catalog, key, size)
     name = catalog.models[key].name
