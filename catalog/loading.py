@@ -118,6 +118,10 @@ class Catalog:
         return found
 
     @cached_property
+    def _places_by_key(self) -> dict[str, int]:
+        return {entry.key: at for at, entry in enumerate(self.run_index)}
+
+    @cached_property
     def file_of_card(self) -> dict[str, str]:
         """The file that each card is in, by the card's id, as `gpu_files` names it."""
         return {card: name for name, file in self.gpu_files.items() for card in file.gpus}
@@ -144,6 +148,10 @@ class Catalog:
     def entries_of(self, model: str) -> tuple[RunEntry, ...]:
         """The runs of a model in short, oldest first."""
         return tuple(self.run_index[at] for at in self._places_by_model.get(model, ()))
+
+    def run(self, key: str) -> Run:
+        """The run of a key. Raises KeyError where there is none."""
+        return self.runs[self._places_by_key[key]]
 
     def runs_of(self, model: str) -> tuple[Run, ...]:
         """The runs of a model, oldest first."""

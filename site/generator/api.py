@@ -7,7 +7,7 @@ because they come from the same functions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
@@ -76,7 +76,7 @@ def assets(catalog: Catalog) -> Iterator[Asset]:
         inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
         yield document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
     for run in catalog.run_index:
-        yield Asset(f"{ROOT}runs/{run.key}.json", (f"run:{run.key}",), partial(_run_json, catalog, run.model, run.key))
+        yield Asset(f"{ROOT}runs/{run.key}.json", (f"run:{run.key}",), partial(_run_json, catalog, run.key))
 
 
 def index(catalog: Catalog) -> Index:
@@ -193,8 +193,9 @@ def cited(card: Card) -> Card:
     return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
 
 
-def fits(catalog: Catalog, key: str) -> dict[str, dict[str, Any]]:
-    """What a `Fit` holds for a model on each card."""
+@lru_cache(maxsize=64)
+def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
+    """What a `Fit` holds for a model on each card. Kept, since a model's document and its picture ask for it."""
     return {card: fit_of(pick) for card, pick in picks(catalog, key).items()}
 
 
@@ -271,7 +272,5 @@ def _schema_json() -> bytes:
     return (json.dumps(schema(), indent=1, ensure_ascii=False) + "\n").encode()
 
 
-def _run_json(catalog: Catalog, model: str, key: str) -> bytes:
-    run = next(run for run in catalog.runs_of(model) if run.key == key)
-    text = json.dumps(run.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True)
-    return (text + "\n").encode()
+def _run_json(catalog: Catalog, key: str) -> bytes:
+    return f"{catalog.run(key).model_dump_json(indent=1)}\n".encode()

@@ -16,7 +16,7 @@ from generator.structured import breadcrumbs, graph
 
 def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
     """Everything that the template of a run's page draws."""
-    run = next(run for run in catalog.runs_of(entry.model) if run.key == entry.key)
+    run = catalog.run(entry.key)
     model = catalog.models[entry.model]
     return {
         "run": run,
