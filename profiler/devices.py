@@ -77,7 +77,8 @@ class Device:
         if self.kind == "cpu":
             yield
             return
-        one = torch.cuda.get_device_properties(0).uuid if self.kind == "cuda" else self.kind
+        # Drivers that tell no UUID have all their cards take turns.
+        one = getattr(torch.cuda.get_device_properties(0), "uuid", "cuda") if self.kind == "cuda" else self.kind
         path = Path(tempfile.gettempdir()) / f"fitcard-{one}.lock"
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -154,7 +154,7 @@ def profile(
 
     Raises FitcardError when a checkpoint is not this model's; anything that goes wrong with one case is a record.
     """
-    with workspace() as folder, Processes(settings) as processes:
+    with workspace() as folder, Processes(settings, len(todo)) as processes:
         references = References(catalog, model_id, settings, processes, folder, progress)
 
         def measure(case: Case) -> Run:
@@ -178,9 +178,9 @@ class Processes:
     even another profile's process. Left, whatever still runs is killed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cases: int = 1) -> None:
         self.device, self.timeout_s = settings.device, settings.timeout_s
-        self.at_once = 1 if self.device.kind == "cpu" else max(1, min(CASES_AT_ONCE, cpu_cores() // 4))
+        self.at_once = 1 if self.device.kind == "cpu" else max(1, min(CASES_AT_ONCE, cpu_cores() // 4, cases))
         self.pool = ThreadPoolExecutor(self.at_once)
         self.running: set[subprocess.Popen[bytes]] = set()
         self.writing: dict[Path, Lock] = {}
@@ -268,7 +268,7 @@ class References:
         self.given = catalog, model_id, settings, processes, folder, progress
         self.found: dict[Component, dict[str, Any] | None] = {}
         self.asking = Lock()
-        self.at_once = ThreadPoolExecutor(processes.at_once)
+        self.at_once = ThreadPoolExecutor(1 if settings.device.kind == "cpu" else 2)
 
     def truth(self, component: Component) -> Truth | None:
         """What to compare a component with, or None where FP32 does not run here: then there is no fidelity."""
