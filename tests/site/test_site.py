@@ -185,6 +185,17 @@ def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], s
         assert f">{best.max_batch:,}</td>" in row[0]
 
 
+def test_the_newest_runs_are_listed_with_all_that_they_took(site: Path, real: Catalog) -> None:
+    """On a card the context and what the allocator holds count too, not the live bytes alone."""
+    newest = next(run for run in reversed(real.runs) if run.status == "ok")
+    best = newest.best_speed
+    assert best is not None
+    memory = newest.batch_memory(best.batch)
+    assert memory is not None
+    row = next(row for row in (site / "index.html").read_text().split("<tr>") if f"runs/{newest.key}/" in row)
+    assert f">{memory.total_bytes / 1e9:.2f} GB<" in row
+
+
 def test_two_builds_are_the_same_to_the_byte(site: Path, tmp_path: Path) -> None:
     again, _ = build(tmp_path / "again")
 
