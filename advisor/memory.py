@@ -21,7 +21,6 @@ from catalog.gpu import Card
 from catalog.quantization import (
     Quantization,
     bits_per_weight,
-    held_bytes,
     held_tensors,
     predicted_census,
     typed_tensors,
@@ -203,13 +202,14 @@ def weights_of(catalog: Catalog, model: str, component: Component, label: str, b
 def _weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
     quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
     packed = [row for row in typed_tensors(quantization, tensors) if TENSOR_TYPES[row[0]].packed]
+    held = held_tensors(quantization, tensors, bits)
     linear = [(tensor.elements, count) for _, tensor, count in packed if tensor.kind == "linear"]
     layers: Counter[str] = Counter()
     for name, tensor, count in packed:
         layers[name] += count if tensor.kind == "linear" else 0
     return Weights(
-        bytes=held_bytes(quantization, tensors, bits),
-        gaps=_gaps(held_tensors(quantization, tensors, bits)),
+        bytes=sum(size * count for size, count in held),
+        gaps=_gaps(held),
         largest_packed=max((elements for elements, _ in linear), default=0),
         packed_elements=sum(elements * count for elements, count in linear),
         packed_bytes=sum(tensor_bytes(name, tensor.shape) * count for name, tensor, count in packed),

@@ -1,4 +1,4 @@
-"""One case in a process of its own: `python -m profiler.case FILE`, which reads what to do from FILE and writes the result
+"""One case in a process of its own: `python -m profiler.case FILE READY`, which reads what to do from FILE and writes the result
 back beside it. A fresh process means that nothing of another case is in memory, and that a crash is one record, not the end.
 """
 
@@ -61,7 +61,7 @@ def backend(quantization: Quantization) -> ModuleType:
 def main() -> None:
     """Do the task that the file named on the command line asks for."""
     file = FilePath(sys.argv[1])
-    task: dict[str, Any] = json.loads(file.read_text())
+    task: dict[str, Any] = {**json.loads(file.read_text()), "ready_fd": int(sys.argv[2])}
     _die_with(task["parent"])
     torch.backends.cudnn.allow_tf32 = False  # FP32 means FP32, in convolutions too
     try:

@@ -199,10 +199,10 @@ class Processes:
         self.pool.shutdown(cancel_futures=True)
 
     def run(self, file: Path, *, uses_device: bool) -> tuple[int, str]:
-        """Do the task that a file describes, which has to say by which descriptor it tells that it is ready: `ready_fd`.
+        """Do the task that a file describes: the exit code, and what went to standard error.
 
-        Its exit code and what it wrote to standard error. Raises subprocess.TimeoutExpired when starting or working, each
-        by itself, takes longer than the settings allow; waiting for the device does not count.
+        Raises subprocess.TimeoutExpired when starting or working, each by itself, takes longer than the settings allow; waiting
+        for the device does not count.
         """
         root = Path(__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
@@ -213,9 +213,7 @@ class Processes:
         )
         ready, tells = os.pipe()
         with file.with_suffix(".stderr").open("w+") as errors, os.fdopen(ready) as is_ready:
-            task = json.loads(file.read_text())
-            file.write_text(json.dumps({**task, "ready_fd": tells}))
-            command = [sys.executable, "-m", "profiler.case", str(file)]
+            command = [sys.executable, "-m", "profiler.case", str(file), str(tells)]
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors,
                 pass_fds=[tells],
