@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from advisor.calibrate import Residual, device_left_out, evidence_sha256, left_out, points, summary
 from advisor.evidence import good_runs
-from advisor.kept import of_model, per_model
+from advisor.kept import Fact, of_model
 from advisor.memory import need
 from catalog import Catalog, cache
 from catalog.files import combined
@@ -48,7 +48,7 @@ class MemoryRow(NamedTuple):
 
 def memory_errors(catalog: Catalog) -> Iterator[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
-    for rows in per_model(catalog, _memory_errors, runs=True).values():
+    for rows in MEMORY.of_all(catalog).values():
         yield from rows
 
 
@@ -63,6 +63,10 @@ def _memory_errors(catalog: Catalog, model: str) -> list[MemoryRow]:
                 record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
             ))  # fmt: skip
     return rows
+
+
+MEMORY = Fact(_memory_errors, runs=True)
+"""The rows of a model."""
 
 
 class SpeedRow(NamedTuple):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from advisor.kept import per_model
+from advisor.kept import Fact
 from catalog import Catalog
 from catalog.gpu import NumberType
 from catalog.published import PublishedSpeed
@@ -24,7 +24,7 @@ def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
 def good(catalog: Catalog, model: str, runs: Sequence[Run]) -> tuple[Run, ...]:
     """Those of a model's runs (oldest first) that count as evidence, newest first: they succeeded, without a cap on memory, with the
     configuration of today."""
-    config = catalog.models[model].config_sha256
+    config = catalog.model_index[model].config_sha256
     return tuple(
         run for run in reversed(runs)
         if run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
@@ -46,7 +46,7 @@ class Timed(NamedTuple):
 @lru_cache(maxsize=8)
 def timed_runs(catalog: Catalog) -> dict[str, list[Timed]]:
     """The good runs of each model, newest first."""
-    return per_model(catalog, _timed_runs, runs=True)
+    return TIMED.of_all(catalog)
 
 
 def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:
@@ -58,6 +58,9 @@ def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:
         for run in good_runs(catalog, model)
     ]  # fmt: skip
 
+
+TIMED = Fact(_timed_runs, runs=True)
+"""The good runs of a model in short."""
 
 _Variant = tuple[str, Component, str, str, Mode]
 """Model, component, quantization, card, mode."""

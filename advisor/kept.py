@@ -5,9 +5,10 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import pydantic
 
@@ -21,60 +22,79 @@ SPREAD_FROM = 40
 """Models of which something must be found out, from which a process for each core is worth it."""
 
 
-def per_model(catalog: Catalog, make: Callable[[Catalog, str], T], *, runs: bool, also: str = "") -> dict[str, T]:
-    """What `make` makes of each model, in their order. It may look at the model, its trace and what every prediction rests on, with
-    `runs` at its runs and publications too, and at what `also` is the digest of; at nothing else."""
-    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return {model: make(catalog, model) for model in catalog.models}
-    keys = {model: _key(catalog, model, make, runs, also) for model in catalog.models}
-    kept = cache.read(keys.values())
-    found: dict[str, T] = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
-    missing = [model for model in catalog.models if model not in found]
-    if missing:
-        count = 16 * cores() if len(missing) >= SPREAD_FROM else 1
-        for some in spread(
-            partial(_made, catalog, make), [missing[at::count] for at in range(min(count, len(missing)))]
-        ):
-            found |= some
-        cache.write({keys[model]: pickle.dumps(found[model], protocol=5) for model in missing})
-    return {model: found[model] for model in catalog.models}
+def _nothing(catalog: Catalog) -> str:
+    return ""
 
 
-def for_model(catalog: Catalog, model: str, make: Callable[[Catalog, str], T], *, runs: bool, also: str = "") -> T:
-    """The same for one model."""
-    if not catalog.digests:
-        return make(catalog, model)
-    key = _key(catalog, model, make, runs, also)
-    if key in (kept := cache.read([key])):
-        known: T = pickle.loads(kept[key])
-        return known
-    found = make(catalog, model)
-    cache.write({key: pickle.dumps(found, protocol=5)})
-    return found
+@dataclass(frozen=True)
+class Fact(Generic[T]):
+    """Something that follows from a single model, kept under the digest of all that it follows from."""
 
+    make: Callable[[Catalog, str], T]
+    """Works it out. It may look at the model, its trace and what every prediction rests on; at nothing else but what follows."""
+    runs: bool = False
+    """Whether it may look at the runs and publications of the model too."""
+    also: Callable[[Catalog], str] = _nothing
+    """The digest of what else it may look at."""
 
-def prepare(catalog: Catalog, make: Callable[[Catalog, str], object], models: Iterable[str], *, runs: bool) -> None:
-    """Make what is not kept yet, spread over the cores, before it is asked for model by model."""
-    keys = {model: _key(catalog, model, make, runs) for model in models}
-    there = cache.there(keys.values())
-    missing = [model for model in keys if keys[model] not in there]
-    if len(missing) >= SPREAD_FROM:
-        count = min(len(missing), 16 * cores())
-        spread(partial(_prepare, catalog, make, runs), [missing[at::count] for at in range(count)])
+    def of(self, catalog: Catalog, model: str) -> T:
+        """That of one model."""
+        if not catalog.digests:  # changed in memory, so nothing that is kept is about it
+            return self.make(catalog, model)
+        key = self.key(catalog, model)
+        if key in (kept := cache.read([key])):
+            known: T = pickle.loads(kept[key])
+            return known
+        found = self.make(catalog, model)
+        cache.write({key: pickle.dumps(found, protocol=5)})
+        return found
 
+    def of_all(self, catalog: Catalog) -> dict[str, T]:
+        """Those of all models, in their order."""
+        if not catalog.digests:
+            return {model: self.make(catalog, model) for model in catalog.models}
+        keys = {model: self.key(catalog, model) for model in catalog.models}
+        kept = cache.read(keys.values())
+        found = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
+        missing = [model for model in catalog.models if model not in found]
+        if missing:
+            count = 16 * cores() if len(missing) >= SPREAD_FROM else 1
+            parts = [missing[at::count] for at in range(min(count, len(missing)))]
+            for some in spread(partial(_made, catalog, self.make), parts):
+                found |= some
+            cache.write({keys[model]: pickle.dumps(found[model], protocol=5) for model in missing})
+        return {model: found[model] for model in catalog.models}
 
-def _prepare(catalog: Catalog, make: Callable[[Catalog, str], object], runs: bool, models: Sequence[str]) -> None:
-    cache.write({_key(catalog, model, make, runs): pickle.dumps(make(catalog, model), protocol=5) for model in models})
-
-
-def _key(catalog: Catalog, model: str, make: Callable[[Catalog, str], object], runs: bool, also: str = "") -> str:
-    module = sys.modules[make.__module__]
-    what = f"{make.__module__}.{make.__qualname__} {code_digest(Path(str(module.__file__)).parent)}"
-    return combined((what, also, of_model(catalog, model, runs=runs)))
+    def key(self, catalog: Catalog, model: str) -> str:
+        """Under this it is kept."""
+        module = sys.modules[self.make.__module__]
+        what = f"{self.make.__module__}.{self.make.__qualname__} {code_digest(Path(str(module.__file__)).parent)}"
+        return combined((what, self.also(catalog), of_model(catalog, model, runs=self.runs)))
 
 
 def _made(catalog: Catalog, make: Callable[[Catalog, str], T], models: Sequence[str]) -> dict[str, T]:
     return {model: make(catalog, model) for model in models}
+
+
+def prepare(catalog: Catalog, wanted: Iterable[tuple[Fact[Any], Iterable[str]]]) -> None:
+    """Work out which facts of which models are not kept yet, spread over the cores, before they are asked for one by one. All of one
+    model are worked out together, since they look at the same runs."""
+    by_model: dict[str, list[Fact[Any]]] = {}
+    for fact, models in wanted:
+        keys = {model: fact.key(catalog, model) for model in models}
+        there = cache.there(keys.values())
+        for model in (model for model, key in keys.items() if key not in there):
+            by_model.setdefault(model, []).append(fact)
+    if len(by_model) >= SPREAD_FROM:
+        missing, count = list(by_model.items()), min(len(by_model), 16 * cores())
+        spread(partial(_prepare, catalog), [missing[at::count] for at in range(count)])
+
+
+def _prepare(catalog: Catalog, missing: Sequence[tuple[str, Sequence[Fact[Any]]]]) -> None:
+    cache.write({
+        fact.key(catalog, model): pickle.dumps(fact.make(catalog, model), protocol=5)
+        for model, facts in missing for fact in facts
+    })  # fmt: skip
 
 
 @lru_cache(maxsize=1 << 14)
@@ -90,6 +110,12 @@ def of_model(catalog: Catalog, model: str, *, runs: bool) -> str:
 def of_trace(catalog: Catalog, model: str) -> str:
     """The digest of a model's trace and what every prediction rests on, whatever the model is called."""
     return combined((_of_all(catalog), "trace", str(catalog.digests.get(f"traces/{model}.json"))))
+
+
+@lru_cache(maxsize=8)
+def of_traces(catalog: Catalog) -> str:
+    """The digest of all traces."""
+    return combined(f"{name} {digest}" for name, digest in catalog.digests.items() if name.startswith("traces/"))
 
 
 @lru_cache(maxsize=8)

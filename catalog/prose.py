@@ -9,6 +9,8 @@ A number that stands in prose without a placeholder must be one that the data ho
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from catalog.file_format import variant_bytes
@@ -22,8 +24,9 @@ _COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": 
 _NUMBER = re.compile(r"(?<![\w./#-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|[.-]\w)")
 
 
-def facts(catalog: Catalog, model_id: str) -> dict[str, str]:
-    """The plain facts of a model as text, by the names that prose uses."""
+@lru_cache(maxsize=256)
+def facts(catalog: Catalog, model_id: str) -> Mapping[str, str]:
+    """The plain facts of a model as text, by the names that prose uses. Kept, since each text of a model asks for them."""
     model, trace = catalog.models[model_id], catalog.traces[model_id]
     found = {"total_parameters": f"{trace.parameters():,}"}
     for component in trace.components():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -22,6 +22,14 @@ class Record(BaseModel):
         extra="forbid", frozen=True, strict=True, defer_build=True,
         use_attribute_docstrings=bool(os.environ.get("FITCARD_FIELD_DOCS")),
     )  # fmt: skip
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields replaced, without what the original has worked out of them and kept."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            for name in vars(copied).keys() - type(self).model_fields.keys():
+                del vars(copied)[name]
+        return copied
 
 
 def _to_tuple(value: object) -> object:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -107,9 +108,9 @@ class Speed(Record):
         """The median of each process."""
         return tuple(quantile(samples, 0.5) for samples in self.samples_s)
 
-    @property
+    @cached_property
     def median_s(self) -> float:
-        """The median of the processes' medians."""
+        """The median of the processes' medians. Kept, since throughputs are compared again and again."""
         return quantile(self.medians_s(), 0.5)
 
     def latency_s(self, q: float) -> float:

@@ -24,7 +24,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
         return predicted_census(catalog.quantizations[label], catalog.traces[model].tensors_of(component))
 
     for run in catalog.runs:
-        if run.status != "ok" or run.config_sha256 != catalog.models[run.model].config_sha256:
+        if run.status != "ok" or run.config_sha256 != catalog.model_index[run.model].config_sha256:
             continue
         rule = expected(run.model, run.component, run.quantization)
         if run.census != rule:

@@ -15,11 +15,10 @@ from urllib.parse import quote
 
 from advisor import answers
 from advisor.evidence import newest_run
-from advisor.kept import per_model
+from advisor.kept import Fact, of_traces
 from advisor.memory import available_bytes
 from advisor.picks import Pick, on_card, picks
 from catalog import Catalog
-from catalog.files import combined
 from catalog.gpu import NUMBER_TYPES, Card
 from catalog.prose import fill
 from catalog.quantization import CensusRow
@@ -113,9 +112,7 @@ def index(catalog: Catalog) -> Index:
 
 def models(catalog: Catalog) -> ModelList:
     """Every model in short."""
-    # The words of one model may quote the trace of another.
-    traces = combined(f"{name} {digest}" for name, digest in catalog.digests.items() if name.startswith("traces/"))
-    return ModelList(models=tuple(per_model(catalog, _entry, runs=True, also=traces).values()))
+    return ModelList(models=tuple(ENTRY.of_all(catalog).values()))
 
 
 def _entry(catalog: Catalog, key: str) -> ModelEntry:
@@ -123,6 +120,10 @@ def _entry(catalog: Catalog, key: str) -> ModelEntry:
     return ModelEntry(
         **_model_facts(catalog, key), license=ShortLicence(id=licence.id, commercial_use=licence.commercial_use)
     )
+
+
+ENTRY = Fact(_entry, runs=True, also=of_traces)
+"""A model in short. Its words may quote the trace of another model."""
 
 
 def gpus(catalog: Catalog) -> GpuList:

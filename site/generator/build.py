@@ -82,10 +82,9 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
         return Report(current=head["outputs"], pages=head["pages"], seconds=time.perf_counter() - began)
 
     # Only now, since they take longer than finding out that nothing changed.
-    from advisor import picks
     from catalog import load
-    from generator import history, labels
     from generator.outputs import outputs
+    from generator.prepare import MANY, prepare
     from generator.render import everything, render, source_of
 
     catalog = load(root, digests=digests)
@@ -99,8 +98,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     stale = [made for path, made in wanted.items() if path not in had or had[path][0] != keys[path]]
     with _written_to(target), trees.work_folder(target) as folder:
         if stale:
-            for prepare in (picks.prepare, labels.prepare, history.of_models):
-                prepare(catalog)
+            prepare(catalog, whole=len(stale) >= MANY)
         made = render(stale, sources, inputs.pages, folder) if stale else {}
         if code(sources.root) != sources.code or read_documents() != sources.docs:
             # Then nobody knows which of them made what, so the next build makes it again.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from advisor.kept import per_model
+from advisor.kept import Fact
 from catalog import Catalog
 from catalog.gpu import NumberType
 from catalog.linters.prose import prose_of
@@ -231,7 +231,7 @@ _GPUS = (
 
 def _run_lines(catalog: Catalog) -> Iterator[str]:
     """The runs of all models, oldest first."""
-    every = [line for lines in per_model(catalog, _run_lines_of, runs=True).values() for line in lines]
+    every = [line for lines in LINES.of_all(catalog).values() for line in lines]
     return (text for _, _, text in sorted(every, key=lambda line: line[:2]))
 
 
@@ -240,6 +240,10 @@ def _run_lines_of(catalog: Catalog, model: str) -> list[tuple[str, str, str]]:
     return [
         (run.measured_at, run.key, "".join(_row(_RUNS, row) for row in _rows_of(run))) for run in catalog.runs_of(model)
     ]
+
+
+LINES = Fact(_run_lines_of, runs=True)
+"""The lines of a model's runs."""
 
 
 def _rows_of(run: Run) -> Iterator[tuple[Run, Memory | None, Speed | None]]:

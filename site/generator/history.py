@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from advisor.answers import UNITS, default_component
 from advisor.consequences import consequences, told
-from advisor.kept import for_model, of_cards, per_model
+from advisor.kept import Fact, of_cards
 from catalog import Catalog
 from catalog.record import Source
 from catalog.run import Run
@@ -50,19 +50,23 @@ def events(catalog: Catalog, model: str | None = None) -> list[Event]:
         found = [event for mine in of_models(catalog).values() for event in mine]
         found += _cards(catalog)
     else:
-        found = list(for_model(catalog, model, _of_model, runs=True, also=of_cards(catalog)))
+        found = list(EVENTS.of(catalog, model))
     return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
 
 
 @lru_cache(maxsize=2)
 def of_models(catalog: Catalog) -> Mapping[str, tuple[Event, ...]]:
     """What happened to each model. Many pages tell of it, so builds ask for it before they are spread over processes."""
-    return per_model(catalog, _of_model, runs=True, also=of_cards(catalog))
+    return EVENTS.of_all(catalog)
 
 
 def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
     """What happened to one model."""
     return (*_runs(catalog, model), *_published(catalog, model), _reviewed(catalog, model))
+
+
+EVENTS = Fact(_of_model, runs=True, also=of_cards)
+"""What happened to a model; its place among the cards depends on all of them."""
 
 
 def _runs(catalog: Catalog, model: str) -> Iterator[Event]:

@@ -26,13 +26,25 @@ from generator.outputs import Asset, Output, Page, outputs
 from generator.render import Part
 from generator.words import FILTERS
 
-_pages: dict[str, Page] = {}
+
+class _Generated(MkDocsPage):
+    """A page that its template draws from a view: there is no Markdown to read, and none to make HTML of."""
+
+    def __init__(self, output: Page, file: File, config: MkDocsConfig) -> None:
+        super().__init__(output.title, file, config)
+        self.output = output
+        self.meta = {"title": output.title, "description": output.description, "template": output.template}
+
+    def read_source(self, config: MkDocsConfig) -> None:
+        self.markdown = ""
+
+    def render(self, config: MkDocsConfig, files: Files) -> None:
+        self.content = ""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every output of the generator, or the part of the site that is asked for."""
     part = _part(config)
-    _pages.clear()
     if part:
         files = Files(())
         for source, content in part.documents.items():
@@ -46,9 +58,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             file.dest_uri = output.path
             files.append(file)
             continue
-        source = f"{output.path}index.md"
-        files.append(File.generated(config, source, content="", inclusion=InclusionLevel.NOT_IN_NAV))
-        _pages[source] = output
+        file = File.generated(config, f"{output.path}index.md", content="", inclusion=InclusionLevel.NOT_IN_NAV)
+        _Generated(output, file, config)
+        files.append(file)
     return files
 
 
@@ -64,13 +76,6 @@ def _all() -> list[Output]:
     except FitcardError as error:
         # Abort ends a build, and leaves the last good site standing while serving; others would be a traceback.
         raise Abort(str(error)) from error
-
-
-def on_page_markdown(markdown: str, page: MkDocsPage, config: MkDocsConfig, files: Files) -> str:
-    """Give a generated page the words that a hand-written one has in its head."""
-    if output := _pages.get(page.file.src_uri):
-        page.meta.update(title=output.title, description=output.description, template=output.template)
-    return markdown
 
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
@@ -129,5 +134,4 @@ class _Compiled(BytecodeCache):
 
 def on_page_context(context: dict[str, Any], page: MkDocsPage, config: MkDocsConfig, nav: Navigation) -> dict[str, Any]:
     """Give the page's view to its template."""
-    output = _pages.get(page.file.src_uri)
-    return {**context, "view": output.view() if output else {}}
+    return {**context, "view": page.output.view() if isinstance(page, _Generated) else {}}

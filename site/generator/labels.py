@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from advisor import kept
+from advisor.kept import Fact
 from advisor.memory import need
 from catalog import Catalog
 from catalog.file_format import variant_bytes
@@ -64,13 +64,7 @@ def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Hel
 
 @lru_cache(maxsize=256)
 def _of_first(catalog: Catalog, first: str) -> Labels:
-    return kept.for_model(catalog, first, made_of, runs=False)
-
-
-def prepare(catalog: Catalog) -> None:
-    """Compute what is not kept yet, spread over the cores, before pages ask for it one by one."""
-    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
-    kept.prepare(catalog, made_of, firsts, runs=False)
+    return HELD.of(catalog, first)
 
 
 def made_of(catalog: Catalog, key: str) -> Labels:
@@ -79,6 +73,10 @@ def made_of(catalog: Catalog, key: str) -> Labels:
         component: {label: _held(catalog, key, component, label) for label in catalog.quantizations}
         for component in catalog.traces[key].components()
     }
+
+
+HELD = Fact(made_of)
+"""What each label makes of a model."""
 
 
 def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:

@@ -10,7 +10,7 @@ from typing import Any
 from advisor import answers
 from advisor.answers import default_component
 from advisor.evidence import good_runs
-from advisor.kept import per_model
+from advisor.kept import Fact
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.quantization import Quantization
@@ -113,7 +113,7 @@ def _became(catalog: Catalog, label: str) -> list[Became]:
 def _seen(catalog: Catalog) -> dict[str, list[Seen]]:
     """The newest good run of each model for each label, component, device and mode, by label."""
     found: dict[str, list[Seen]] = {}
-    for labels in per_model(catalog, _seen_of, runs=True).values():
+    for labels in SEEN.of_all(catalog).values():
         for label, seen in labels.items():
             found.setdefault(label, []).extend(seen)
     return found
@@ -151,3 +151,7 @@ def _seen_of(catalog: Catalog, key: str) -> dict[str, list[Seen]]:
             speed.per_second / other.per_second if other else None,
         ))  # fmt: skip
     return found
+
+
+SEEN = Fact(_seen_of, runs=True)
+"""The runs of a model that quantization pages show."""

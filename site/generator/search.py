@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from advisor.answers import default_component
+from advisor.kept import Fact, of_traces
 from catalog import Catalog, cache
 from catalog.files import combined, file_digest
 from catalog.gpu import Card
@@ -72,11 +73,11 @@ def _content(catalog: Catalog, pages: Sequence[Page], key: str | None, name: str
 
 def search_records(catalog: Catalog, pages: Iterable[Page]) -> Iterator[Record]:
     """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
-    labels = {label.lower(): label for label in catalog.quantizations}
+    labels, models = {label.lower(): label for label in catalog.quantizations}, MODEL.of_all(catalog)
     for page in pages:
         folder, _, rest = page.path.rstrip("/").partition("/")
         if folder == "models" and rest in catalog.models:
-            yield _model(catalog, rest)
+            yield models[rest]
         elif folder == "gpus" and rest in catalog.cards:
             yield _card(page, catalog.cards[rest])
         elif folder == "quantizations" and rest.lower() in labels:
@@ -101,6 +102,10 @@ def _model(catalog: Catalog, key: str) -> Record:
         ),
         _sortable({"parameters": parameters, "released": model.released}),
     )  # fmt: skip
+
+
+MODEL = Fact(_model, also=of_traces)
+"""The record of a model. Its words may quote the trace of another model."""
 
 
 def _card(page: Page, card: Card) -> Record:

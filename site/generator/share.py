@@ -113,19 +113,16 @@ def picture(names: Sequence[str], line: str, figures: Sequence[Figure]) -> bytes
     draw.rectangle((0, 0, 15, HEIGHT), fill=_MARKED)
     name = next(name for name in names if drawable(name))
     room = WIDTH - 2 * _MARGIN
-    draw.text((_MARGIN, 64), line, fill=_MUTED, font=_font(30))
-    draw.text(
-        (_MARGIN, 150), _cut(name, room, _fitting(name, room, 76, 44)), fill=_FULL, font=_fitting(name, room, 76, 44)
-    )
+    _write(image, (_MARGIN, 64), line, room, 30, _MUTED, "la")
+    _write(image, (_MARGIN, 150), name, room, _fitting(name, room, 76, 44), _FULL, "la")
     second = next((other for other in names[1:-1] if drawable(other) and other != name), "")
-    draw.text((_MARGIN, 252), _cut(second, room, _font(30)), fill=_MUTED, font=_font(30))
+    _write(image, (_MARGIN, 252), second, room, 30, _MUTED, "la")
     for at, (value, what) in enumerate(figures[:4]):
         x, y = _MARGIN + at % 2 * (room // 2), 330 + at // 2 * 130
         half = room // 2 - 24
-        font = _fitting(value, half, 56, 30)
         draw.rectangle((x, y, x + 3, y + 96), fill=_MARKED)
-        draw.text((x + 20, y + 56), _cut(value, half, font), fill=_FULL, font=font, anchor="ls")
-        draw.text((x + 20, y + 90), _cut(what, half, _font(26)), fill=_MUTED, font=_font(26), anchor="ls")
+        _write(image, (x + 20, y + 56), value, half, _fitting(value, half, 56, 30), _FULL, "ls")
+        _write(image, (x + 20, y + 90), what, half, 26, _MUTED, "ls")
     image = image.point(_indices())
     image.putpalette(_palette())
     out = io.BytesIO()
@@ -156,10 +153,28 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _fitting(text: str, room: int, most: int, least: int) -> ImageFont.FreeTypeFont:
-    """The font at the largest size at which a text fits a width, down to `least`."""
+def _write(image: Image.Image, at: tuple[int, int], text: str, room: int, size: int, shade: int, anchor: str) -> None:
+    """Write as much of a text as fits a width; `anchor` is Pillow's."""
+    mask, (left, top) = _mask(text, room, size, anchor)
+    image.paste(shade, (at[0] + left, at[1] + top), mask)
+
+
+@lru_cache(maxsize=1024)
+def _mask(text: str, room: int, size: int, anchor: str) -> tuple[Image.Image, tuple[int, int]]:
+    """As much of a text as fits a width, and how far its corner is from where it is anchored. Kept, since most stand on many pictures."""
+    font = _font(size)
+    cut = _cut(text, room, font)
+    left, top, right, bottom = map(int, font.getbbox(cut, anchor=anchor))
+    mask = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(mask).text((-left, -top), cut, fill=255, font=font, anchor=anchor)
+    return mask, (left, top)
+
+
+@lru_cache(maxsize=1024)
+def _fitting(text: str, room: int, most: int, least: int) -> int:
+    """The largest size at which a text fits a width, down to `least`."""
     wide = _font(most).getlength(text)
-    return _font(max(least, min(most, int(most * room / wide)))) if wide else _font(most)
+    return max(least, min(most, int(most * room / wide))) if wide else most
 
 
 def _cut(text: str, room: int, font: ImageFont.FreeTypeFont) -> str:

@@ -56,13 +56,13 @@ def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
     succeeded and at batch 1 was seen to take no more than such a card has available. Of several, one on a card comes before one
     on a processor, then one under a cap, then one in the quantization that would be picked, then the newest.
     """
-    found_model, component = catalog.models[model], default_component(catalog, model)
+    config, component = catalog.model_index[model].config_sha256, default_component(catalog, model)
     available = available_bytes(_sold(catalog), _sold(catalog).cards[_id(size)])
     chosen = pick(catalog, model, size).nearest.quantization
     found: list[Proof] = []
     for run in catalog.runs_of(model):
         taken = run.batch_memory(1)
-        counts = run.status == "ok" and run.component == component and run.config_sha256 == found_model.config_sha256
+        counts = run.status == "ok" and run.component == component and run.config_sha256 == config
         if counts and taken and taken.total_bytes <= available:
             found.append(Proof(run, taken.total_bytes, run.machine.device_vendor != "CPU"))
 

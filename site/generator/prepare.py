@@ -1,0 +1,21 @@
+"""What many outputs ask for, worked out before they are made: once, and spread over the cores."""
+
+from __future__ import annotations
+
+from advisor import accuracy, evidence, kept, picks
+from catalog import Catalog
+from catalog.twins import first_alike
+from generator import api, export, history, labels, quantization_page
+
+MANY = 64
+"""Stale outputs from which it is worth looking for everything that is not kept yet; fewer find it out as they are made."""
+
+
+def prepare(catalog: Catalog, *, whole: bool) -> None:
+    """Work out what is not kept yet of all that outputs ask for; without `whole`, only what the catalog's history tells."""
+    if whole:
+        picks.prepare(catalog)
+        firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
+        facts = (evidence.TIMED, accuracy.MEMORY, quantization_page.SEEN, export.LINES, history.EVENTS, api.ENTRY)
+        kept.prepare(catalog, [(labels.HELD, firsts), *((fact, catalog.models) for fact in facts)])
+    history.of_models(catalog)
