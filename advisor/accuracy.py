@@ -141,9 +141,8 @@ def _of_evidence(catalog: Catalog) -> str:
 def _row(residual: Residual) -> SpeedRow:
     point = residual.point
     return SpeedRow(
-        model=point.model, component=point.component, quantization=point.quantization, gpu=point.gpu,
-        mode=point.setting.mode, batch=point.setting.batch, record=point.record,
-        predicted_per_second=residual.per_second, measured_per_second=point.per_second,
+        point.model, point.component, point.quantization, point.gpu, point.setting.mode, point.setting.batch, point.record,
+        residual.per_second, point.per_second,
     )  # fmt: skip
 
 

@@ -6,9 +6,10 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from statistics import median
+from typing import NamedTuple
 
 from advisor.evidence import timed_runs
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
@@ -25,8 +26,7 @@ PRIOR = Factors(matmul=1.0, attention=1.1, convolution=4.0, moved=1.1, transpose
 PRIOR_WEIGHT = 0.5
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """One measured throughput on a card of the catalog, ours or published."""
 
     model: str
@@ -167,8 +167,7 @@ def _least_squares(rows: Sequence[tuple[Sequence[float], float]]) -> list[float]
     return solved
 
 
-@dataclass(frozen=True)
-class Residual:
+class Residual(NamedTuple):
     """One prediction of a measurement that took no part in its fit."""
 
     point: Point
@@ -212,6 +211,7 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
     from advisor.predict import other_runs
 
     found: list[Residual] = []
+    setting = cache(Setting)  # tens of thousands of points have a few of them
     for model, runs in timed_runs(catalog).items():
         for run in runs:
             if run.device in catalog.cards:
@@ -223,8 +223,8 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
                 if not others:
                     continue
                 seconds = math.exp((alike.total - own) / others) * amount
-                setting = Setting(run.mode, batch)
-                point = Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
+                how = setting(run.mode, batch)
+                point = Point(model, run.component, run.quantization, run.device, how, per_second, run.key)
                 found.append(Residual(point, batch / seconds))
     return found
 
@@ -241,9 +241,10 @@ def _correction(neighbours: Sequence[Worked], point: Point, factors: Factors) ->
 
 def summary(residuals: Sequence[Residual], half_width: float) -> Errors:
     """Median, 90th percentile and bias of relative errors, and how many lie in an interval of that half width."""
-    errors = sorted(abs(math.expm1(r.log_error)) for r in residuals)
-    signed = [math.expm1(r.log_error) for r in residuals]
-    inside = sum(abs(r.log_error) <= half_width for r in residuals)
+    logs = [r.log_error for r in residuals]
+    signed = [math.expm1(log) for log in logs]
+    errors = sorted(map(abs, signed))
+    inside = sum(abs(log) <= half_width for log in logs)
     return Errors(
         count=len(errors),
         median=round(median(errors), 4) if errors else 0.0,

@@ -32,20 +32,20 @@ class Report:
 def check(catalog: Catalog) -> Report:
     """Count through a catalog that has been loaded, and so is well-formed."""
     unverified = [f"gpus: {key}: {figure}" for key, card in catalog.cards.items() for figure in card.spec.unverified]
-    unverified += [f"models: {key}: {fact}" for key, model in catalog.models.items() for fact in model.unverified()]
+    unverified += [f"models: {key}: {fact}" for key, model in catalog.model_index.items() for fact in model.unverified]
     unverified += [f"runtimes: {name}" for name in catalog.runtimes.unverified()]
     runtimes = catalog.runtimes
     figures = (
         sum(len(file) for file in _rates(catalog).values())
         + sum(len(card.spec.figures) for card in catalog.cards.values())
-        + sum(m.facts() for m in catalog.models.values())
+        + sum(model.facts for model in catalog.model_index.values())
     )
     figures += (
         len(runtimes.context)
         + len(runtimes.reserve)
         + len(runtimes.allocator_slack)
         + 1
-        + sum(len(file.speeds) for file in catalog.published.values())
+        + sum(len(entry.speeds) for entry in catalog.published_index.values())
     )
     return Report(counts(catalog), figures, tuple(unverified))
 

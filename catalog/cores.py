@@ -33,7 +33,7 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     """
     count = min(cores(), len(parts))
     if count < 2 or not hasattr(os, "fork") or threading.active_count() > 1:
-        return [work(part) for part in parts]
+        return [_collected(work, part) for part in parts]
     # The numbers of the parts lie ready in a pipe, and whoever is free takes the next one: nobody waits for a slower neighbour.
     take, give = os.pipe()
     numbers = [struct.pack("i", number) for number in range(len(parts))]
@@ -65,6 +65,14 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
             raise failure
         found |= done
     return [found[number] for number in range(len(parts))]
+
+
+def _collected(work: Callable[[T], R], part: T) -> R:
+    """What `work` makes of a part; where nobody looks for garbage as it arises, that is done now."""
+    found = work(part)
+    if not gc.isenabled():
+        gc.collect()
+    return found
 
 
 def _child(work: Callable[[Any], Any], parts: Sequence[Any], take: int, say: int) -> None:

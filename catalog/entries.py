@@ -26,12 +26,16 @@ class ModelEntry(NamedTuple):
     config_sha256: str
     timm: str | None
     """What timm calls its image tower."""
+    facts: int
+    """How many sourced facts it has."""
+    unverified: tuple[str, ...]
+    """Those that nobody has read in a source."""
 
     @classmethod
     def of(cls, model: Model) -> ModelEntry:
         return cls(
             model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256,
-            model.timm,
+            model.timm, model.facts(), model.unverified(),
         )  # fmt: skip
 
 

@@ -462,7 +462,7 @@ class RunFile(Record):
 def _well_placed(name: str) -> bool:
     folder, *inside = name.split("/")
     depth, ending = files.PLACES[folder]
-    return len(inside) == depth and Path(name).suffix == ending
+    return len(inside) == depth and name.endswith(ending) and inside[-1] != ending
 
 
 def _misplaced(root: Path, names: Mapping[str, str]) -> Iterator[Problem]:
@@ -515,11 +515,14 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
             line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
             yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
     for run in catalog.run_index:
-        path = catalog.root / "runs" / run.device / f"{run.model}.yaml"
         if run.model not in catalog.models:
-            yield Problem(path, 1, run.key, f"no model {run.model} in the catalog")
+            yield Problem(_run_file(catalog, run), 1, run.key, f"no model {run.model} in the catalog")
         if run.quantization not in catalog.quantizations:
-            yield Problem(path, 1, run.key, f"no quantization {run.quantization!r} in the catalog")
+            yield Problem(_run_file(catalog, run), 1, run.key, f"no quantization {run.quantization!r} in the catalog")
+
+
+def _run_file(catalog: Catalog, run: RunEntry) -> Path:
+    return catalog.root / "runs" / run.device / f"{run.model}.yaml"
 
 
 def _untraced(catalog: Catalog) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,14 +71,14 @@ def view(catalog: Catalog) -> dict[str, Any]:
     return {
         "ways": WAYS,
         "memory": memory_summary(memory),
-        "memory_rows": sorted(memory, key=lambda row: -abs(row.error))[:MOST_ROWS],
+        "memory_rows": heapq.nlargest(MOST_ROWS, memory, key=lambda row: abs(row.error)),
         "memory_plot": _plot(
             "Memory", "GB",
             [(row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in _thinned(memory)],
         ),
         "speeds": [(one, _groups(catalog, one.rows)) for one in speeds],
         "speed_plots": [(one, _speed_plot(catalog, one)) for one in speeds if one.rows],
-        "worst": [(one.way, sorted(one.rows, key=lambda row: -abs(row.error))[:5]) for one in speeds if one.rows],
+        "worst": [(one.way, heapq.nlargest(5, one.rows, key=lambda row: abs(row.error))) for one in speeds if one.rows],
         "names": {gpu: card_of(catalog, gpu).spec.name for gpu in {row.gpu for one in speeds for row in one.rows}},
         "fit": catalog.speed,
     }  # fmt: skip

@@ -56,26 +56,32 @@ VERSION = version("fitcard")
 
 
 def assets(catalog: Catalog) -> Iterator[Asset]:
-    """Every document of the API but those of `export.py`."""
-
-    def document(path: str, inputs: tuple[str, ...], made: Callable[[], Record]) -> Asset:
-        return Asset(ROOT + path, inputs, lambda: written(made()))
-
-    yield document("index.json", ("models", "cards", "quantizations", "runs", "published"), partial(index, catalog))
+    """The documents about everything, but for those of `export.py`."""
+    yield _document("index.json", ("models", "cards", "quantizations", "runs", "published"), partial(index, catalog))
     yield Asset(f"{ROOT}schema.json", (), _schema_json)
-    yield document("models.json", ("models", "traces", "runs"), partial(models, catalog))
-    yield document("gpus.json", ("cards", "runtimes"), partial(gpus, catalog))
-    yield document("quantizations.json", ("quantizations", "runs", "published"), partial(quantizations, catalog))
-    yield document("runs.json", ("runs",), partial(runs, catalog))
-    for key in catalog.models:
-        # Its words may quote the facts of other models, which are in their traces.
-        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-        yield document(f"models/{key}.json", inputs, partial(model, catalog, key))
-    for key in catalog.cards:
-        inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
-        yield document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
-    for run in catalog.run_index:
+    yield _document("models.json", ("models", "traces", "runs"), partial(models, catalog))
+    yield _document("gpus.json", ("cards", "runtimes"), partial(gpus, catalog))
+    yield _document("quantizations.json", ("quantizations", "runs", "published"), partial(quantizations, catalog))
+    yield _document("runs.json", ("runs",), partial(runs, catalog))
+
+
+def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """The document of a model, and those of its runs."""
+    # Its words may quote the facts of other models, which are in their traces.
+    inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
+    yield _document(f"models/{key}.json", inputs, partial(model, catalog, key))
+    for run in catalog.entries_of(key):
         yield Asset(f"{ROOT}runs/{run.key}.json", (f"run:{run.key}",), partial(_run_json, catalog, run.key))
+
+
+def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """The document of a card."""
+    inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+    yield _document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
+
+
+def _document(path: str, inputs: tuple[str, ...], made: Callable[[], Record]) -> Asset:
+    return Asset(ROOT + path, inputs, lambda: written(made()))
 
 
 def index(catalog: Catalog) -> Index:
@@ -115,14 +121,14 @@ def models(catalog: Catalog) -> ModelList:
     return ModelList(models=tuple(ENTRY.of_all(catalog).values()))
 
 
-def _entry(catalog: Catalog, key: str) -> ModelEntry:
+def entry(catalog: Catalog, key: str) -> ModelEntry:
     licence = catalog.models[key].license
     return ModelEntry(
         **_model_facts(catalog, key), license=ShortLicence(id=licence.id, commercial_use=licence.commercial_use)
     )
 
 
-ENTRY = Fact(_entry, runs=True, also=of_traces)
+ENTRY = Fact(entry, runs=True, also=of_traces)
 """A model in short. Its words may quote the trace of another model."""
 
 
@@ -153,9 +159,11 @@ def quantizations(catalog: Catalog) -> QuantizationList:
 
 def runs(catalog: Catalog) -> RunList:
     """Every run in short."""
-    return RunList(
-        runs=tuple(RunEntry(**run._asdict(), document=f"{ROOT}runs/{run.key}.json") for run in catalog.run_index)
+    # Entries were checked when their runs were read; tens of thousands take a tenth of a second more to be checked again.
+    entries = (
+        RunEntry.model_construct(**run._asdict(), document=f"{ROOT}runs/{run.key}.json") for run in catalog.run_index
     )
+    return RunList.model_construct(runs=tuple(entries))
 
 
 def model(catalog: Catalog, key: str) -> ModelDocument:

@@ -40,12 +40,11 @@ _WIDTHS = {
 """How far letters advance, in 2048ths of the size of the type, from the table `hmtx` of DejaVu Sans 2.37; Verdana is as wide."""
 
 
-def assets(catalog: Catalog) -> Iterator[Asset]:
-    """A badge for every model and size."""
-    for key in catalog.models:
-        inputs = (f"model:{key}", f"trace:{key}", f"runs:{key}", *RULES)
-        for size in SIZES:
-            yield Asset(f"badges/models/{key}/{size}gb.svg", inputs, partial(badge, catalog, key, size))
+def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """A badge of a model for every size."""
+    inputs = (f"model:{key}", f"trace:{key}", f"runs:{key}", *RULES)
+    for size in SIZES:
+        yield Asset(f"badges/models/{key}/{size}gb.svg", inputs, partial(badge, catalog, key, size))
 
 
 @lru_cache(maxsize=256)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from catalog.errors import FitcardError
 from catalog.files import catalog_digests, combined
 from generator import manifest, trees
 from generator.inputs import ROOT, Inputs, code, read_documents, read_sources, references
-from generator.manifest import Manifest
+from generator.manifest import Group, Manifest
 
 if TYPE_CHECKING:
     from generator.render import Made
@@ -56,9 +58,21 @@ def build(target: Path | None = None, catalog: Path | None = None, *, clean: boo
     trees.check_ours(target)
     with _written_to(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with trees.locked(target):
+    with trees.locked(target), _uncollected():
         trees.check_ours(target)
         return target, _build(target, catalog, clean, began)
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """Without looking for garbage: next to all that a build makes is still needed, and looking through it takes a tenth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextmanager
@@ -83,54 +97,86 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
 
     # Only now, since they take longer than finding out that nothing changed.
     from catalog import load
-    from generator.outputs import outputs
+    from generator.outputs import groups
     from generator.prepare import MANY, prepare
-    from generator.render import everything, render, source_of
+    from generator.render import everything, render
 
     catalog = load(root, digests=digests)
     if any(digests.get(name) != content for name, content in catalog.digests.items()):
         key = "data edited when the build began"  # so the next build looks at everything again
-    wanted = everything(outputs(catalog), sources, references(sources.templates))
-    inputs = Inputs(catalog, sources, map(source_of, wanted.values()))
-    keys = _keys(wanted, inputs)
     old = None if clean else manifest.read(target)
-    had = old.outputs if old else dict[str, tuple[str, str]]()
-    stale = [made for path, made in wanted.items() if path not in had or had[path][0] != keys[path]]
+    had = old.groups if old else dict[str, Group]()
+    inputs = Inputs(catalog, sources)
+    subjects = everything(groups(catalog), sources, references(sources.templates))
+    keys = {subject.name: inputs.together(subject.inputs) if subject.inputs else "" for subject in subjects}
+    as_it_was = {
+        name: had[name] for name, key_now in keys.items() if key_now and name in had and had[name].key == key_now
+    }
+    listed = {subject.name: subject.listed() for subject in subjects if subject.name not in as_it_was}
+    inputs.pages = Sourced(listed, as_it_was)
+    wanted = {path: made for outputs in listed.values() for path, made in outputs.items()}
+    before = {path: output for name in listed if name in had for path, output in had[name].outputs.items()}
+    digest_of = {
+        path: inputs.together(made.inputs, type(made.output).__name__, *made.words) for path, made in wanted.items()
+    }
+    stale = [made for path, made in wanted.items() if path not in before or before[path][0] != digest_of[path]]
     with _written_to(target), trees.work_folder(target) as folder:
-        if stale:
-            prepare(catalog, whole=len(stale) >= MANY)
+        if len(stale) >= MANY:
+            prepare(catalog)
         made = render(stale, sources, inputs.pages, folder) if stale else {}
         if code(sources.root) != sources.code or read_documents() != sources.docs:
             # Then nobody knows which of them made what, so the next build makes it again.
-            key, keys = "code edited during the build", keys | dict.fromkeys(made, "")
-        contents = {path: made[path][1] if path in made else had[path][1] for path in wanted}
-        used = sorted({name for names in {one.inputs for one in wanted.values()} for name in names})
-        new = Manifest(key, inputs.named(used), {path: (keys[path], contents[path]) for path in sorted(wanted)})
+            key, digest_of = "code edited during the build", digest_of | dict.fromkeys(made, "")
+            keys |= {name: "" for name, outputs in listed.items() if not made.keys().isdisjoint(outputs)}
+        contents = {path: made[path][1] if path in made else before[path][1] for path in wanted}
+        now = {
+            subject.name: as_it_was.get(subject.name)
+            or Group.of(keys[subject.name], {path: (digest_of[path], contents[path]) for path in listed[subject.name]})
+            for subject in subjects
+        }
+        used = {name for names in {subject.inputs for subject in subjects} for name in names}
+        used |= {name for names in {one.inputs for one in wanted.values()} for name in names}
+        named = {name: inputs[name] for name in used if not name.startswith("run:")}
+        new = Manifest(key, named, now)
         trees.replace(target, new, {path: place for path, (place, _) in made.items()})
+    removed = [path for path in before if path not in wanted]
+    removed += [path for name, group in had.items() if name not in now for path in group.outputs]
     return Report(
-        made={one.path: _why(one, old, inputs) for one in stale}, removed=tuple(path for path in had if path not in wanted),
-        current=len(wanted) - len(stale), pages=new.pages, seconds=time.perf_counter() - began,
+        made={one.path: _why(one, old, before, inputs) for one in stale}, removed=tuple(removed),
+        current=new.size - len(stale), pages=new.pages, seconds=time.perf_counter() - began,
     )  # fmt: skip
 
 
-def _keys(wanted: Mapping[str, Made], inputs: Inputs) -> dict[str, str]:
-    """The digest of all that each output is made from. Many have the same inputs, so those are put together once."""
-    known: dict[tuple[str, ...], str] = {}
-    found: dict[str, str] = {}
-    for path, made in wanted.items():
-        if made.inputs not in known:
-            known[made.inputs] = combined(f"{name} {inputs[name]}" for name in made.inputs)
-        found[path] = combined((known[made.inputs], type(made.output).__name__, *made.words))
-    return found
+class Sourced(Container[str]):
+    """The source files that documents may link to, by their names; those of groups that were not listed are read when one is asked for
+    that is found nowhere else."""
+
+    def __init__(self, listed: Mapping[str, Mapping[str, Made]], rest: Mapping[str, Group]) -> None:
+        from generator.render import source_of
+
+        self._listed = {source_of(made) for outputs in listed.values() for made in outputs.values()}
+        self._rest = rest
+
+    def __contains__(self, source: object) -> bool:
+        return source in self._listed or source in self._others
+
+    @cached_property
+    def _others(self) -> set[str]:
+        """Pages that nobody writes by hand lie where their source files would."""
+        page = "index.html"
+        return {
+            f"{path.removesuffix(page)}index.md" if path.endswith(page) else path
+            for group in self._rest.values() for path in group.outputs
+        }  # fmt: skip
 
 
-def _why(made: Made, old: Manifest | None, inputs: Inputs) -> str:
+def _why(made: Made, old: Manifest | None, before: Container[str], inputs: Inputs) -> str:
     """Why an output is made again."""
     if old is None:
         return "there is no site yet whose manifest is whole"
-    if made.path not in old.outputs:
+    if made.path not in before:
         return "it is new"
-    changed = [name for name in made.inputs if old.inputs.get(name) != inputs[name]]
+    changed = [name for name in made.inputs if old.inputs.get(name, name.removeprefix("run:")) != inputs[name]]
     return f"{', '.join(changed)} changed" if changed else "its title, description, template or list of inputs changed"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from advisor.kept import Fact
+from advisor.kept import Fact, of_traces
 from catalog import Catalog
 from catalog.gpu import NumberType
 from catalog.linters.prose import prose_of
@@ -150,8 +150,16 @@ _ALWAYS = (
 )  # fmt: skip
 
 
-def _models(catalog: Catalog) -> Iterator[Any]:
-    yield from ((entry, catalog.models[entry.id]) for entry in api.models(catalog).models)
+def _model_lines(catalog: Catalog) -> Iterator[str]:
+    yield from MODEL.of_all(catalog).values()
+
+
+def _model_line_of(catalog: Catalog, model: str) -> str:
+    return _row(_MODELS, (api.entry(catalog, model), catalog.models[model]))
+
+
+MODEL = Fact(_model_line_of, runs=True, also=of_traces)
+"""The line of a model."""
 
 
 def _parameters(component: Component) -> Callable[[Any], Cell]:
@@ -313,7 +321,7 @@ _PUBLISHED = (
 )  # fmt: skip
 
 TABLES = (
-    Table("models", "Every model, by id.", ("models", "traces", "runs"), _each(_models, _MODELS), _MODELS),
+    Table("models", "Every model, by id.", ("models", "traces", "runs"), _model_lines, _MODELS),
     Table("gpus", "Every card, the smallest memory first.", ("cards", "runtimes"), _each(_gpus, _GPUS), _GPUS),
     Table("runs", "Every run by fitcard, oldest first, a line for each batch.", ("runs",), _run_lines, _RUNS),
     Table(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as etree
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +21,7 @@ from generator import api
 from generator.documents import DataLicence
 from generator.history import NEWEST, Event, changed, events
 from generator.inputs import configuration, documents_folder
-from generator.outputs import RULES, Asset, Page
+from generator.outputs import RULES, Asset, pages
 
 TAG = "tag:fitcard,2026:"
 _HISTORY = ("models", "traces", "cards", "published", "runs", *RULES)
@@ -29,21 +29,24 @@ NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
 
 
-def assets(catalog: Catalog, pages: Sequence[Page], base: str) -> Iterator[Asset]:
-    """The feeds, and what crawlers ask for. `base` is the site's address, ending in a slash, or empty."""
+def assets(catalog: Catalog, base: str) -> Iterator[Asset]:
+    """The feed of everything, and what crawlers ask for. `base` is the site's address, ending in a slash, or empty."""
     yield Asset("feed.xml", _HISTORY, partial(feed, catalog, base))
-    for key in catalog.models:
-        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-        yield Asset(f"models/{key}/feed.xml", inputs, partial(feed, catalog, base, key))
     everything = ("models", "traces", "cards", "published", "runs", *RULES)
     if base:
         docs = (
             f"doc:{path.relative_to(documents_folder()).as_posix()}"
             for path in sorted(documents_folder().rglob("*.md"))
         )
-        yield Asset("sitemap.xml", (*everything, *docs), partial(sitemap, catalog, pages, base))
+        yield Asset("sitemap.xml", (*everything, *docs), partial(sitemap, catalog, base))
     yield Asset("robots.txt", (), partial(robots, base))
     yield Asset("llms.txt", ("models", "cards", "quantizations"), partial(llms, catalog, base))
+
+
+def of_model(catalog: Catalog, base: str, key: str) -> Iterator[Asset]:
+    """The feed of a model."""
+    inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
+    yield Asset(f"models/{key}/feed.xml", inputs, partial(feed, catalog, base, key))
 
 
 def address(file: Path | None = None) -> str:
@@ -92,10 +95,10 @@ def _entry(root: etree.Element, event: Event, up: str) -> None:
     _add(entry, "summary", event.text)
 
 
-def sitemap(catalog: Catalog, pages: Iterable[Page], base: str) -> bytes:
+def sitemap(catalog: Catalog, base: str) -> bytes:
     """Every page with the day of its newest data. Pages written by hand have no date that data tell, so none is given."""
     root = etree.Element("urlset", {"xmlns": "http://www.sitemaps.org/schemas/sitemap/0.9"})
-    dated = {page.path: changed(catalog, page.inputs) for page in pages}
+    dated = {page.path: changed(catalog, page.inputs) for page in pages(catalog)}
     dated |= {path: None for path in _written_by_hand() if path not in dated}
     for path, day in sorted(dated.items()):
         url = _add(root, "url")

@@ -17,7 +17,7 @@ import json
 import posixpath
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -164,8 +164,12 @@ def template_fault(error: Exception) -> FitcardError:
 class Inputs:
     """The digests of all inputs of one build, by their names."""
 
-    def __init__(self, catalog: Catalog, sources: Sources, pages: Iterable[str]) -> None:
-        self.catalog, self.sources, self.pages = catalog, sources, frozenset(pages)
+    pages: Container[str] = ()
+    """The source files that documents may link to."""
+
+    def __init__(self, catalog: Catalog, sources: Sources) -> None:
+        self.catalog, self.sources = catalog, sources
+        self._together: dict[tuple[str, ...], str] = {}
         self._found: dict[str, str] = {}
         self._of_model: dict[str, list[str]] = {}
         self._of_device: dict[str, list[str]] = {}
@@ -180,9 +184,11 @@ class Inputs:
             self._found[name] = self._digest(name)
         return self._found[name]
 
-    def named(self, names: Iterable[str]) -> dict[str, str]:
-        """The digests of some inputs."""
-        return {name: self[name] for name in names}
+    def together(self, names: tuple[str, ...], *words: str) -> str:
+        """The digest of some inputs and words. Many outputs have the same inputs, so those are put together once."""
+        if names not in self._together:
+            self._together[names] = combined(f"{name} {self[name]}" for name in names)
+        return combined((self._together[names], *words)) if words else self._together[names]
 
     def _digest(self, name: str) -> str:
         kind, colon, key = name.partition(":")

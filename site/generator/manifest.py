@@ -1,6 +1,7 @@
 """What a built site is made from, written into it last: by it a folder is known to be a site of ours, and each output to be current.
 
-Three lines: a head, the digests of the inputs, and the outputs. The head holds the sum of the others.
+A head, the digests of the inputs, and a line for each group of outputs, which is only read where somebody asks for its outputs. The
+head holds the sum of the rest.
 """
 
 from __future__ import annotations
@@ -8,14 +9,40 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from catalog.files import combined, digest
 
 NAME = ".fitcard-site"
-_VERSION = 1
+_VERSION = 2
 _NOTE = "Written by `fitcard build`, which replaces this folder as a whole."
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the outputs."""
+
+    key: str
+    """Of all that they and their list are made from; empty where nothing says that they are current without a look at each."""
+    size: int
+    """How many they are."""
+    pages: int
+    """How many of them are pages."""
+    line: bytes
+    """They themselves as they are written, so that groups which are the same need not be read."""
+
+    @classmethod
+    def of(cls, key: str, outputs: Mapping[str, tuple[str, str]]) -> Group:
+        """A group of outputs by path: the digest of all that each was made from, and of its content."""
+        return cls(key, len(outputs), sum(path.endswith(".html") for path in outputs), _json(outputs).encode())
+
+    @cached_property
+    def outputs(self) -> dict[str, tuple[str, str]]:
+        """By path: the digest of all that each was made from, and of its content."""
+        rows: dict[str, list[str]] = json.loads(self.line)
+        return {path: (key, content) for path, (key, content) in rows.items()}
 
 
 @dataclass(frozen=True)
@@ -25,21 +52,31 @@ class Manifest:
     key: str
     """Of everything that it was made from, at once."""
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The digest of every input of any output."""
-    outputs: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
-    """By path: the digest of all that it was made from, and of its content."""
+    """The digest of every input of any output, but of runs, whose digests are their names."""
+    groups: Mapping[str, Group] = field(default_factory=dict[str, Group])
 
+    @cached_property
     def text(self) -> bytes:
         """As it is written. The same site has the same text."""
-        rest = f"{_json(self.inputs)}\n{_json(self.outputs)}\n".encode()
-        head = {"fitcard": _VERSION, "note": _NOTE, "key": self.key, "outputs": len(self.outputs), "pages": self.pages}
+        names = json.dumps({name: (g.key, g.size, g.pages) for name, g in self.groups.items()}, separators=(",", ":"))
+        rest = b"\n".join((_json(self.inputs).encode(), names.encode(), *(g.line for g in self.groups.values()), b""))
+        head = {"fitcard": _VERSION, "note": _NOTE, "key": self.key, "outputs": self.size, "pages": self.pages}
         head["sum"] = combined((_json(head), digest(rest)))
         return f"{_json(head)}\n".encode() + rest
 
     @property
+    def size(self) -> int:
+        """How many outputs there are."""
+        return sum(group.size for group in self.groups.values())
+
+    @property
     def pages(self) -> int:
         """How many of the outputs are pages."""
-        return sum(path.endswith(".html") for path in self.outputs)
+        return sum(group.pages for group in self.groups.values())
+
+    def outputs(self) -> dict[str, tuple[str, str]]:
+        """Those of all groups."""
+        return {path: output for group in self.groups.values() for path, output in group.outputs.items()}
 
 
 def read_head(folder: Path) -> dict[str, Any] | None:
@@ -52,11 +89,10 @@ def read(folder: Path) -> Manifest | None:
     """The manifest of a site; None where there is none, or one that is damaged or of another version."""
     if (found := _read(folder)) is None:
         return None
-    inputs, outputs = found[1].splitlines()
-    rows: dict[str, list[str]] = json.loads(outputs)
-    return Manifest(
-        found[0]["key"], json.loads(inputs), {path: (key, content) for path, (key, content) in rows.items()}
-    )
+    inputs, names, *lines = found[1].split(b"\n")
+    heads: dict[str, tuple[str, int, int]] = json.loads(names)
+    groups = {name: Group(*head, line) for (name, head), line in zip(heads.items(), lines, strict=False)}
+    return Manifest(found[0]["key"], json.loads(inputs), groups)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], bytes] | None:

@@ -34,11 +34,10 @@ _PIPELINES = {
 _TOWERS: dict[str, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
 
 
-def assets(catalog: Catalog) -> Iterator[Asset]:
-    """A card for every model."""
-    for key in catalog.models:
-        inputs = (f"model:{key}", "traces", f"runs:{key}", *RULES)
-        yield Asset(f"models/{key}/README.md", inputs, partial(card, catalog, key))
+def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """The card of a model."""
+    inputs = (f"model:{key}", "traces", f"runs:{key}", *RULES)
+    yield Asset(f"models/{key}/README.md", inputs, partial(card, catalog, key))
 
 
 def card(catalog: Catalog, key: str) -> bytes:

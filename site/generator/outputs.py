@@ -8,12 +8,13 @@ without being named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from catalog import Catalog
+from catalog.entries import RunEntry
 from catalog.errors import CatalogError, FitcardError
 from catalog.linters import untrue_on_pages
 from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
@@ -47,24 +48,117 @@ class Asset:
 Output = Page | Asset
 
 
-def outputs(catalog: Catalog) -> list[Output]:
-    """Every page and file of the site.
+@dataclass(frozen=True)
+class Group:
+    """The outputs about one subject. Which they are follows from the group's inputs, so while none of those has changed nobody need
+    list them."""
 
-    Raises CatalogError when a linter finds what would be untrue on pages, FitcardError when two outputs would have the same address.
+    name: str
+    inputs: tuple[str, ...]
+    """All that any of its outputs is made from, and all that its list depends on. Empty where that is everything."""
+    each: Callable[[], Iterator[Output]]
+
+    def outputs(self) -> list[Output]:
+        """Its outputs. Raises FitcardError when two would have the same address, ValueError for one that the group should not have."""
+        found = list(self.each())
+        seen: set[str] = set()
+        for output in found:
+            if output.path.lower() in seen:
+                raise FitcardError(
+                    f"two outputs have the address /{output.path}: rename one of the records behind them"
+                )
+            seen.add(output.path.lower())
+            if self.inputs and not (output.path.startswith(OF_GROUPS) and all(map(self._covers, output.inputs))):
+                raise ValueError(f"/{output.path} is no output of {self.name}")
+        return found
+
+    def _covers(self, name: str) -> bool:
+        kind, colon, _ = name.partition(":")
+        if kind == "run":  # each is among the runs of a model
+            return any(wanted.startswith("runs:") for wanted in self.inputs)
+        whole = "published" if kind == "published" else f"{kind}s"
+        return name in self.inputs or (bool(colon) and whole in self.inputs)
+
+
+SITE = "site"
+"""The group of what is about no single model or card."""
+OF_GROUPS = (
+    "models/", "gpus/", "runs/", "api/v1/models/", "api/v1/gpus/", "api/v1/runs/", "badges/models/", "share/models/", "share/gpus/",
+)  # fmt: skip
+"""Where the outputs of the other groups lie, each by the id of its model, card or run; so no two groups have one in common."""
+
+
+def groups(catalog: Catalog) -> list[Group]:
+    """The outputs of the whole site by what they are about: those of the site itself first, then those of each model with its runs,
+    and those of each card.
+
+    Raises CatalogError when a linter finds what would be untrue on pages, FitcardError for ids that differ in capitals only.
     """
     if untruths := untrue_on_pages(catalog):
         raise CatalogError(untruths)
-    pages = list(_pages(catalog))
-    made: list[Output] = [*pages, *_assets(catalog, pages)]
-    seen: set[str] = set()
-    for output in made:
-        if output.path.lower() in seen:
-            raise FitcardError(f"two outputs have the address /{output.path}: rename one of the records behind them")
-        seen.add(output.path.lower())
-    return made
+    from generator.feeds import address  # here, since it makes outputs and so imports this module
+
+    base = address()
+    found = [Group(SITE, (), partial(_of_site, catalog, base))]
+    for key in catalog.models:
+        named = (f"model:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")
+        inputs = (*named, "models", "traces", "cards", *RULES)
+        found.append(Group(f"models/{key}", inputs, partial(_of_model, catalog, base, key)))
+    for key in catalog.cards:
+        wanted = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+        found.append(Group(f"gpus/{key}", wanted, partial(_of_card, catalog, key)))
+    seen: dict[str, str] = {}
+    for group in found:
+        if other := seen.get(group.name.lower()):
+            raise FitcardError(f"/{group.name}/ and /{other}/ differ in capitals only: rename one of the two")
+        seen[group.name.lower()] = group.name
+    return found
 
 
-def _pages(catalog: Catalog) -> Iterator[Page]:
+def outputs(catalog: Catalog) -> list[Output]:
+    """Every page and file of the site. Raises as `groups` and `Group.outputs` do."""
+    return [output for group in groups(catalog) for output in group.outputs()]
+
+
+def _of_site(catalog: Catalog, base: str) -> Iterator[Output]:
+    from generator import api, export, feeds, search
+
+    yield from site_pages(catalog)
+    yield from api.assets(catalog)
+    yield from export.assets(catalog)
+    yield from feeds.assets(catalog, base)
+    yield from search.search_assets(catalog)
+
+
+def _of_model(catalog: Catalog, base: str, key: str) -> Iterator[Output]:
+    from generator import api, badges, feeds, model_card, share
+
+    yield model(catalog, key)
+    for entry in catalog.entries_of(key):
+        yield run(catalog, entry)
+    yield from feeds.of_model(catalog, base, key)
+    for module in (api, model_card, badges, share):
+        yield from module.of_model(catalog, key)
+
+
+def _of_card(catalog: Catalog, key: str) -> Iterator[Output]:
+    from generator import api, share
+
+    yield card(catalog, key)
+    yield from api.of_card(catalog, key)
+    yield from share.of_card(catalog, key)
+
+
+def pages(catalog: Catalog) -> Iterator[Page]:
+    """Every page of the site but those that are written by hand."""
+    yield from site_pages(catalog)
+    yield from (model(catalog, key) for key in catalog.models)
+    yield from (card(catalog, key) for key in catalog.cards)
+    yield from (run(catalog, entry) for entry in catalog.run_index)
+
+
+def site_pages(catalog: Catalog) -> Iterator[Page]:
+    """The pages that are about no single model, card or run."""
     everything = ("models", "traces", "cards", "published", "runs", *RULES)
     yield Page(
         "", "home.html", "fitcard: which models run on which card, measured",
@@ -113,35 +207,33 @@ def _pages(catalog: Catalog) -> Iterator[Page]:
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
             ("models", "traces", "cards", f"label:{label}", "quantizations"), partial(quantization_page.view, catalog, label),
         )  # fmt: skip
-    for entry in catalog.run_index:
-        name = catalog.model_index[entry.model].name
-        yield Page(
-            f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
-            f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
-            (f"model:{entry.model}", f"trace:{entry.model}", f"run:{entry.key}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
-        )  # fmt: skip
-    for key, model in catalog.model_index.items():
-        yield Page(
-            f"models/{key}/", "model.html", f"{model.name}: memory, speed and GPUs",
-            f"Memory, speed, real quantization sizes and the graphics cards that run {model.name}, measured and computed.",
-            ("models", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES), partial(model_page.view, catalog, key),
-        )  # fmt: skip
-    for key, card in catalog.card_index.items():
-        yield Page(
-            f"gpus/{key}/", "gpu.html", f"{card.name}: which models run",
-            f"Which models run on the {card.name}, in which quantization, how large a batch fits and how fast.",
-            ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES), partial(gpu_page.view, catalog, key),
-        )  # fmt: skip
 
 
-def _assets(catalog: Catalog, pages: Sequence[Page]) -> Iterator[Asset]:
-    # Here, since these modules make outputs and so import this one.
-    from generator import api, badges, export, feeds, model_card, search, share
+def run(catalog: Catalog, entry: RunEntry) -> Page:
+    """The page of a run."""
+    name = catalog.model_index[entry.model].name
+    return Page(
+        f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
+        f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
+        (f"model:{entry.model}", f"trace:{entry.model}", f"run:{entry.key}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
+    )  # fmt: skip
 
-    yield from api.assets(catalog)
-    yield from export.assets(catalog)
-    yield from feeds.assets(catalog, pages, feeds.address())
-    yield from model_card.assets(catalog)
-    yield from badges.assets(catalog)
-    yield from share.assets(catalog)
-    yield from search.search_assets(catalog, pages)
+
+def model(catalog: Catalog, key: str) -> Page:
+    """The page of a model."""
+    name = catalog.model_index[key].name
+    return Page(
+        f"models/{key}/", "model.html", f"{name}: memory, speed and GPUs",
+        f"Memory, speed, real quantization sizes and the graphics cards that run {name}, measured and computed.",
+        ("models", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES), partial(model_page.view, catalog, key),
+    )  # fmt: skip
+
+
+def card(catalog: Catalog, key: str) -> Page:
+    """The page of a card."""
+    name = catalog.card_index[key].name
+    return Page(
+        f"gpus/{key}/", "gpu.html", f"{name}: which models run",
+        f"Which models run on the {name}, in which quantization, how large a batch fits and how fast.",
+        ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES), partial(gpu_page.view, catalog, key),
+    )  # fmt: skip

@@ -11,11 +11,18 @@ MANY = 64
 """Stale outputs from which it is worth looking for everything that is not kept yet; fewer find it out as they are made."""
 
 
-def prepare(catalog: Catalog, *, whole: bool) -> None:
-    """Work out what is not kept yet of all that outputs ask for; without `whole`, only what the catalog's history tells."""
-    if whole:
-        picks.prepare(catalog)
-        firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
-        facts = (evidence.TIMED, accuracy.MEMORY, quantization_page.SEEN, export.LINES, history.EVENTS, api.ENTRY)
-        kept.prepare(catalog, [(labels.HELD, firsts), *((fact, catalog.models) for fact in facts)])
+def prepare(catalog: Catalog) -> None:
+    """Work out what is not kept yet of all that outputs ask for."""
+    picks.prepare(catalog)
+    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
+    facts = (
+        evidence.TIMED,
+        accuracy.MEMORY,
+        quantization_page.SEEN,
+        export.LINES,
+        export.MODEL,
+        history.EVENTS,
+        api.ENTRY,
+    )
+    kept.prepare(catalog, [(labels.HELD, firsts), *((fact, catalog.models) for fact in facts)])
     history.of_models(catalog)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from advisor import answers
 from advisor.answers import default_component
@@ -14,7 +14,7 @@ from advisor.kept import Fact
 from catalog import Catalog
 from catalog.gpu import Card
 from catalog.quantization import Quantization
-from catalog.run import Fidelity, Mode
+from catalog.run import Mode
 from catalog.trace import Component
 from catalog.twins import first_alike
 from generator.labels import Share, held_of
@@ -44,8 +44,7 @@ class Became:
     """Percent of the bytes of its weight matrices that are not of the label's own type."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One run of the label, beside BF16 of the same model on the same device."""
 
     key: str
@@ -55,7 +54,10 @@ class Seen:
     device_name: str
     per_second: float
     batch: int
-    fidelity: Fidelity | None
+    compared: bool
+    """Whether its embeddings were compared with those in FP32."""
+    cosine_mean: float | None
+    """Of them; None where none was compared or none is finite."""
     against: float | None
     """Throughput over that of BF16 at the same batch; None where there is no such run."""
 
@@ -147,7 +149,8 @@ def _seen_of(catalog: Catalog, key: str) -> dict[str, list[Seen]]:
         )
         other = same.batch_speed(speed.batch) if same else None
         found.setdefault(run.quantization, []).append(Seen(
-            run.key, key, run.component, run.mode, run.machine.device_name, speed.per_second, speed.batch, run.fidelity,
+            run.key, key, run.component, run.mode, run.machine.device_name, speed.per_second, speed.batch,
+            run.fidelity is not None, run.fidelity.cosine_mean if run.fidelity else None,
             speed.per_second / other.per_second if other else None,
         ))  # fmt: skip
     return found

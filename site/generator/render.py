@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,10 @@ from catalog.cores import cores, spread
 from catalog.errors import FitcardError
 from catalog.files import digest, file_digest
 from generator.inputs import Sources, is_static, links, template_fault
-from generator.outputs import Asset, Output, Page
+from generator.outputs import OF_GROUPS, SITE, Asset, Group, Output, Page
 
-TOGETHER, EACH_A_PART = 8, 64
-"""Fewer outputs than the first are made in this process, since to start others takes as long; fewer than the second in one part for
-each core, since each part begins MkDocs anew."""
+TOGETHER = 8
+"""Fewer outputs are made in this process, since to start others takes as long."""
 AT_MOST = 500
 """Outputs that one call of MkDocs makes: it holds them all in memory."""
 
@@ -79,20 +78,46 @@ class Part:
         return None if content is None else (content.decode(), str(self.folder / name), None)
 
 
-def everything(outputs: Iterable[Output], sources: Sources, references: Mapping[str, Sequence[str]]) -> dict[str, Made]:
-    """Every file of the site by its path. Raises FitcardError when two would have the same."""
-    made = [_made(output, references) for output in outputs]
-    made += [_document(name, content, references) for name, content in sources.docs.items() if name.endswith(".md")]
-    for folder, files in (("theme", sources.theme), ("doc", sources.docs)):
-        made += [
-            Made(name, (f"{folder}:{name}",), (), Asset(name, (), partial(files.__getitem__, name)))
-            for name in files if is_static(name)
-        ]  # fmt: skip
-    made.append(Made("404.html", ("code", *_templates("404.html", references)), (), Drawn("404.html")))
+@dataclass(frozen=True)
+class Subject:
+    """A group of outputs, to be listed only when something that it is made from has changed."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """Empty where it is always listed."""
+    listed: Callable[[], dict[str, Made]]
+    """Its outputs by path."""
+
+
+def everything(groups: Iterable[Group], sources: Sources, references: Mapping[str, Sequence[str]]) -> list[Subject]:
+    """Every file of the site by what it is about; what is written by hand belongs to the site itself."""
+    templates = tuple(f"template:{name}" for name in references)
+    found: list[Subject] = []
+    for group in groups:
+        inputs = ("code", *templates, *group.inputs) if group.inputs else ()
+        found.append(Subject(group.name, inputs, partial(_listed, group, sources, references)))
+    return found
+
+
+def _listed(group: Group, sources: Sources, references: Mapping[str, Sequence[str]]) -> dict[str, Made]:
+    """The outputs of a group by path. Raises FitcardError when two would have the same, or one that another group may have."""
+    made = [_made(output, references) for output in group.outputs()]
+    if group.name == SITE:
+        made += [_document(name, content, references) for name, content in sources.docs.items() if name.endswith(".md")]
+        for folder, files in (("theme", sources.theme), ("doc", sources.docs)):
+            made += [
+                Made(name, (f"{folder}:{name}",), (), Asset(name, (), partial(files.__getitem__, name)))
+                for name in files if is_static(name)
+            ]  # fmt: skip
+        made.append(Made("404.html", ("code", *_templates("404.html", references)), (), Drawn("404.html")))
     found: dict[str, Made] = {}
     for one in made:
         if one.path in found:
             raise FitcardError(f"two outputs have the address /{one.path}: rename one of the files behind them")
+        if group.name == SITE and one.path.startswith(OF_GROUPS) and not isinstance(one.output, Page):
+            raise FitcardError(
+                f"/{one.path} would lie among the pages of models, cards and runs: move the file behind it"
+            )
         found[one.path] = one
     return found
 
@@ -130,23 +155,19 @@ def source_of(made: Made) -> str:
     return made.output.source if isinstance(made.output, Document) else made.path
 
 
-def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folder: Path) -> dict[str, tuple[str, str]]:
+def render(stale: Sequence[Made], sources: Sources, there: Container[str], folder: Path) -> dict[str, tuple[str, str]]:
     """Make outputs in folders below `folder`: where each is and the digest of its content, by path.
 
     `there` are the source files that documents may link to. Raises FitcardError, whatever MkDocs calls it.
     """
     config: MkDocsConfig = load_config(str(sources.root / "mkdocs.yml"), site_dir=str(folder), strict=True)
-    count = (
-        1
-        if len(stale) < TOGETHER
-        else cores()
-        if len(stale) < EACH_A_PART
-        else max(4 * cores(), -(-len(stale) // AT_MOST))
-    )
+    count = 1 if len(stale) < TOGETHER else max(4 * cores(), -(-len(stale) // AT_MOST))
     # Dealt like cards, so that each part has its share of every kind of page; what is about one model or card goes to one part,
     # which then works it out once.
     subjects: dict[str, list[Made]] = {}
-    for output in stale:
+    for output in sorted(
+        stale, key=lambda made: "runs" not in made.inputs
+    ):  # what takes long first, so that nobody waits for it
         subjects.setdefault(_subject(output), []).append(output)
     dealt: list[list[Made]] = [[] for _ in range(count)]
     for number, group in enumerate(subjects.values()):
@@ -159,18 +180,20 @@ def render(stale: Sequence[Made], sources: Sources, there: frozenset[str], folde
 
 
 def _subject(made: Made) -> str:
-    """What an output is about: a model, a card, all labels together, or else only itself."""
+    """What an output is about: a model, a card, all labels together, what happened, or else only itself."""
     if made.path.startswith("quantizations/"):
         return "labels"
+    if made.path in ("changes/index.html", "feed.xml"):
+        return "history"
     for name in made.inputs:
         kind, _, rest = name.partition(":")
-        if kind in ("model", "runs", "device"):
+        if rest and kind in ("model", "runs", "device"):
             return f"card {rest}" if kind == "device" else f"model {rest}"
     return made.path
 
 
 def _render(
-    config: MkDocsConfig, sources: Sources, there: frozenset[str], folder: Path, part: tuple[int, Sequence[Made]]
+    config: MkDocsConfig, sources: Sources, there: Container[str], folder: Path, part: tuple[int, Sequence[Made]]
 ) -> dict[str, tuple[str, str]]:
     number, made = part
     place = folder / str(number)

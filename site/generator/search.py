@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from catalog.linters.prose import prose_of
 from catalog.prose import fill
 from catalog.quantization import Quantization
 from generator.inputs import code, configuration, documents_folder
-from generator.outputs import Asset, Page
+from generator.outputs import Asset, Page, card, site_pages
 from generator.pagefind import Record, indexed
 from generator.sizes import sizes_that_fit
 
@@ -34,7 +34,7 @@ _PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
 """What is Markdown and no word."""
 
 
-def search_assets(catalog: Catalog, pages: Sequence[Page]) -> Iterator[Asset]:
+def search_assets(catalog: Catalog) -> Iterator[Asset]:
     """The files of the index, below pagefind/."""
     docs = (f"doc:{path.relative_to(documents_folder()).as_posix()}" for path in _documents())
     inputs = ("models", "traces", "cards", "quantizations", "runtimes", *docs)
@@ -43,14 +43,14 @@ def search_assets(catalog: Catalog, pages: Sequence[Page]) -> Iterator[Asset]:
     if key and key in (kept := cache.read([key])):
         names = json.loads(kept[key])
     if names is None:
-        files = dict(indexed(tuple(search_records(catalog, pages))))
+        files = dict(indexed(tuple(search_records(catalog))))
         names = list(files)
         if key:
             cache.write(
                 {key: json.dumps(names).encode(), **{f"{key} {name}": content for name, content in files.items()}}
             )
     for name in names:
-        yield Asset(f"pagefind/{name}", inputs, partial(_content, catalog, pages, key, name))
+        yield Asset(f"pagefind/{name}", inputs, partial(_content, catalog, key, name))
 
 
 def _key(catalog: Catalog) -> str | None:
@@ -63,28 +63,26 @@ def _key(catalog: Catalog) -> str | None:
     return combined(("search", version("pagefind_bin"), code(configuration().parent), *data, *docs))
 
 
-def _content(catalog: Catalog, pages: Sequence[Page], key: str | None, name: str) -> bytes:
+def _content(catalog: Catalog, key: str | None, name: str) -> bytes:
     """A file of the index; where it is not kept any more, the index is made again."""
     whole = f"{key} {name}"
     if key and whole in (kept := cache.read([whole])):
         return kept[whole]
-    return dict(indexed(tuple(search_records(catalog, pages))))[name]
+    return dict(indexed(tuple(search_records(catalog))))[name]
 
 
-def search_records(catalog: Catalog, pages: Iterable[Page]) -> Iterator[Record]:
+def search_records(catalog: Catalog) -> Iterator[Record]:
     """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
     labels, models = {label.lower(): label for label in catalog.quantizations}, MODEL.of_all(catalog)
-    for page in pages:
+    for page in site_pages(catalog):
         folder, _, rest = page.path.rstrip("/").partition("/")
-        if folder == "models" and rest in catalog.models:
-            yield models[rest]
-        elif folder == "gpus" and rest in catalog.cards:
-            yield _card(page, catalog.cards[rest])
-        elif folder == "quantizations" and rest.lower() in labels:
+        if folder == "quantizations" and rest.lower() in labels:
             label = labels[rest.lower()]
             yield _quantization(page, label, catalog.quantizations[label])
-        elif folder != "runs":
+        else:
             yield Record(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
+    yield from models.values()
+    yield from (_card(card(catalog, key), catalog.cards[key]) for key in catalog.cards)
     yield from _written_by_hand()
 
 

@@ -40,14 +40,16 @@ Figure = tuple[str, str]
 """A value and what it is."""
 
 
-def assets(catalog: Catalog) -> Iterator[Asset]:
-    """A picture for every model and card."""
-    for key in catalog.models:
-        inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-        yield Asset(f"share/models/{key}.png", inputs, partial(model, catalog, key))
-    for key in catalog.cards:
-        inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
-        yield Asset(f"share/gpus/{key}.png", inputs, partial(gpu, catalog, key))
+def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """The picture of a model, as an output."""
+    inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
+    yield Asset(f"share/models/{key}.png", inputs, partial(model, catalog, key))
+
+
+def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """The picture of a card, as an output."""
+    inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+    yield Asset(f"share/gpus/{key}.png", inputs, partial(gpu, catalog, key))
 
 
 def model(catalog: Catalog, key: str) -> bytes:

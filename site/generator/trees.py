@@ -101,18 +101,17 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
     (tree / manifest.NAME).unlink(missing_ok=True)
-    there = old.outputs if old else dict[str, tuple[str, str]]()
+    there, wanted = _differing(old, new)
     root, source = str(tree), str(live)
-    gone = [path for path in there if path not in new.outputs]
+    gone = [path for path in there if path not in wanted]
     for path in gone:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{root}/{path}")  # noqa: PTH108 - tens of thousands of files, and a Path costs more than its system call
     _remove_empty(tree, gone)
     folders: set[str] = {root}
-    whole = (
-        _whole_folders(made, new) if 2 * len(made) > len(new.outputs) else {}
-    )  # looking for them takes longer than a few files
-    for path, (_, content) in new.outputs.items():
+    # Looking for whole folders takes longer than a few files.
+    whole = _whole_folders(made, wanted) if 2 * len(made) > new.size else {}
+    for path, (_, content) in wanted.items():
         known = there.get(path)
         if known and known[1] == content:
             continue
@@ -139,16 +138,33 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
                     os.unlink(place)  # noqa: PTH108 - as above
             _link(f"{source}/{path}", place)
     text = tree / f"{manifest.NAME}.tmp"
-    text.write_bytes(new.text())
+    text.write_bytes(new.text)
     text.replace(tree / manifest.NAME)
 
 
-def _whole_folders(made: Mapping[str, str], new: Manifest) -> dict[str, str]:
+_Outputs = dict[str, tuple[str, str]]
+
+
+def _differing(old: Manifest | None, new: Manifest) -> tuple[_Outputs, _Outputs]:
+    """The outputs of those groups in which two manifests differ, in either."""
+    before = dict(old.groups) if old else {}
+    there, wanted = _Outputs(), _Outputs()
+    for name, group in new.groups.items():
+        had = before.pop(name, None)
+        if had is None or had.line != group.line:
+            there |= had.outputs if had else {}
+            wanted |= group.outputs
+    for had in before.values():
+        there |= had.outputs
+    return there, wanted
+
+
+def _whole_folders(made: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:
     """Folders of the site all of whose files were just made in one folder that holds nothing else, and that folder: such can be moved
     in one step. No folder lies inside another."""
     inside: dict[str, list[str]] = {}
     above: set[str] = set()
-    for path in new.outputs:
+    for path in wanted:
         folder = path.rpartition("/")[0]
         inside.setdefault(folder, []).append(path)
         while (folder := folder.rpartition("/")[0]) and folder not in above:

@@ -63,7 +63,7 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
         slow = 1.25 if point.gpu == "rtx-pro-6000-blackwell-max-q" else 1.0
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7
-        known.append((replace(point, per_second=point.setting.batch / busy), one))
+        known.append((point._replace(per_second=point.setting.batch / busy), one))
     found = fit_factors(real, known)
     for name in ("matmul", "attention", "moved"):
         assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=0.08), name

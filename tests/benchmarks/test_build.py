@@ -177,7 +177,7 @@ def contents(site: Path) -> Any:
     """Address, title, and what stands inside <main> of every page."""
     said = manifest.read(site)
     assert said
-    for path in said.outputs:
+    for path in said.outputs():
         if path.endswith("/index.html"):
             text = (site / path).read_text()
             title = text.partition("<title>")[2].partition("</title>")[0]

@@ -94,7 +94,7 @@ def is_whole(site: Path) -> bool:
         return False
     found = {path.relative_to(site).as_posix(): file_digest(path) for path in site.rglob("*") if path.is_file()}
     del found[manifest.NAME]
-    return found == {path: content for path, (_, content) in said.outputs.items()}
+    return found == {path: content for path, (_, content) in said.outputs().items()}
 
 
 Edit = Callable[[Path, Path, random.Random], None]

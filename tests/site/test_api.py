@@ -29,6 +29,8 @@ KINDS: dict[str, type[Record]] = {
 def written(real: Catalog) -> dict[str, bytes]:
     """Every JSON document of the API, by its path below api/v1/."""
     made = [*api.assets(real), *export.assets(real)]
+    made += [asset for key in real.models for asset in api.of_model(real, key)]
+    made += [asset for key in real.cards for asset in api.of_card(real, key)]
     return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
 
 

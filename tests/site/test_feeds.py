@@ -68,7 +68,8 @@ def check_atom(text: bytes) -> etree.Element:
 @pytest.mark.parametrize("base", ["", BASE])
 def test_every_feed_is_atom_and_links_to_pages(real: Catalog, pages: list[Page], base: str) -> None:
     there = {page.path for page in pages}
-    assets = [asset for asset in feeds.assets(real, pages, base) if asset.path.endswith("feed.xml")]
+    assets = [asset for asset in feeds.assets(real, base) if asset.path.endswith("feed.xml")]
+    assets += [asset for key in real.models for asset in feeds.of_model(real, base, key)]
     assert len(assets) == 1 + len(real.models)
     for asset in assets:
         root = check_atom(asset.content())
@@ -118,7 +119,7 @@ def test_a_feed_of_nothing_is_a_feed(real: Catalog) -> None:
 
 
 def test_the_sitemap_has_every_page_with_its_day(real: Catalog, pages: list[Page]) -> None:
-    root = etree.fromstring(feeds.sitemap(real, pages, BASE))
+    root = etree.fromstring(feeds.sitemap(real, BASE))
     found = {url.findtext(f"{SITEMAP}loc", ""): url.findtext(f"{SITEMAP}lastmod") for url in root}
     assert {page.path for page in pages} | {"policy/"} <= {unquote(url.removeprefix(BASE)) for url in found}
     assert all(url.startswith(BASE) for url in found)
@@ -128,12 +129,12 @@ def test_the_sitemap_has_every_page_with_its_day(real: Catalog, pages: list[Page
     assert all(day is None or re.fullmatch(r"\d{4}-\d\d-\d\d", day) for day in found.values())
 
 
-def test_without_an_address_there_is_no_sitemap(real: Catalog, pages: list[Page]) -> None:
+def test_without_an_address_there_is_no_sitemap(real: Catalog) -> None:
     """Its protocol asks for whole addresses, and a wrong one is worse than none."""
-    without = {asset.path: asset for asset in feeds.assets(real, pages, "")}
+    without = {asset.path: asset for asset in feeds.assets(real, "")}
     assert "sitemap.xml" not in without
     assert without["robots.txt"].content() == b"User-agent: *\nAllow: /\n"
-    having = {asset.path: asset for asset in feeds.assets(real, pages, BASE)}
+    having = {asset.path: asset for asset in feeds.assets(real, BASE)}
     assert having["robots.txt"].content().decode().endswith(f"\nSitemap: {BASE}sitemap.xml\n")
     assert etree.fromstring(having["sitemap.xml"].content()).tag == f"{SITEMAP}urlset"
 
@@ -150,7 +151,7 @@ def test_the_address_is_that_of_mkdocs(tmp_path: Path) -> None:
         assert feeds.address(file) == address
 
 
-def test_llms_txt_links_to_what_there_is(real: Catalog, pages: list[Page]) -> None:
+def test_llms_txt_links_to_what_there_is(real: Catalog) -> None:
     """One title, one quotation, then sections of links, all of which resolve."""
     text = feeds.llms(real, "").decode()
     lines = text.splitlines()

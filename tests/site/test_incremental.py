@@ -23,6 +23,7 @@ from catalog.files import file_digest
 from generator import manifest, trees
 from generator.build import build
 from generator.manifest import Manifest
+from generator.outputs import Group
 from tests.conftest import ROOT
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
@@ -145,6 +146,48 @@ def test_only_what_depends_on_a_change_is_made_again(small: Path, checkout: Path
     assert tree(site) == clean(small, tmp_path / "clean")
 
 
+def test_groups_of_which_nothing_changed_are_not_even_listed(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run lists the outputs of its model and of its card; a template, which any may draw, those of all."""
+    listed: list[str] = []
+    real = Group.outputs
+    monkeypatch.setattr(Group, "outputs", lambda group: listed.append(group.name) or real(group))  # type: ignore[func-returns-value]
+    site = tmp_path / "site"
+    build(site, small)
+    every = set(listed)
+    assert every >= {"site", *(f"models/{model}" for model in POOL[:2]), "gpus/apple-m6-12-core-16gb"}
+    for device, more in (("cpu-test", set[str]()), ("apple-m6-12-core-16gb", {"gpus/apple-m6-12-core-16gb"})):
+        listed.clear()
+        new_run(small, POOL[1], device, 60)
+        build(site, small)
+        assert set(listed) == {"site", f"models/{POOL[1]}"} | more
+        assert tree(site) == clean(small, tmp_path / "clean")
+
+
+def test_documents_link_to_pages_that_were_not_listed(small: Path, checkout: Path, tmp_path: Path) -> None:
+    """What is there is known of groups in which nothing changed, too; and a link to what is gone is an error."""
+    site, document = tmp_path / "site", checkout / "site/docs/policy.md"
+    build(site, small)
+    text = document.read_text()
+    document.write_text(f"{text}\n[a model](models/{POOL[0]}/index.md), [its data](api/v1/models/{POOL[0]}.json)\n")
+    _, report = build(site, small)
+    assert set(report.made) >= {"policy/index.html"}
+    assert f'href="../models/{POOL[0]}/"' in (site / "policy/index.html").read_text()
+    assert tree(site) == clean(small, tmp_path / "clean")
+    document.write_text(f"{text}\n[a model](models/nobody/nothing/index.md)\n")
+    with pytest.raises(FitcardError, match="nobody"):
+        build(site, small)
+
+
+def test_files_by_hand_stay_out_of_generated_folders(small: Path, checkout: Path, tmp_path: Path) -> None:
+    page = checkout / f"site/docs/models/{POOL[0]}.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("# Mine\n")
+    with pytest.raises(FitcardError, match="would lie among the pages of models, cards and runs"):
+        build(tmp_path / "site", small)
+
+
 def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
     """Twenty builds of everything, each killed at a random moment, its helpers left running: the old site is whole all the while, and the next
     build is right."""
@@ -197,7 +240,7 @@ def test_a_corrupt_manifest(how: str, small: Path, tmp_path: Path) -> None:
     content = path.read_bytes()
     spoilt = {
         "cut": content[: len(content) // 2], "changed": content.replace(b"index.html", b"index.htm1", 1), "empty": b"",
-        "another version": content.replace(b'"fitcard":1', b'"fitcard":0', 1),
+        "another version": content.replace(b'"fitcard":2', b'"fitcard":0', 1),
     }  # fmt: skip
     path.unlink()
     if how == "gone":
@@ -432,8 +475,8 @@ def test_folders_are_moved_whole_only_where_nothing_lies_below_them(tmp_path: Pa
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
         made[name] = str(path)
-    new = Manifest("key", {}, outputs)
-    assert trees._whole_folders(made, new) == {
+    new = Manifest("key", {}, {"all": manifest.Group.of("key", outputs)})
+    assert trees._whole_folders(made, outputs) == {
         "a/b/c": str(tmp_path / "fresh/0/a/b/c"),
         "d": str(tmp_path / "fresh/0/d"),
     }

@@ -28,8 +28,8 @@ def pages(real: Catalog) -> list[Page]:
 
 
 @pytest.fixture(scope="module")
-def records(real: Catalog, pages: list[Page]) -> dict[str, Record]:
-    return {record.url: record for record in search_records(real, pages)}
+def records(real: Catalog) -> dict[str, Record]:
+    return {record.url: record for record in search_records(real)}
 
 
 def test_every_page_but_runs_has_a_record(records: dict[str, Record], pages: list[Page], real: Catalog) -> None:
@@ -61,17 +61,17 @@ def test_words_are_words(records: dict[str, Record]) -> None:
     assert not set("*`|[]{}") & set(content)
 
 
-def test_a_new_run_changes_nothing(records: dict[str, Record], pages: list[Page], real: Catalog) -> None:
+def test_a_new_run_changes_nothing(records: dict[str, Record], real: Catalog) -> None:
     run = made_run(config_sha256=real.models[MODEL].config_sha256)
     more = replace(real, runs=[*real.runs, run])
-    assert {record.url: record for record in search_records(more, pages)} == records
+    assert {record.url: record for record in search_records(more)} == records
 
 
-def test_the_index_is_the_same_every_time(records: dict[str, Record], real: Catalog, pages: list[Page]) -> None:
+def test_the_index_is_the_same_every_time(records: dict[str, Record], real: Catalog) -> None:
     first = indexed(tuple(records.values()))
     indexed.cache_clear()
     assert indexed(tuple(records.values())) == first
-    assets = {asset.path: asset.content() for asset in search_assets(real, pages)}
+    assets = {asset.path: asset.content() for asset in search_assets(real)}
     assert assets == {f"pagefind/{path}": content for path, content in first}
     entry = json.loads(assets["pagefind/pagefind-entry.json"])
     assert entry["languages"]["en"]["page_count"] == len(records)

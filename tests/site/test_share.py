@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from advisor import answers
 from advisor.picks import picks as picks_of
 from catalog import Catalog
 from generator import share
+from generator.outputs import Asset
 from generator.words import gb, millions
 from tests.catalog.test_store import MODEL
 
@@ -21,9 +23,13 @@ def opened(content: bytes) -> Image.Image:
     return image
 
 
+def _all(catalog: Catalog, of: Callable[[Catalog, str], Iterable[Asset]], keys: Iterable[str]) -> list[Asset]:
+    return [asset for key in keys for asset in of(catalog, key)]
+
+
 def test_pictures_are_small_and_the_same_every_time(real: Catalog) -> None:
     """Every tenth of them, since drawing takes time."""
-    for asset in list(share.assets(real))[::10]:
+    for asset in [*_all(real, share.of_model, real.models), *_all(real, share.of_card, real.cards)][::10]:
         content = asset.content()
         image = opened(content)
         assert (image.size, image.format, image.mode) == ((1200, 630), "PNG", "P")
