@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
 from advisor.memory import Need, available_bytes, terms, weights_of
@@ -13,7 +13,6 @@ from catalog import Catalog
 from catalog.errors import FitcardError, UnknownName
 from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
 from catalog.quantization import Quantization
-from catalog.record import Record
 from catalog.run import Machine, Memory, Mode, Run
 from catalog.trace import ONNX_LOOP, Component, Phase
 
@@ -29,7 +28,7 @@ LEVELLED_OFF = 0.03
 """Published speeds hold for another batch where the predictions for the two differ by no more than this."""
 
 
-class Workload(Record):
+class Workload(NamedTuple):
     """What goes in."""
 
     batch: int
@@ -37,7 +36,7 @@ class Workload(Record):
     text_tokens: int | None
 
 
-class MemoryAnswer(Record):
+class MemoryAnswer(NamedTuple):
     """The sum, in bytes. `evidence` is `measured` when `required_bytes` was seen on that very card."""
 
     weights_bytes: int
@@ -49,7 +48,7 @@ class MemoryAnswer(Record):
     evidence: Evidence
 
 
-class SpeedAnswer(Record):
+class SpeedAnswer(NamedTuple):
     """Throughput. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a predicted
     one, and null for a published one, whose authors state none."""
 
@@ -64,7 +63,7 @@ class SpeedAnswer(Record):
     """The batch at which it was measured, or for which it is predicted."""
 
 
-class Answer(Record):
+class Answer(NamedTuple):
     """One variant on one card."""
 
     model: str
@@ -79,6 +78,11 @@ class Answer(Record):
     """The largest batch that is not `no`; 0 when none is."""
     speed: SpeedAnswer | None
     reasons: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As it is written as JSON."""
+        speed = self.speed and self.speed._asdict()
+        return {**self._asdict(), "workload": self.workload._asdict(), "memory": self.memory._asdict(), "speed": speed}
 
 
 def card_of(catalog: Catalog, card_id: str) -> Card:

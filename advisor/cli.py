@@ -106,7 +106,7 @@ def fit(
         every = [answers.fit(catalog, model_id, card, label, **settings) for label in catalog.quantizations]
         answer = answers.best(every, catalog) or min(every, key=lambda a: a.memory.required_bytes)
     if as_json:
-        click.echo(answer.model_dump_json(indent=2))
+        click.echo(json.dumps(answer.document(), indent=2, ensure_ascii=False))
     else:
         from advisor import tables
 
@@ -153,7 +153,7 @@ def detect(root: Path | None, as_json: bool) -> None:
         rows = [row for _, here, key in found for row in answers.models(here, key)]
         document = {
             "devices": [device.model_dump() for device in devices],
-            "rows": [row.model_dump(mode="json") for row in rows],
+            "rows": [row.document() for row in rows],
         }
         click.echo(json.dumps(document))
         return
@@ -281,7 +281,7 @@ def _model(root: Path | None, typed: str) -> tuple[Catalog, str]:
 
 
 def _print_rows(rows: Iterable[Answer]) -> None:
-    click.echo(json.dumps({"rows": [row.model_dump(mode="json") for row in rows]}))
+    click.echo(json.dumps({"rows": [row.document() for row in rows]}))
 
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:

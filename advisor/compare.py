@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from heapq import nsmallest
 
 from catalog import Catalog
 from catalog.trace import Component
@@ -23,16 +25,23 @@ class Neighbours:
 def neighbours(catalog: Catalog, model: str, component: Component, most: int = 4) -> Neighbours:
     """The models that run the same component, by its number of parameters."""
     size = parameters(catalog, model, component)
-    others = [
-        (key, parameters(catalog, key, component)) for key in catalog.models
-        if key != model and component in catalog.trace_index[key].components
+    low, high = size / BAND, size * BAND
+    same: list[tuple[int, str]] = []
+    above: list[tuple[int, str]] = []
+    below: list[tuple[int, str]] = []
+    for key, n in _sizes(catalog, component):
+        if key != model:
+            (below if n < low else above if n > high else same).append((abs(n - size), key))
+    return Neighbours(*(tuple(key for _, key in nsmallest(most, band)) for band in (same, above, below)))
+
+
+@lru_cache(maxsize=16)
+def _sizes(catalog: Catalog, component: Component) -> list[tuple[str, int]]:
+    """The models that have a component, with its parameters."""
+    return [
+        (key, trace.parameters[component])
+        for key, trace in catalog.trace_index.items() if component in trace.components and key in catalog.models
     ]  # fmt: skip
-    near = sorted(others, key=lambda other: (abs(other[1] - size), other[0]))
-    return Neighbours(
-        same=tuple(key for key, n in near if size / BAND <= n <= size * BAND)[:most],
-        above=tuple(key for key, n in near if n > size * BAND)[:most],
-        below=tuple(key for key, n in near if n < size / BAND)[:most],
-    )
 
 
 def parameters(catalog: Catalog, model: str, component: Component) -> int:

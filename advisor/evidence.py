@@ -120,8 +120,7 @@ def utilisation(catalog: Catalog, run: Run, speed: Speed) -> Utilisation | None:
     )
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """The highest throughput that anybody measured for a component on a card, whatever the quantization and mode."""
 
     per_second: float

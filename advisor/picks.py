@@ -181,8 +181,8 @@ def named(pick: Pick, model: str) -> Pick:
     """A pick of another model with the same trace, as that of `model`."""
     if pick.nearest.model == model:
         return pick
-    nearest = pick.nearest.model_copy(update={"model": model})
-    return pick._replace(nearest=nearest, best=nearest if pick.best else None)
+    nearest = pick.nearest._replace(model=model)
+    return Pick(nearest if pick.best else None, nearest, *pick[2:])
 
 
 def _own_key(catalog: Catalog, model: str, card: str) -> str:

@@ -30,20 +30,17 @@ from generator.documents import (
     GpuDocument,
     GpuEntry,
     GpuList,
-    GpuRow,
     Index,
     Link,
     ModelDocument,
     ModelEntry,
     ModelList,
-    ModelRow,
     QuantizationCounts,
     QuantizationEntry,
     QuantizationList,
     RunEntry,
     RunList,
     ShortLicence,
-    Throughput,
     Variant,
     schema,
     written,
@@ -169,10 +166,13 @@ def runs(catalog: Catalog) -> RunList:
 def model(catalog: Catalog, key: str) -> ModelDocument:
     """All of a model: its variants, and its pick on every card."""
     found = catalog.models[key]
-    rows = (GpuRow(gpu=card, name=catalog.cards[card].name, **fit) for card, fit in fits(catalog, key).items())
+    # As mappings: the document makes rows of them, all at once.
+    rows: Any = tuple(
+        {"gpu": card, "name": catalog.card_index[card].name, **fit} for card, fit in fits(catalog, key).items()
+    )
     return ModelDocument(
         **_model_facts(catalog, key), license=found.license,
-        default_component=answers.default_component(catalog, key), variants=variants(catalog, key), rows=tuple(rows),
+        default_component=answers.default_component(catalog, key), variants=variants(catalog, key), rows=rows,
         runs=tuple(run.key for run in catalog.runs_of(key)),
         claims=found.claims, used_by=found.used_by, sources=found.sources,
     )  # fmt: skip
@@ -181,8 +181,13 @@ def model(catalog: Catalog, key: str) -> ModelDocument:
 def gpu(catalog: Catalog, key: str) -> GpuDocument:
     """All of a card: its figures with their sources, and what it runs."""
     card = catalog.cards[key]
-    rows = (
-        ModelRow(model=name, name=catalog.model_index[name].name, tasks=catalog.model_index[name].tasks, **fit_of(pick))
+    rows: Any = tuple(
+        {
+            "model": name,
+            "name": catalog.model_index[name].name,
+            "tasks": catalog.model_index[name].tasks,
+            **fit_of(pick),
+        }
         for name, pick in on_card(catalog, key).items()
     )
     figures: dict[str, Figure] = {}
@@ -192,7 +197,7 @@ def gpu(catalog: Catalog, key: str) -> GpuDocument:
         figures[figure] = Figure(value=value.model_dump() if isinstance(value, Record) else value, sources=stating)
     return GpuDocument(
         **_gpu_facts(catalog, card), figures=figures, unverified=card.spec.unverified, unit_rates=card.rates,
-        rows=tuple(rows), sources=cited(card).sources,
+        rows=rows, sources=cited(card).sources,
     )  # fmt: skip
 
 
@@ -211,10 +216,7 @@ def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
 def fit_of(pick: Pick) -> dict[str, Any]:
     """What a `Fit` holds for one model on one card."""
     answer, known = pick.nearest, pick.known
-    speed = known and Throughput(
-        per_second=known.per_second, unit=answers.UNITS[answer.component], low=known.low, high=known.high,
-        evidence=known.evidence, record=known.record, batch=known.batch, quantization=known.quantization, mode=known.mode,
-    )  # fmt: skip
+    speed = known and {**known._asdict(), "unit": answers.UNITS[answer.component]}
     return {
         "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,
         "evidence": answer.evidence, "required_bytes": answer.memory.required_bytes,

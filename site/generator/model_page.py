@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from markupsafe import Markup
@@ -21,6 +21,7 @@ from catalog.quantization import bits_per_weight, held_bytes, predicted_census
 from catalog.record import UNVERIFIED
 from catalog.run import Run
 from catalog.trace import Component, Trace
+from catalog.twins import first_alike
 from generator import history
 from generator.charts import Bar, Chart, bars, line_chart, spread
 from generator.labels import Share, labels_of
@@ -204,8 +205,9 @@ class Question:
     evidence: str
 
 
-def questions(catalog: Catalog, key: str) -> list[Question]:
-    """The questions that people ask of a model, answered from the data."""
+@lru_cache(maxsize=8)
+def questions(catalog: Catalog, key: str) -> Sequence[Question]:
+    """The questions that people ask of a model, answered from the data. Kept, since the page states them twice."""
     model, trace = catalog.models[key], catalog.traces[key]
     found = [_minimum_memory(catalog, key)]
     licence = model.license
@@ -376,13 +378,18 @@ def _comparisons(catalog: Catalog, key: str, component: Component) -> list[Compa
 
 
 def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> Comparison:
-    model, trace = catalog.models[key], catalog.traces[key]
+    model, trace = catalog.models[key], catalog.trace_index[key]
     claim = next((c for c in model.claims if c.key == "imagenet"), None)
-    phase = trace.phase(component)
     label = "BF16" if "BF16" in catalog.quantizations else next(iter(catalog.quantizations))
     source = f" ({model.sources[claim.source].publisher})" if claim and claim.source != UNVERIFIED else ""
     return Comparison(
-        id=key, name=model.name, tier=tier, parameters=millions(trace.parameters(component)), cost=phase.multiply_adds() / 1e9,
+        id=key, name=model.name, tier=tier, parameters=millions(trace.parameters[component]), cost=trace.multiply_adds[component] / 1e9,
         imagenet=f"{claim.value:g} %{source}" if claim else "not known",
-        weights_bytes=held_bytes(catalog.quantizations[label], trace.tensors_of(component)),
+        weights_bytes=_held_bytes(catalog, first_alike(catalog, key), component, label),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1 << 12)
+def _held_bytes(catalog: Catalog, key: str, component: Component, label: str) -> int:
+    """Kept, since each model stands beside a dozen others."""
+    return held_bytes(catalog.quantizations[label], catalog.traces[key].tensors_of(component))

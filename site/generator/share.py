@@ -7,8 +7,9 @@ grey, which then become indices of that palette, four bits each; that is quick, 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -17,7 +18,6 @@ from advisor.picks import on_card
 from catalog import Catalog
 from catalog.gpu import NumberType
 from generator import api
-from generator.documents import Throughput
 from generator.outputs import RULES, Asset
 from generator.sizes import pick, proof
 from generator.words import gb, millions, rate
@@ -75,13 +75,14 @@ def model_figures(catalog: Catalog, key: str) -> list[Figure]:
     speeds = [(fit["speed"], card) for card, fit in api.fits(catalog, key).items() if fit["speed"]]
     if speeds:
         best, card = max(speeds, key=lambda one: _rank(one[0]))
-        figures.append((f"{rate(best.per_second)} {best.unit}", f"{best.evidence}, {catalog.cards[card].spec.name}"))
+        said = f"{best['evidence']}, {catalog.cards[card].spec.name}"
+        figures.append((f"{rate(best['per_second'])} {best['unit']}", said))
     return figures
 
 
-def _rank(speed: Throughput) -> tuple[int, float]:
+def _rank(speed: Mapping[str, Any]) -> tuple[int, float]:
     """Measured before published before predicted, then by speed."""
-    return ("predicted", "published", "measured").index(speed.evidence), speed.per_second
+    return ("predicted", "published", "measured").index(speed["evidence"]), speed["per_second"]
 
 
 def gpu(catalog: Catalog, key: str) -> bytes:

@@ -21,11 +21,16 @@ import shutil
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from catalog.cores import cores, spread
 from catalog.errors import FitcardError
 from generator import manifest
 from generator.manifest import Manifest
+
+SPREAD_FROM = 5000
+"""Files of which a second tree is made by a process for each core."""
 
 
 def spare(target: Path) -> Path:
@@ -89,9 +94,30 @@ def replace(target: Path, new: Manifest, made: Mapping[str, str]) -> None:
         # There was none, so it is made now, when nobody waits for the site, and not at the next build.
         try:
             shutil.rmtree(spare(target), ignore_errors=True)
-            _bring(spare(target), new, {}, target)
-        except OSError:
+            _second(spare(target), new, target)
+        except (OSError, FitcardError):
             shutil.rmtree(spare(target), ignore_errors=True)
+
+
+def _second(tree: Path, new: Manifest, live: Path) -> None:
+    """A second tree of the site that is served, with the same files."""
+    tree.mkdir()
+    count = 4 * cores() if new.size >= SPREAD_FROM else 1
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for number, group in enumerate(new.groups.values()):
+        parts[number % count] += group.outputs
+    spread(partial(_link_all, str(live), str(tree)), parts)
+    _write(tree, new)
+
+
+def _link_all(source: str, root: str, paths: Iterable[str]) -> None:
+    folders: set[str] = set()
+    for path in paths:
+        place = f"{root}/{path}"
+        if (folder := place.rpartition("/")[0]) not in folders:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - tens of thousands of files, and a Path costs more than its system call
+            folders.add(folder)
+        _link(f"{source}/{path}", place)
 
 
 def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> None:
@@ -137,6 +163,11 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(place)  # noqa: PTH108 - as above
             _link(f"{source}/{path}", place)
+    _write(tree, new)
+
+
+def _write(tree: Path, new: Manifest) -> None:
+    """Write the manifest of a tree, the last of its files."""
     text = tree / f"{manifest.NAME}.tmp"
     text.write_bytes(new.text)
     text.replace(tree / manifest.NAME)

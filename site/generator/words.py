@@ -1,4 +1,7 @@
-"""Numbers and prose as text on a page. Everything here is a filter of the templates."""
+"""Numbers and prose as text on a page. Everything here is a filter of the templates.
+
+All of them give text that needs no escaping: HTML as Markup, or words and figures without any of HTML's own characters.
+"""
 
 from __future__ import annotations
 

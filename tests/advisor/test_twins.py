@@ -66,4 +66,4 @@ def test_a_run_of_one_says_nothing_of_the_other(twins: tuple[Catalog, str, str])
     assert other.best
     assert other.best.quantization == "BF16"
     assert other.best.evidence == "predicted"
-    assert ran.nearest != other.nearest.model_copy(update={"model": second})  # the run has its say
+    assert ran.nearest != other.nearest._replace(model=second)  # the run has its say
