@@ -297,7 +297,7 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
 
 
 def _newest_by_device(catalog: Catalog, key: str, component: Component, label: str) -> list[Run]:
-    devices = dict.fromkeys(run.machine.device for run in catalog.runs_of(key))
+    devices = dict.fromkeys(entry.device for entry in catalog.entries_of(key))
     found = [newest_run(catalog, key, component, label, device, "eager") for device in devices]
     return [run for run in found if run]
 
