@@ -15,7 +15,7 @@ from catalog.run import Mode, Run, Speed
 from catalog.trace import Component
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
     """The runs of a model that count as evidence, newest first."""
     return good(catalog, model, catalog.runs_of(model))
@@ -66,7 +66,7 @@ _Variant = tuple[str, Component, str, str, Mode]
 """Model, component, quantization, card, mode."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def _newest(catalog: Catalog, model: str) -> tuple[dict[_Variant, Run], dict[_Variant, Run]]:
     """The newest good run of each variant of a model, and its newest run whatever became of it."""
     good: dict[_Variant, Run] = {}
@@ -135,7 +135,7 @@ class Known(NamedTuple):
     """The 80 % interval of a prediction."""
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def _known(catalog: Catalog, model: str) -> dict[tuple[Component, str], Known]:
     """The highest throughput that is known of each component of a model on each card; our own runs before those of others."""
     best: dict[tuple[Component, str], Known] = {}
@@ -169,7 +169,7 @@ class Cited:
     url: str
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def _best_published(catalog: Catalog, model: str) -> dict[_Variant, Cited]:
     best: dict[_Variant, Cited] = {}
     if (file := catalog.published.get(model)) is None:

@@ -62,7 +62,7 @@ class Pick(NamedTuple):
     """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
     """The pick for each card, cards by memory: the same as `best` of all of `gpus`, without an answer in full for what is not picked.
 
@@ -76,7 +76,7 @@ def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
     return {card: own[card] if card in known else named(shared[card], model) for card in cards}
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
     """The pick of each model on one card."""
     if not catalog.digests:

@@ -126,17 +126,21 @@ def _bytes(connection: sqlite3.Connection) -> int:
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):
-    """A mapping whose values are read when they are asked for; `entries` says of each what lists need to know."""
+    """A mapping whose values are read when they are asked for; `entries` says of each what lists need to know. Values that were read
+    stay, or where `most` is given only so many of them."""
 
-    def __init__(self, entries: Mapping[K, Any], value: Callable[[K], V]) -> None:
+    def __init__(self, entries: Mapping[K, Any], value: Callable[[K], V], most: int | None = None) -> None:
         self.entries = entries
         self._value = value
+        self._most = most
         self._read: dict[K, V] = {}
 
     def __getitem__(self, key: K) -> V:
         if key not in self._read:
             if key not in self.entries:
                 raise KeyError(key)
+            if self._most and len(self._read) >= self._most:
+                self._read.pop(next(iter(self._read)), None)
             self._read[key] = self._value(key)
         return self._read[key]
 

@@ -42,6 +42,9 @@ TRIES = 5
 SPREAD_FROM = 60
 """Files that were never seen before, from which reading them is worth a process for each core."""
 
+AT_HAND = 128
+"""Traces, and files of runs, that stay in memory once they were read: they are the large ones."""
+
 SourcedFile = Model | PublishedFile | GpuFile | Quantizations | Runtimes | MatmulFile
 
 T = TypeVar("T")
@@ -359,9 +362,9 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     def record(name: str) -> Any:
         return shelf.record(name) if name in shelf.entries else None
 
-    def by_id(folder: str, ending: str) -> cache.LazyMapping[str, Any]:
+    def by_id(folder: str, ending: str, most: int | None = None) -> cache.LazyMapping[str, Any]:
         index = {files.id_of(name): entry for name, entry in entries.get(folder, {}).items()}
-        return cache.LazyMapping(index, lambda key: shelf.record(f"{folder}/{key}{ending}"))
+        return cache.LazyMapping(index, lambda key: shelf.record(f"{folder}/{key}{ending}"), most)
 
     runtimes: Runtimes | None = record("runtimes.yaml")
     quantizations: Quantizations | None = record("quantizations.yaml")
@@ -378,7 +381,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         raise CatalogError(faults)
     card_index = {key: entries["gpus"][name].cards[key] for key, name in sorted(where.items())}
     files_of_cards = cache.LazyMapping(entries["gpus"], shelf.record)
-    files_of_runs = cache.LazyMapping(entries["runs"], shelf.record)
+    files_of_runs = cache.LazyMapping(entries["runs"], shelf.record, AT_HAND)
     # Where each run stands: its file, and its place there.
     places = {entry.key: (name, at) for name, runs in entries["runs"].items() for at, entry in enumerate(runs)}
     ordered = sorted(
@@ -398,7 +401,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
             {Path(name).stem: None for name in entries["gpus"]}, lambda stem: files_of_cards[f"gpus/{stem}.yaml"].file
         ),
         begun_cards=tuple(begun), exceptions=excepted.exceptions if excepted else (),
-        matmul=record("matmul.yaml") or MatmulFile(reviewed="1970-01-01", sources={}, rates=()), speed=record("speed.yaml"), traces=by_id("traces", ".json"),
+        matmul=record("matmul.yaml") or MatmulFile(reviewed="1970-01-01", sources={}, rates=()), speed=record("speed.yaml"), traces=by_id("traces", ".json", AT_HAND),
         runs=cache.LazySequence(ordered, run_of), published=by_id("published", ".yaml"),
         lines=cache.LazyMapping(dict.fromkeys(hand_written), shelf.lines),
     )  # fmt: skip

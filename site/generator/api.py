@@ -207,7 +207,7 @@ def cited(card: Card) -> Card:
     return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
     """What a `Fit` holds for a model on each card. Kept, since a model's document and its picture ask for it."""
     return {card: fit_of(pick) for card, pick in picks(catalog, key).items()}
@@ -224,7 +224,7 @@ def fit_of(pick: Pick) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=32)
 def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
     """Every component in every quantization. Kept, since a model's document and its card for the hub hold the same."""
     trace = catalog.traces[key]
