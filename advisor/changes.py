@@ -72,10 +72,10 @@ def _facts(before: Catalog, after: Catalog) -> Iterator[Change]:
     for key in _both(before.quantizations, after.quantizations):
         old, new = before.quantizations.get(key), after.quantizations.get(key)
         yield from _record("quantization", old, new, path=key)
-    old_runs, new_runs = ({run.key: run for run in catalog.runs} for catalog in (before, after))
+    old_runs, new_runs = (dict.fromkeys(entry.key for entry in catalog.run_index) for catalog in (before, after))
     for key in dict.fromkeys((*old_runs, *new_runs)):  # oldest first; a run is never edited
         if key not in old_runs or key not in new_runs:
-            yield _run(old_runs.get(key), new_runs.get(key))
+            yield _run(before.run(key) if key in old_runs else None, after.run(key) if key in new_runs else None)
     for key in _both(before.published, after.published):
         yield from _published(key, _cited(before, key), _cited(after, key))
     yield from _record("constant", before.runtimes, after.runtimes, path="runtimes")

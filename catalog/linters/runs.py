@@ -23,7 +23,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
     def expected(model: str, component: Component, label: str) -> Census:
         return predicted_census(catalog.quantizations[label], catalog.traces[model].tensors_of(component))
 
-    for run in catalog.runs:
+    for run in (run for model in catalog.models for run in catalog.runs_of(model)):
         if run.status != "ok" or run.config_sha256 != catalog.model_index[run.model].config_sha256:
             continue
         rule = expected(run.model, run.component, run.quantization)

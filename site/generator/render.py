@@ -165,9 +165,10 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
     # Dealt like cards, so that each part has its share of every kind of page; what is about one model or card goes to one part,
     # which then works it out once.
     subjects: dict[str, list[Made]] = {}
-    for output in sorted(
+    long_first = sorted(
         stale, key=lambda made: "runs" not in made.inputs
-    ):  # what takes long first, so that nobody waits for it
+    )  # so that nobody waits for what was begun last
+    for output in long_first:
         subjects.setdefault(_subject(output), []).append(output)
     dealt: list[list[Made]] = [[] for _ in range(count)]
     for number, group in enumerate(subjects.values()):
