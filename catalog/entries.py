@@ -9,6 +9,7 @@ from catalog.files import digest
 from catalog.gpu import Card, Segment
 from catalog.model import Model
 from catalog.published import PublishedFile
+from catalog.record import UNVERIFIED
 from catalog.run import Mode, Run, Status
 from catalog.trace import Component, Trace
 
@@ -30,13 +31,23 @@ class ModelEntry(NamedTuple):
     """How many sourced facts it has."""
     unverified: tuple[str, ...]
     """Those that nobody has read in a source."""
+    imagenet: str | None
+    """Its published accuracy on ImageNet, with who published it."""
 
     @classmethod
     def of(cls, model: Model) -> ModelEntry:
         return cls(
             model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256,
-            model.timm, model.facts(), model.unverified(),
+            model.timm, model.facts(), model.unverified(), _imagenet(model),
         )  # fmt: skip
+
+
+def _imagenet(model: Model) -> str | None:
+    claim = next((claim for claim in model.claims if claim.key == "imagenet"), None)
+    if claim is None:
+        return None
+    by = "" if claim.source == UNVERIFIED else f" ({model.sources[claim.source].publisher})"
+    return f"{claim.value:g} %{by}"
 
 
 class TraceEntry(NamedTuple):

@@ -73,7 +73,7 @@ def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
 
 def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The document of a card."""
-    inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+    inputs = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
     yield _document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
 
 

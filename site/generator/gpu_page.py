@@ -64,7 +64,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "best": best,
         "matmul": [(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
         "published": [
-            (catalog.models[model], model, speed, file.sources[speed.source])
+            (catalog.model_index[model], model, speed, file.sources[speed.source])
             for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
         ],
     }  # fmt: skip

@@ -152,7 +152,7 @@ def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
     cards = [catalog.cards[one]] if one in catalog.cards else catalog.cards.values()
     days: list[str | None] = []
     match whole:
-        case "models" | "model":
+        case "models" | "model" | "names" | "name":
             days += [model.reviewed for model in models]
         case "cards" | "card":
             days += [card.reviewed for card in cards]

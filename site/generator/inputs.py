@@ -3,6 +3,7 @@
 Names of inputs:
 
     model:ID models  trace:ID traces  published:ID published     files of the catalog
+    name:ID names                                                what lists say of a model, whatever else its file holds
     card:ID cards                                                one card's own record, whatever else its file holds
     run:KEY runs:MODEL device:ID label:ID runs                   a run; those of a model, on a device, of a quantization; all
     quantizations runtimes matmul speed                          what every prediction rests on
@@ -214,6 +215,10 @@ class Inputs:
             return self._of_label(key)
         if name in ("models", "traces", "published", "runs"):
             return self._files(in_folder(digests, name))
+        if colon and kind == "name":
+            return digest(str(catalog.model_index.get(key)).encode())
+        if name == "names":
+            return combined(f"{model} {entry}" for model, entry in catalog.model_index.items())
         if name == "cards":
             return combined(f"{card} {entry.digest}" for card, entry in catalog.card_index.items())
         if name == "speed":

@@ -378,13 +378,11 @@ def _comparisons(catalog: Catalog, key: str, component: Component) -> list[Compa
 
 
 def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> Comparison:
-    model, trace = catalog.models[key], catalog.trace_index[key]
-    claim = next((c for c in model.claims if c.key == "imagenet"), None)
+    model, trace = catalog.model_index[key], catalog.trace_index[key]
     label = "BF16" if "BF16" in catalog.quantizations else next(iter(catalog.quantizations))
-    source = f" ({model.sources[claim.source].publisher})" if claim and claim.source != UNVERIFIED else ""
     return Comparison(
         id=key, name=model.name, tier=tier, parameters=millions(trace.parameters[component]), cost=trace.multiply_adds[component] / 1e9,
-        imagenet=f"{claim.value:g} %{source}" if claim else "not known",
+        imagenet=model.imagenet or "not known",
         weights_bytes=_held_bytes(catalog, first_alike(catalog, key), component, label),
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The list of everything that the site consists of: pages and files, each with what it is made from, made only when asked for.
 
 An output names its inputs, so that it is made again exactly when one of them has changed. The names are those of
-`inputs.py`: `models` or `model:ID`, `traces` or `trace:ID`, `cards` or `card:ID`, `published` or `published:ID`, `runs`,
+`inputs.py`: `models` or `model:ID`, `names` or `name:ID`, `traces` or `trace:ID`, `cards` or `card:ID`, `published` or `published:ID`, `runs`,
 `run:KEY`, `runs:MODEL`, `device:ID` or `label:ID`, `quantizations`, `runtimes`, `matmul`, `speed`. Code and templates are inputs of everything
 without being named.
 """
@@ -102,10 +102,10 @@ def groups(catalog: Catalog) -> list[Group]:
     found = [Group(SITE, (), partial(_of_site, catalog, base))]
     for key in catalog.models:
         named = (f"model:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")
-        inputs = (*named, "models", "traces", "cards", *RULES)
+        inputs = (*named, "names", "traces", "cards", *RULES)
         found.append(Group(f"models/{key}", inputs, partial(_of_model, catalog, base, key)))
     for key in catalog.cards:
-        wanted = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+        wanted = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
         found.append(Group(f"gpus/{key}", wanted, partial(_of_card, catalog, key)))
     seen: dict[str, str] = {}
     for group in found:
@@ -167,7 +167,7 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
     )  # fmt: skip
     yield Page(
         "models/", "models.html", "All models", "Every model in the catalog, with its exact size and what it needs.",
-        ("models", "traces", "runs"), partial(home_page.models, catalog),
+        ("names", "traces", "runs"), partial(home_page.models, catalog),
     )  # fmt: skip
     yield Page(
         "gpus/", "gpus.html", "All GPUs", "Every graphics card in the catalog, with memory, bandwidth and rates.",
@@ -186,16 +186,16 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
     yield Page(
         "quantizations/", "quantizations.html", "All quantizations",
         "What each quantization label really means, how many bits it takes, and which cards serve it.",
-        ("models", "traces", "cards", "runs", "quantizations"), partial(quantization_page.index, catalog),
+        ("names", "traces", "cards", "runs", "quantizations"), partial(quantization_page.index, catalog),
     )  # fmt: skip
     yield Page(
         "compare/", "compare.html", "Compare models or cards",
         "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
-        ("models", "traces", "cards", "runs"), partial(home_page.compare, catalog),
+        ("names", "traces", "cards", "runs"), partial(home_page.compare, catalog),
     )  # fmt: skip
     yield Page(
         "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
-        ("models", "traces", "cards", "runs"), partial(home_page.search, catalog),
+        ("names", "traces", "cards", "runs"), partial(home_page.search, catalog),
     )  # fmt: skip
     yield Page(
         "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",
@@ -205,7 +205,7 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
-            ("models", "traces", "cards", f"label:{label}", "quantizations"), partial(quantization_page.view, catalog, label),
+            ("names", "traces", "cards", f"label:{label}", "quantizations"), partial(quantization_page.view, catalog, label),
         )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def run(catalog: Catalog, entry: RunEntry) -> Page:
     return Page(
         f"runs/{entry.key}/", "run.html", f"Run {entry.key}: {name}, {entry.quantization}",
         f"{name}, {entry.component}, {entry.quantization}, {entry.mode}, on {entry.device} at {entry.measured_at}: every sample."[:170],
-        (f"model:{entry.model}", f"trace:{entry.model}", f"run:{entry.key}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
+        (f"name:{entry.model}", f"trace:{entry.model}", f"run:{entry.key}", "cards", "quantizations"), partial(run_page.view, catalog, entry),
     )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ def model(catalog: Catalog, key: str) -> Page:
     return Page(
         f"models/{key}/", "model.html", f"{name}: memory, speed and GPUs",
         f"Memory, speed, real quantization sizes and the graphics cards that run {name}, measured and computed.",
-        ("models", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES), partial(model_page.view, catalog, key),
+        (f"model:{key}", "names", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES), partial(model_page.view, catalog, key),
     )  # fmt: skip
 
 
@@ -235,5 +235,5 @@ def card(catalog: Catalog, key: str) -> Page:
     return Page(
         f"gpus/{key}/", "gpu.html", f"{name}: which models run",
         f"Which models run on the {name}, in which quantization, how large a batch fits and how fast.",
-        ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES), partial(gpu_page.view, catalog, key),
+        ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES), partial(gpu_page.view, catalog, key),
     )  # fmt: skip

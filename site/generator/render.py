@@ -188,7 +188,7 @@ def _subject(made: Made) -> str:
         return "history"
     for name in made.inputs:
         kind, _, rest = name.partition(":")
-        if rest and kind in ("model", "runs", "device"):
+        if rest and kind in ("model", "name", "runs", "device"):
             return f"card {rest}" if kind == "device" else f"model {rest}"
     return made.path
 

@@ -17,7 +17,7 @@ from generator.structured import breadcrumbs, graph
 def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
     """Everything that the template of a run's page draws."""
     run = catalog.run(entry.key)
-    model = catalog.models[entry.model]
+    model = catalog.model_index[entry.model]
     return {
         "run": run,
         "model": model,
@@ -29,7 +29,7 @@ def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
         "samples": [(speed, _strips(speed.samples_s)) for speed in run.speed],
         "utilisation": [utilisation(catalog, run, speed) for speed in run.speed],
         "card": catalog.cards.get(run.machine.device),
-        "current": run.config_sha256 == catalog.model_index[entry.model].config_sha256,
+        "current": run.config_sha256 == model.config_sha256,
         "jsonld": graph(breadcrumbs(("Home", "../../"), ("Models", "../../models/"), (model.name, f"../../models/{entry.model}/"), (f"Run {run.key}", None))),
     }  # fmt: skip
 

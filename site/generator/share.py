@@ -50,7 +50,7 @@ def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
 
 def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The picture of a card, as an output."""
-    inputs = ("models", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
+    inputs = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
     yield Asset(f"share/gpus/{key}.png", inputs, partial(gpu, catalog, key))
 
 
