@@ -55,7 +55,8 @@ class Group:
 
     name: str
     inputs: tuple[str, ...]
-    """All that any of its outputs is made from, and all that its list depends on. Empty where that is everything."""
+    """All that any of its outputs is made from, each by the name that the output gives it, and all that its list depends on. Empty
+    where that is everything."""
     each: Callable[[], Iterator[Output]]
 
     def outputs(self) -> list[Output]:
@@ -73,11 +74,9 @@ class Group:
         return found
 
     def _covers(self, name: str) -> bool:
-        kind, colon, _ = name.partition(":")
-        if kind == "run":  # each is among the runs of a model
+        if name.startswith("run:"):  # each is among the runs of a model
             return any(wanted.startswith("runs:") for wanted in self.inputs)
-        whole = "published" if kind == "published" else f"{kind}s"
-        return name in self.inputs or (bool(colon) and whole in self.inputs)
+        return name in self.inputs
 
 
 SITE = "site"
@@ -101,7 +100,7 @@ def groups(catalog: Catalog) -> list[Group]:
     base = address()
     found = [Group(SITE, (), partial(_of_site, catalog, base))]
     for key in catalog.models:
-        named = (f"model:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")
+        named = (f"model:{key}", f"name:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")
         inputs = (*named, "names", "traces", "cards", *RULES)
         found.append(Group(f"models/{key}", inputs, partial(_of_model, catalog, base, key)))
     for key in catalog.cards:

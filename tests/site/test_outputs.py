@@ -29,7 +29,7 @@ def test_ids_that_differ_in_capitals_only_are_refused(real: Catalog) -> None:
 @pytest.mark.parametrize(
     ("path", "inputs"),
     [
-        ("models/a/b.json", ("cards",)), ("models/a/b.json", ("model:a/b", "device:x")), ("models/a/b.json", ("run:1", "runs")),
+        ("models/a/b.json", ("cards",)), ("models/a/b.json", ("model:a/b", "device:x")), ("models/a/b.json", ("run:1", "runs")), ("models/a/b.json", ("trace:c/d",)),
         ("elsewhere/a/b.json", ("model:a/b",)),
     ],
 )  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_group_has_no_output_that_could_change_without_it(path: str, inputs: t
     group = Group("models/a/b", ("model:a/b", "runs:a/b", "traces"), lambda: iter([Asset(path, inputs, bytes)]))
     with pytest.raises(ValueError, match="is no output of"):
         group.outputs()
-    fine = replace(group, each=lambda: iter([Asset("models/a/b.json", ("model:a/b", "trace:c/d", "run:1"), bytes)]))
+    fine = replace(group, each=lambda: iter([Asset("models/a/b.json", ("model:a/b", "traces", "run:1"), bytes)]))
     assert len(fine.outputs()) == 1
 
 
