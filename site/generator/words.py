@@ -6,6 +6,7 @@ All of them give text that needs no escaping: HTML as Markup, or words and figur
 from __future__ import annotations
 
 import xml.etree.ElementTree as etree
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -135,7 +136,7 @@ def needed_of_free(memory: MemoryAnswer) -> str:
     return f"{memory.required_bytes / GB:.2f} of {memory.available_bytes / GB:.1f} GB"
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., str]] = {
     "gb": gb, "gib": gib, "count": count, "millions": millions, "rate": rate, "percent": percent, "seconds": seconds,
     "prose": prose, "phrase": phrase, "tag": tag, "known_speed": known_speed, "span": span, "needed_of_free": needed_of_free,
 }  # fmt: skip
