@@ -6,7 +6,7 @@ measured or read up to that day counts, beside predictions by the constants of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from advisor.answers import (
@@ -39,21 +39,17 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
     mine = [run for run in runs if run.machine.device == device]
     earlier = [run for run in mine if run.measured_at[:10] < day]
     component, card = default_component(catalog, model), card_of(catalog, device)
-    was, now = (verdicts_by(catalog, model, component, card, known) for known in (earlier, mine))
+    days = (max((run.measured_at[:10] for run in earlier), default=""), day)
+    (was, best_was), (now, best_now) = (_choice(catalog, model, device, known_until) for known_until in days)
     for label, verdict in now.items():
         if verdict != was[label]:
             yield Change(kind="verdict", model=model, gpu=device, what=label, before=was[label], after=verdict)
-    best = [
-        best_label(catalog, model, component, card, verdicts) for verdicts in ((was, now) if was != now else (now,))
-    ]
-    best = [best[0], best[-1]]
-    if best[0] != best[1]:
-        yield Change(
-            kind="best", model=model, gpu=device, what="best choice", before=best[0] or "none", after=best[1] or "none"
-        )
+    if best_was != best_now:
+        before, after = best_was or "none", best_now or "none"
+        yield Change(kind="best", model=model, gpu=device, what="best choice", before=before, after=after)
     known = [
         _known(catalog, model, component, card, runs_then, label, day)
-        for runs_then, label in zip((earlier, mine), best, strict=True)
+        for runs_then, label in ((earlier, best_was), (mine, best_now))
     ]
     if known[0] != known[1]:
         said = [_said(each, component) for each in known]
@@ -65,6 +61,16 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
         if first != second:
             what = f"place among {len(rest) + 1} cards by throughput"
             yield Change(kind="rank", model=model, gpu=device, what=what, before=float(first), after=float(second))
+
+
+@lru_cache(maxsize=1024)
+def _choice(catalog: Catalog, model: str, device: str, day: str) -> tuple[Mapping[str, Verdict], str | None]:
+    """The verdicts of a model on a device, and the best choice there, as the runs up to a day have it. Kept, since what was known before
+    one day's runs is what was known after the last ones."""
+    component, card = default_component(catalog, model), card_of(catalog, device)
+    runs = [run for run in catalog.runs_of(model) if run.machine.device == device and run.measured_at[:10] <= day]
+    verdicts = verdicts_by(catalog, model, component, card, runs)
+    return verdicts, best_label(catalog, model, component, card, verdicts)
 
 
 def verdicts_by(

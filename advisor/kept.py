@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from catalog import Catalog, cache
 from catalog.cores import cores, spread
 from catalog.files import code_digest, combined
 from catalog.loading import HERE
+from catalog.twins import dealt_alike
 
 T = TypeVar("T")
 SPREAD_FROM = 40
@@ -58,8 +59,7 @@ class Fact(Generic[T]):
         found = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
         missing = [model for model in catalog.models if model not in found]
         if missing:
-            count = 16 * cores() if len(missing) >= SPREAD_FROM else 1
-            parts = [missing[at::count] for at in range(min(count, len(missing)))]
+            parts = dealt_alike(catalog, missing, 16 * cores() if len(missing) >= SPREAD_FROM else 1)
             for some in spread(partial(_made, catalog, self.make), parts):
                 found |= some
             cache.write({keys[model]: pickle.dumps(found[model], protocol=5) for model in missing})
@@ -76,25 +76,37 @@ def _made(catalog: Catalog, make: Callable[[Catalog, str], T], models: Sequence[
     return {model: make(catalog, model) for model in models}
 
 
-def prepare(catalog: Catalog, wanted: Iterable[tuple[Fact[Any], Iterable[str]]]) -> None:
+def prepare(
+    catalog: Catalog,
+    wanted: Iterable[tuple[Fact[Any], Iterable[str]]],
+    before: Mapping[str, Sequence[Callable[[], object]]],
+) -> None:
     """Work out which facts of which models are not kept yet, spread over the cores, before they are asked for one by one. All of one
-    model are worked out together, since they look at the same runs."""
-    by_model: dict[str, list[Fact[Any]]] = {}
+    model are worked out together, since they look at the same runs; `before` is called for a model first."""
+    by_model: dict[str, list[Fact[Any]]] = {model: [] for model in before}
     for fact, models in wanted:
         keys = {model: fact.key(catalog, model) for model in models}
         there = cache.there(keys.values())
         for model in (model for model, key in keys.items() if key not in there):
             by_model.setdefault(model, []).append(fact)
     if len(by_model) >= SPREAD_FROM:
-        missing, count = list(by_model.items()), min(len(by_model), 16 * cores())
-        spread(partial(_prepare, catalog), [missing[at::count] for at in range(count)])
+        parts = dealt_alike(catalog, by_model, 16 * cores())
+        spread(partial(_prepare, catalog, by_model, before), parts)
 
 
-def _prepare(catalog: Catalog, missing: Sequence[tuple[str, Sequence[Fact[Any]]]]) -> None:
-    cache.write({
-        fact.key(catalog, model): pickle.dumps(fact.make(catalog, model), protocol=5)
-        for model, facts in missing for fact in facts
-    })  # fmt: skip
+def _prepare(
+    catalog: Catalog,
+    facts: Mapping[str, Sequence[Fact[Any]]],
+    before: Mapping[str, Sequence[Callable[[], object]]],
+    models: Sequence[str],
+) -> None:
+    made: dict[str, bytes] = {}
+    for model in models:
+        for make in before.get(model, ()):
+            make()
+        for fact in facts[model]:
+            made[fact.key(catalog, model)] = pickle.dumps(fact.make(catalog, model), protocol=5)
+    cache.write(made)
 
 
 @lru_cache(maxsize=1 << 14)

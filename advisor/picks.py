@@ -28,7 +28,6 @@ from advisor.kept import of_cards, of_model, of_trace
 from advisor.memory import available_bytes, need
 from advisor.predict import predict
 from catalog import Catalog, cache
-from catalog.cores import cores, spread
 from catalog.files import combined
 from catalog.gpu import Card
 from catalog.twins import all_alike, first_alike
@@ -100,24 +99,15 @@ def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
     return made
 
 
-def prepare(catalog: Catalog) -> None:
-    """Compute all picks that are not kept yet, spread over the cores, before pages ask for them one by one."""
+def not_kept(catalog: Catalog) -> dict[str, list[Callable[[], object]]]:
+    """What computes and keeps the picks that are not kept yet, by model."""
     firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
-    wanted = {_whole_key(catalog, first): partial(_shared, catalog, first) for first in firsts}
-    wanted |= {
-        _own_whole_key(catalog, model): partial(_own, catalog, model)
-        for model in catalog.models
-        if known_on(catalog, model)
-    }
-    there = cache.there(wanted)
-    missing = [make for key, make in wanted.items() if key not in there]
-    count = min(len(missing), 16 * cores())
-    spread(_call, [missing[at::count] for at in range(count)])
-
-
-def _call(wanted: Sequence[Callable[[], object]]) -> None:
-    for make in wanted:
-        make()
+    wanted = {_whole_key(catalog, first): (first, _shared) for first in firsts}
+    wanted |= {_own_whole_key(catalog, model): (model, _own) for model in catalog.models if known_on(catalog, model)}
+    there, found = cache.there(wanted), dict[str, list[Callable[[], object]]]()
+    for model, make in (made for key, made in wanted.items() if key not in there):
+        found.setdefault(model, []).append(partial(make, catalog, model))
+    return found
 
 
 def known_on(catalog: Catalog, model: str) -> frozenset[str]:

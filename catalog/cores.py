@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import heapq
 import os
 import pickle
 import struct
@@ -11,10 +12,13 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from catalog.errors import FitcardError
+
+MANY_OBJECTS = 1_000_000
+"""Objects that came and stayed since garbage was last looked for, from which on that pays."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,6 +71,21 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     return [found[number] for number in range(len(parts))]
 
 
+def dealt(groups: Iterable[Sequence[T]], count: int) -> list[list[T]]:
+    """Groups of things to do in at most `count` parts of about the same length, none of them empty. Each group is in one part, for what
+    it has in common, but those that would keep one core busy when the others are done are cut."""
+    groups = list(groups)
+    most = max(1, sum(map(len, groups)) // min(count, 4 * cores()))
+    cut = [group[at : at + most] for group in groups for at in range(0, len(group), most)]
+    parts: list[list[T]] = [[] for _ in range(min(count, len(cut)))]
+    shortest = [(0, number) for number in range(len(parts))]
+    for group in sorted(cut, key=len, reverse=True):
+        length, number = shortest[0]
+        parts[number] += group
+        heapq.heapreplace(shortest, (length + len(group), number))
+    return parts
+
+
 def _collected(work: Callable[[T], R], part: T) -> R:
     """What `work` makes of a part; where nobody looks for garbage as it arises, that is done now."""
     found = work(part)
@@ -79,13 +98,14 @@ def _child(work: Callable[[Any], Any], parts: Sequence[Any], take: int, say: int
     """Do parts until there are none, answer, and end without anything that only the parent should do."""
     parent, done = os.getppid(), dict[int, Any]()
     failure: BaseException | None = None
-    gc.disable()  # looking for garbage takes a quarter of the time, so it is looked for once a part
+    gc.disable()  # looking for garbage takes a quarter of the time, so it is looked for between parts, when there may be much
     try:
         while os.getppid() == parent and (number := os.read(take, 4)):
             at = struct.unpack("i", number)[0]
             done[at] = work(parts[at])
-            gc.collect()
-            gc.freeze()
+            if gc.get_count()[0] > MANY_OBJECTS:
+                gc.collect()
+                gc.freeze()
     except BaseException as error:
         failure = error
         if not isinstance(error, FitcardError | OSError | KeyboardInterrupt):

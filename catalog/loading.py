@@ -200,7 +200,7 @@ class _Parsed(NamedTuple):
 
 
 class _Shelf:
-    """The files of a catalog, each read and checked at most once, here or by an earlier command."""
+    """The files of a catalog, each content read and checked at most once, here or by an earlier command."""
 
     def __init__(self, root: Path, digests: Mapping[str, str], names: Sequence[str]) -> None:
         self.root, self.digests = root, digests
@@ -209,14 +209,21 @@ class _Shelf:
         self.faults: list[Problem] = []
         keys = {name: self._key(name, "entry") for name in names}
         kept = cache.read(keys.values())
-        missing = [name for name in names if keys[name] not in kept]
+        alike: dict[str, list[str]] = {}
+        for name in names:
+            if keys[name] not in kept:
+                alike.setdefault(keys[name], []).append(name)
+        missing = [same[0] for same in alike.values()]
         size = max(1, len(missing) // 64) if len(missing) >= SPREAD_FROM else max(1, len(missing))
         parts = [missing[at : at + size] for at in range(0, len(missing), size)]
         for name, found in (pair for pairs in spread(self._read, parts) for pair in pairs):
             if isinstance(found, _Parsed):
-                self.fresh[name] = found
-            else:
+                self.fresh |= dict.fromkeys(alike[keys[name]], found)
+            else:  # the same faults in each file, but with its own name
                 self.faults += found
+                self.faults += (
+                    fault for _, more in self._read(alike[keys[name]][1:]) if isinstance(more, list) for fault in more
+                )
         self.entries: dict[str, Any] = {
             name: pickle.loads(self.fresh[name].entry if name in self.fresh else kept[keys[name]])
             for name in names if name in self.fresh or keys[name] in kept
@@ -362,9 +369,8 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     def record(name: str) -> Any:
         return shelf.record(name) if name in shelf.entries else None
 
-    def by_id(folder: str, ending: str, most: int | None = None) -> cache.LazyMapping[str, Any]:
-        index = {files.id_of(name): entry for name, entry in entries.get(folder, {}).items()}
-        return cache.LazyMapping(index, lambda key: shelf.record(f"{folder}/{key}{ending}"), most)
+    def by_id(folder: str) -> dict[str, Any]:
+        return {files.id_of(name): entry for name, entry in entries.get(folder, {}).items()}
 
     runtimes: Runtimes | None = record("runtimes.yaml")
     quantizations: Quantizations | None = record("quantizations.yaml")
@@ -393,16 +399,20 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         run: Run = files_of_runs[name][at]
         return run
 
+    # Fine-tunes of one architecture have one and the same trace.
+    same = {known[name]: name for name in entries.get("traces", {})}
+    contents = cache.LazyMapping(same, lambda content: shelf.record(same[content]), AT_HAND)
+    traces = cache.LazyMapping(by_id("traces"), lambda key: contents[known[f"traces/{key}.json"]], AT_HAND)
     hand_written = [root / name for name in known if name.partition("/")[0] not in ("traces", "runs")]
     catalog = Catalog(
-        root=root, models=by_id("models", ".yaml"), quantization_file=quantizations, runtimes=runtimes,
+        root=root, models=cache.LazyMapping(by_id("models"), lambda key: shelf.record(f"models/{key}.yaml")), quantization_file=quantizations, runtimes=runtimes,
         cards=cache.LazyMapping(card_index, lambda key: files_of_cards[where[key]].cards[key]),
         gpu_files=cache.LazyMapping(
             {Path(name).stem: None for name in entries["gpus"]}, lambda stem: files_of_cards[f"gpus/{stem}.yaml"].file
         ),
         begun_cards=tuple(begun), exceptions=excepted.exceptions if excepted else (),
-        matmul=record("matmul.yaml") or MatmulFile(reviewed="1970-01-01", sources={}, rates=()), speed=record("speed.yaml"), traces=by_id("traces", ".json", AT_HAND),
-        runs=cache.LazySequence(ordered, run_of), published=by_id("published", ".yaml"),
+        matmul=record("matmul.yaml") or MatmulFile(reviewed="1970-01-01", sources={}, rates=()), speed=record("speed.yaml"), traces=traces,
+        runs=cache.LazySequence(ordered, run_of), published=cache.LazyMapping(by_id("published"), lambda key: shelf.record(f"published/{key}.yaml")),
         lines=cache.LazyMapping(dict.fromkeys(hand_written), shelf.lines),
     )  # fmt: skip
     catalog.digests.update(known)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
+from catalog.cores import dealt
 from catalog.loading import Catalog
 
 
@@ -15,6 +17,14 @@ def first_alike(catalog: Catalog, model: str) -> str:
 def all_alike(catalog: Catalog, model: str) -> tuple[str, ...]:
     """Every model whose trace is that of `model`, itself among them, in the order of the catalog."""
     return _groups(catalog)[1][first_alike(catalog, model)]
+
+
+def dealt_alike(catalog: Catalog, models: Iterable[str], count: int) -> list[list[str]]:
+    """Models in at most `count` parts, for as many processes to work on: those with the same trace in one part."""
+    groups: dict[str, list[str]] = {}
+    for model in models:
+        groups.setdefault(first_alike(catalog, model), []).append(model)
+    return dealt(groups.values(), count)
 
 
 @lru_cache(maxsize=16)

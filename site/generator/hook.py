@@ -8,17 +8,20 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, nodes
+from jinja2 import Environment, FunctionLoader, StrictUndefined, nodes, pass_context
 from jinja2.bccache import Bucket, BytecodeCache
 from jinja2.compiler import CodeGenerator, Frame
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page as MkDocsPage
+from mkdocs.utils import normalize_url
+from mkdocs.utils.templates import url_filter
 
 from catalog import cache, load
 from catalog.errors import FitcardError
@@ -33,6 +36,7 @@ class _Generated(MkDocsPage):
     def __init__(self, output: Page, file: File, config: MkDocsConfig) -> None:
         super().__init__(output.title, file, config)
         self.output = output
+        self.view: dict[str, Any] = {}
         self.meta = {"title": output.title, "description": output.description, "template": output.template}
 
     def read_source(self, config: MkDocsConfig) -> None:
@@ -88,6 +92,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     env.globals["escaped"] = escaped  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
     env.undefined = StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
+    env.filters["url"] = url  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     for name, function in FILTERS.items():
         env.filters[name] = function  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     return env
@@ -110,10 +115,18 @@ class _Quick(CodeGenerator):
             self.write(finalize.src)
 
     def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
-        # What has no such attribute may be a mapping with such a key, or undefined: that is for Jinja to say.
-        self.write("(a if (a := getattr((o := ")
-        self.visit(node.node, frame)
-        self.write(f"), {node.attr!r}, missing)) is not missing else environment.getattr(o, {node.attr!r}))")
+        # Views are mappings. What has no such attribute may be another mapping, or undefined: that is for Jinja to say.
+        name = repr(node.attr)
+        if hasattr(dict, node.attr):
+            self.write("(a if (a := getattr((o := ")
+            self.visit(node.node, frame)
+            self.write(f"), {name}, missing)) is not missing else environment.getattr(o, {name}))")
+        else:
+            self.write("(o[" + name + "] if type(o := ")
+            self.visit(node.node, frame)
+            self.write(
+                f") is dict and {name} in o else a if (a := getattr(o, {name}, missing)) is not missing else environment.getattr(o, {name}))"
+            )
 
 
 def escaped(value: object) -> str:
@@ -126,6 +139,31 @@ def escaped(value: object) -> str:
 
 
 _escaped_text = lru_cache(maxsize=1 << 16)(escape)
+
+
+@pass_context
+def url(context: Context, value: str) -> str:
+    """MkDocs' filter of this name: an address below the site's root as seen from the page. Most lead to another folder at the root, and
+    what those look like follows from the page's depth alone, so they are remembered."""
+    page = context["page"]
+    if page is None:
+        return url_filter(cast(Any, context), value)
+    here: str = page.url
+    first = here.partition("/")[0]
+    if value.partition("/")[0] == first or not here.endswith("/"):
+        return url_filter(cast(Any, context), value)
+    return _from_depth(value, here.count("/"))
+
+
+@lru_cache(maxsize=1 << 16)
+def _from_depth(value: str, depth: int) -> str:
+    return normalize_url(value, cast(MkDocsPage, _Deep("\0/" * depth)))
+
+
+class _Deep(NamedTuple):
+    """A page in folders that nothing else is in."""
+
+    url: str
 
 
 class _Compiled(BytecodeCache):
@@ -145,4 +183,14 @@ class _Compiled(BytecodeCache):
 
 def on_page_context(context: dict[str, Any], page: MkDocsPage, config: MkDocsConfig, nav: Navigation) -> dict[str, Any]:
     """Give the page's view to its template."""
-    return {**context, "view": page.output.view() if isinstance(page, _Generated) else {}}
+    if isinstance(page, _Generated):
+        page.view.update(page.output.view())
+        return {**context, "view": page.view}
+    return {**context, "view": {}}
+
+
+def on_post_page(output: str, page: MkDocsPage, config: MkDocsConfig) -> str:
+    """Let go of what the page was drawn from: macros refer to the context that they are in, so otherwise it would stay as garbage."""
+    if isinstance(page, _Generated):
+        page.view.clear()
+    return output

@@ -17,6 +17,7 @@ from catalog import Catalog
 from catalog.entries import RunEntry
 from catalog.errors import CatalogError, FitcardError
 from catalog.linters import untrue_on_pages
+from catalog.twins import first_alike
 from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
 
 RULES = ("quantizations", "runtimes", "matmul", "speed")
@@ -58,6 +59,8 @@ class Group:
     """All that any of its outputs is made from, each by the name that the output gives it, and all that its list depends on. Empty
     where that is everything."""
     each: Callable[[], Iterator[Output]]
+    work: str = ""
+    """Groups with the same have much to be worked out in common."""
 
     def outputs(self) -> list[Output]:
         """Its outputs. Raises FitcardError when two would have the same address, ValueError for one that the group should not have."""
@@ -102,10 +105,11 @@ def groups(catalog: Catalog) -> list[Group]:
     for key in catalog.models:
         named = (f"model:{key}", f"name:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")
         inputs = (*named, "names", "traces", "cards", *RULES)
-        found.append(Group(f"models/{key}", inputs, partial(_of_model, catalog, base, key)))
+        work = f"models/{first_alike(catalog, key)}"
+        found.append(Group(f"models/{key}", inputs, partial(_of_model, catalog, base, key), work))
     for key in catalog.cards:
         wanted = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
-        found.append(Group(f"gpus/{key}", wanted, partial(_of_card, catalog, key)))
+        found.append(Group(f"gpus/{key}", wanted, partial(_of_card, catalog, key), f"gpus/{key}"))
     seen: dict[str, str] = {}
     for group in found:
         if other := seen.get(group.name.lower()):

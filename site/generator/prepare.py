@@ -5,7 +5,7 @@ from __future__ import annotations
 from advisor import accuracy, evidence, kept, picks
 from catalog import Catalog
 from catalog.twins import first_alike
-from generator import api, export, history, labels, quantization_page
+from generator import api, export, history, labels, quantization_page, sizes
 
 MANY = 64
 """Stale outputs from which it is worth looking for everything that is not kept yet; fewer find it out as they are made."""
@@ -13,7 +13,6 @@ MANY = 64
 
 def prepare(catalog: Catalog) -> None:
     """Work out what is not kept yet of all that outputs ask for."""
-    picks.prepare(catalog)
     firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
     facts = (
         evidence.TIMED,
@@ -24,5 +23,6 @@ def prepare(catalog: Catalog) -> None:
         history.EVENTS,
         api.ENTRY,
     )
-    kept.prepare(catalog, [(labels.HELD, firsts), *((fact, catalog.models) for fact in facts)])
+    of_firsts = ((labels.HELD, firsts), (sizes.PICKS, firsts))
+    kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], picks.not_kept(catalog))
     history.of_models(catalog)

@@ -20,7 +20,7 @@ from mkdocs.config import load_config  # pyright: ignore[reportUnknownVariableTy
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 
-from catalog.cores import cores, spread
+from catalog.cores import cores, dealt, spread
 from catalog.errors import FitcardError
 from catalog.files import digest, file_digest
 from generator.inputs import Sources, is_static, links, template_fault
@@ -28,7 +28,7 @@ from generator.outputs import OF_GROUPS, SITE, Asset, Group, Output, Page
 
 TOGETHER = 8
 """Fewer outputs are made in this process, since to start others takes as long."""
-AT_MOST = 500
+AT_MOST = 1000
 """Outputs that one call of MkDocs makes: it holds them all in memory."""
 
 
@@ -57,6 +57,8 @@ class Made:
     words: tuple[str, ...]
     """What else it is made from: title, description, template."""
     output: Output | Document | Drawn
+    work: str = ""
+    """Outputs with the same have much to be worked out in common."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def everything(groups: Iterable[Group], sources: Sources, references: Mapping[st
 
 def _listed(group: Group, sources: Sources, references: Mapping[str, Sequence[str]]) -> dict[str, Made]:
     """The outputs of a group by path. Raises FitcardError when two would have the same, or one that another group may have."""
-    made = [_made(output, references) for output in group.outputs()]
+    made = [_made(output, references, group.work) for output in group.outputs()]
     if group.name == SITE:
         made += [_document(name, content, references) for name, content in sources.docs.items() if name.endswith(".md")]
         for folder, files in (("theme", sources.theme), ("doc", sources.docs)):
@@ -126,11 +128,11 @@ def _templates(name: str, references: Mapping[str, Sequence[str]]) -> tuple[str,
     return tuple(f"template:{inner}" for inner in references[name])
 
 
-def _made(output: Output, references: Mapping[str, Sequence[str]]) -> Made:
+def _made(output: Output, references: Mapping[str, Sequence[str]], work: str) -> Made:
     if isinstance(output, Asset):
-        return Made(output.path, ("code", *output.inputs), (), output)
+        return Made(output.path, ("code", *output.inputs), (), output, work)
     names = ("code", *_templates(output.template, references), *output.inputs)
-    return Made(f"{output.path}index.html", names, (output.title, output.description, output.template), output)
+    return Made(f"{output.path}index.html", names, (output.title, output.description, output.template), output, work)
 
 
 def _document(name: str, content: bytes, references: Mapping[str, Sequence[str]]) -> Made:
@@ -161,35 +163,31 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
     `there` are the source files that documents may link to. Raises FitcardError, whatever MkDocs calls it.
     """
     config: MkDocsConfig = load_config(str(sources.root / "mkdocs.yml"), site_dir=str(folder), strict=True)
-    count = 1 if len(stale) < TOGETHER else max(4 * cores(), -(-len(stale) // AT_MOST))
-    # Dealt like cards, so that each part has its share of every kind of page; what is about one model or card goes to one part,
-    # which then works it out once.
-    subjects: dict[str, list[Made]] = {}
-    long_first = sorted(
-        stale, key=lambda made: "runs" not in made.inputs
-    )  # so that nobody waits for what was begun last
-    for output in long_first:
-        subjects.setdefault(_subject(output), []).append(output)
-    dealt: list[list[Made]] = [[] for _ in range(count)]
-    for number, group in enumerate(subjects.values()):
-        dealt[number % count] += group
-    parts = list(enumerate(dealt))
+    # What has something in common goes to one part, which then works it out once. What tells of all runs takes long, so that is begun
+    # first.
+    long, rest = dict[str, list[Made]](), dict[str, list[Made]]()
+    for output in stale:
+        (long if "runs" in output.inputs else rest).setdefault(_work(output), []).append(output)
+    count = max(4 * cores(), -(-len(stale) // AT_MOST))
+    parts = [[*stale]] if len(stale) < TOGETHER else dealt(long.values(), 4 * cores()) + dealt(rest.values(), count)
     found: dict[str, tuple[str, str]] = {}
-    for one in spread(partial(_render, config, sources, there, folder), [part for part in parts if part[1]]):
+    for one in spread(partial(_render, config, sources, there, folder), list(enumerate(parts))):
         found |= one
     return found
 
 
-def _subject(made: Made) -> str:
-    """What an output is about: a model, a card, all labels together, what happened, or else only itself."""
+def _work(made: Made) -> str:
+    """What an output has in common with others: a model, a card, all labels together, what happened, or else nothing."""
+    if made.work:
+        return made.work
     if made.path.startswith("quantizations/"):
         return "labels"
     if made.path in ("changes/index.html", "feed.xml"):
         return "history"
     for name in made.inputs:
         kind, _, rest = name.partition(":")
-        if rest and kind in ("model", "name", "runs", "device"):
-            return f"card {rest}" if kind == "device" else f"model {rest}"
+        if rest and kind in ("model", "name", "runs"):
+            return f"models/{rest}"
     return made.path
 
 

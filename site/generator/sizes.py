@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from advisor.answers import default_component
+from advisor.kept import Fact
 from advisor.memory import available_bytes
 from advisor.picks import Pick, named, picks
 from catalog import Catalog
@@ -40,7 +41,15 @@ def pick(catalog: Catalog, model: str, size: int) -> Pick:
 @lru_cache(maxsize=4096)
 def _picks(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     """The same for all models with one trace, by size."""
+    return PICKS.of(catalog, first)
+
+
+def _by_size(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     return picks(_sold(catalog), first)
+
+
+PICKS = Fact(_by_size)
+"""What cards of each size run of a model."""
 
 
 def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:

@@ -103,6 +103,7 @@ def tag(word: str, kind: str, href: str | None = None) -> Markup:
     return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}">{escape(word)}</a>')
 
 
+@lru_cache(maxsize=1 << 14)
 def known_speed(known: Known | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
     """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
 
@@ -124,6 +125,7 @@ def known_speed(known: Known | None, unit: str, accuracy: str, runs: str, tokens
     return Markup(f"{rate(known.per_second)} {escape(unit)} {interval}<br>{what}")
 
 
+@lru_cache(maxsize=1 << 14)
 def span(speed: Span | None) -> Markup:
     """A predicted throughput with its interval."""
     if speed is None:
