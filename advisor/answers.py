@@ -85,6 +85,7 @@ class Answer(NamedTuple):
         return {**self._asdict(), "workload": self.workload._asdict(), "memory": self.memory._asdict(), "speed": speed}
 
 
+@lru_cache(maxsize=1024)
 def card_of(catalog: Catalog, card_id: str) -> Card:
     """A card of the catalog, or a device that only runs know, described by its newest run."""
     if card_id in catalog.cards:

@@ -70,7 +70,13 @@ def _choice(catalog: Catalog, model: str, device: str, day: str) -> tuple[Mappin
     component, card = default_component(catalog, model), card_of(catalog, device)
     runs = [run for run in catalog.runs_of(model) if run.machine.device == device and run.measured_at[:10] <= day]
     verdicts = verdicts_by(catalog, model, component, card, runs)
-    return verdicts, best_label(catalog, model, component, card, verdicts)
+    return verdicts, _best(catalog, model, device, tuple(verdicts.items()))
+
+
+@lru_cache(maxsize=1024)
+def _best(catalog: Catalog, model: str, device: str, verdicts: tuple[tuple[str, Verdict], ...]) -> str | None:
+    """The best choice of a model on a device. Kept, since most runs change no verdict."""
+    return best_label(catalog, model, default_component(catalog, model), card_of(catalog, device), dict(verdicts))
 
 
 def verdicts_by(

@@ -89,7 +89,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
         env.bytecode_cache = _Compiled(part.code)
     env.autoescape = True
     env.code_generator_class = _Quick
-    env.globals["escaped"] = escaped  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
+    env.globals |= {"escaped": escaped, "texts": _texts}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
     env.undefined = StrictUndefined
     env.trim_blocks = env.lstrip_blocks = True
     env.filters["url"] = url  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
@@ -99,20 +99,25 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
 
 
 class _Quick(CodeGenerator):
-    """Writes templates for pages of ten thousand values: most were put out before, so `escaped` remembers them; what our filters
-    give needs no escaping; and attributes are asked for by Python's own function before Jinja's, which takes three times as long."""
+    """Writes templates for pages of ten thousand values: most were put out before, so their escaped texts are remembered; what our
+    filters give needs no escaping; and attributes are asked for by Python's own function before Jinja's, which takes three times as
+    long."""
 
     def write_commons(self) -> None:
         super().write_commons()
-        self.writeline("escaped = environment.globals['escaped']")
+        self.writeline("texts, escaped = environment.globals['texts'], environment.globals['escaped']")
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        if frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
+        if _as_usual(frame, finalize):
             super()._output_child_pre(node, frame, finalize)
-            return
-        self.write("(" if isinstance(node, nodes.Filter) and node.name in FILTERS else "escaped(")
-        if finalize.src is not None:
-            self.write(finalize.src)
+        else:
+            self.write("(" if _ours(node) else "(texts[v] if type(v := ")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        if _as_usual(frame, finalize):
+            super()._output_child_post(node, frame, finalize)
+        else:
+            self.write(")" if _ours(node) else ") is str else escaped(v))")
 
     def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
         # Views are mappings. What has no such attribute may be another mapping, or undefined: that is for Jinja to say.
@@ -129,16 +134,29 @@ class _Quick(CodeGenerator):
             )
 
 
+def _as_usual(frame: Frame, finalize: Any) -> bool:
+    return bool(frame.eval_ctx.volatile or not frame.eval_ctx.autoescape or finalize.src is not None)
+
+
+def _ours(node: nodes.Expr) -> bool:
+    return isinstance(node, nodes.Filter) and node.name in FILTERS
+
+
+class Texts(dict[str, str]):
+    """Texts and what they are as HTML."""
+
+    def __missing__(self, text: str) -> str:
+        if len(self) >= 1 << 16:
+            self.clear()
+        found = self[text] = escape(text)
+        return found
+
+
 def escaped(value: object) -> str:
-    """A value as HTML; what is HTML already stays as it is."""
+    """A value that is no text as HTML; what is HTML already stays as it is."""
     if type(value) is Markup:
         return value
-    if type(value) is str:
-        return _escaped_text(value)
     return str(value) if type(value) is int or type(value) is float else escape(value)
-
-
-_escaped_text = lru_cache(maxsize=1 << 16)(escape)
 
 
 @pass_context
@@ -158,6 +176,9 @@ def url(context: Context, value: str) -> str:
 @lru_cache(maxsize=1 << 16)
 def _from_depth(value: str, depth: int) -> str:
     return normalize_url(value, cast(MkDocsPage, _Deep("\0/" * depth)))
+
+
+_texts = Texts()
 
 
 class _Deep(NamedTuple):
