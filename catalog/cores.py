@@ -87,9 +87,9 @@ def dealt(groups: Iterable[Sequence[T]], count: int) -> list[list[T]]:
 
 
 def _collected(work: Callable[[T], R], part: T) -> R:
-    """What `work` makes of a part; where nobody looks for garbage as it arises, that is done now."""
+    """What `work` makes of a part; where nobody looks for garbage as it arises, that is done now if there may be much."""
     found = work(part)
-    if not gc.isenabled():
+    if not gc.isenabled() and gc.get_count()[0] > MANY_OBJECTS:
         gc.collect()
     return found
 

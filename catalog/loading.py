@@ -402,7 +402,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     # Fine-tunes of one architecture have one and the same trace.
     same = {known[name]: name for name in entries.get("traces", {})}
     contents = cache.LazyMapping(same, lambda content: shelf.record(same[content]), AT_HAND)
-    traces = cache.LazyMapping(by_id("traces"), lambda key: contents[known[f"traces/{key}.json"]], AT_HAND)
+    traces = cache.LazyMapping(by_id("traces"), lambda key: contents[known[f"traces/{key}.json"]], most=1)
     hand_written = [root / name for name in known if name.partition("/")[0] not in ("traces", "runs")]
     catalog = Catalog(
         root=root, models=cache.LazyMapping(by_id("models"), lambda key: shelf.record(f"models/{key}.yaml")), quantization_file=quantizations, runtimes=runtimes,

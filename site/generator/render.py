@@ -177,17 +177,13 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
 
 
 def _work(made: Made) -> str:
-    """What an output has in common with others: a model, a card, all labels together, what happened, or else nothing."""
+    """What an output has in common with others: that of its group, all labels together, what happened, or else nothing."""
     if made.work:
         return made.work
     if made.path.startswith("quantizations/"):
         return "labels"
     if made.path in ("changes/index.html", "feed.xml"):
         return "history"
-    for name in made.inputs:
-        kind, _, rest = name.partition(":")
-        if rest and kind in ("model", "name", "runs"):
-            return f"models/{rest}"
     return made.path
 
 

@@ -9,8 +9,9 @@ import pytest
 from advisor.picks import on_card, picks
 from catalog import Catalog, load
 from catalog.store import add_run
-from catalog.twins import all_alike, first_alike
+from catalog.twins import all_alike, dealt_alike, first_alike
 from generator.labels import labels_of, made_of
+from generator.outputs import groups
 from tests.benchmarks.synthetic import made_run, make
 
 CARD = "rtx-4090"
@@ -67,3 +68,22 @@ def test_a_run_of_one_says_nothing_of_the_other(twins: tuple[Catalog, str, str])
     assert other.best.quantization == "BF16"
     assert other.best.evidence == "predicted"
     assert ran.nearest != other.nearest._replace(model=second)  # the run has its say
+
+
+def test_one_trace_is_in_memory_once(twins: tuple[Catalog, str, str]) -> None:
+    catalog, first, second = twins
+    assert catalog.traces[first] is catalog.traces[second]
+
+
+def test_what_twins_need_is_worked_out_in_one_part(twins: tuple[Catalog, str, str]) -> None:
+    """Their pages and documents, and those of their runs, too: else each part would read the runs again."""
+    catalog, first, second = twins
+    for parts in (dealt_alike(catalog, catalog.models, 8), dealt_alike(catalog, catalog.models, 1)):
+        assert sorted(model for part in parts for model in part) == sorted(catalog.models)
+        assert [first in part for part in parts] == [second in part for part in parts]
+    work = {group.name: group.work for group in groups(catalog)}
+    assert work[f"models/{first}"] == work[f"models/{second}"]
+    assert (
+        len(set(work.values()))
+        == len({first_alike(catalog, model) for model in catalog.models}) + len(catalog.cards) + 1
+    )

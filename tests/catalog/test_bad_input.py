@@ -186,6 +186,16 @@ def test_faults_between_files_have_lines(copied: Path) -> None:
         load(copied)
 
 
+def test_two_files_with_the_same_faulty_content_are_both_named(copied: Path) -> None:
+    """Each content is read once, but whoever mends it must find every file."""
+    one, two = sorted((copied / "traces").rglob("*.json"))[:2]
+    one.write_text("{")
+    two.write_text("{")
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    assert {problem.path for problem in caught.value.problems} == {one, two}
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_a_run_record_cut_off_in_the_middle(share: float, copied: Path, cli: Cli) -> None:
     """`check` names the file and the line, in one line, and changes nothing."""
