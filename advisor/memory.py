@@ -288,9 +288,11 @@ def _strided_copies(
     A linear layer whose three-dimensional input is not contiguous gets a copy of its weight for every row of the outermost
     dimension as soon as the batch is 2 or more. Found and measured here (torch 2.13.0 with oneDNN 3.12.0; LOG.md,
     2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP32 does not do it; FP16 does where
-    the processor multiplies it natively (LOG.md, 2026-11-24).
+    the processor multiplies it natively (LOG.md, 2026-11-24); BF16 does not on one with AVX2 and no AVX-512 (LOG.md, 2026-11-27).
     """
     if bits == 32:
+        return ()
+    if quantization.weight_type != "F16" and features is not None and "avx2" in features and "avx512f" not in features:
         return ()
     if quantization.weight_type == "F16" and features is not None and not features & {"avx512_fp16", "amx_fp16"}:
         return ()
