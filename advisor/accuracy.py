@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from statistics import median
 from typing import NamedTuple
 
-from advisor.calibrate import Residual, device_left_out, evidence_sha256, left_out, points, summary
+from advisor.calibrate import Residual, left_out, left_out_on, only_run, summary
 from advisor.evidence import good_runs
 from advisor.kept import Fact, of_model
 from advisor.memory import need
 from catalog import Catalog, cache
-from catalog.files import combined
+from catalog.files import combined, in_folder
 from catalog.record import Record
 from catalog.run import Mode
 from catalog.speed import Errors
@@ -46,10 +46,10 @@ class MemoryRow(NamedTuple):
         return self.predicted_bytes / self.measured_bytes - 1
 
 
-def memory_errors(catalog: Catalog) -> Iterator[MemoryRow]:
+@lru_cache(maxsize=2)
+def memory_errors(catalog: Catalog) -> tuple[MemoryRow, ...]:
     """Every good run in eager mode, batch by batch."""
-    for rows in MEMORY.of_all(catalog).values():
-        yield from rows
+    return tuple(row for rows in MEMORY.of_all(catalog).values() for row in rows)
 
 
 def _memory_errors(catalog: Catalog, model: str) -> list[MemoryRow]:
@@ -114,28 +114,66 @@ def speed_accuracy(catalog: Catalog) -> list[SpeedAccuracy]:
 
 
 def _left_out(catalog: Catalog, way: str) -> tuple[Errors, list[SpeedRow]]:
-    """The errors of one way of leaving out; kept, since each card and model that is left out costs a fit of its own."""
+    """The errors of one way of leaving out."""
     half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
-    if way == "device" or not catalog.digests:
-        residuals = device_left_out(catalog) if way == "device" else left_out(catalog, way)
-        return summary(residuals, half), [_row(residual) for residual in residuals]
-    key = combined(("left out", way, _of_evidence(catalog)))
-    if key in (kept := cache.read([key])):
-        found: tuple[Errors, list[SpeedRow]] = pickle.loads(kept[key])
-        return found
-    residuals = left_out(catalog, way)
-    found = summary(residuals, half), [_row(residual) for residual in residuals]
-    cache.write({key: pickle.dumps(found, protocol=5)})
+    if way == "device":
+        devices = {device: _key_of_device(catalog, device) for device in only_run(catalog)}
+        found = _kept(catalog, devices, partial(left_out_on, catalog))
+    else:
+        found = _kept(catalog, {way: _key_of_way(catalog, way)}, partial(left_out, catalog))
+    return summary([log for logs, _ in found for log in logs], half), [row for _, rows in found for row in rows]
+
+
+_Found = tuple[list[float], list[SpeedRow]]
+"""Natural logarithms of predicted over measured, and their rows."""
+
+
+def _kept(catalog: Catalog, keys: Mapping[str, str], make: Callable[[str], Sequence[Residual]]) -> list[_Found]:
+    """The errors of each of some parts, kept under its key: each card and model that is left out costs a fit of its own, and there
+    may be tens of thousands of runs on processors."""
+    kept, made, found = cache.read(keys.values()) if catalog.digests else {}, dict[str, bytes](), list[_Found]()
+    for part, key in keys.items():
+        if key in kept:
+            found.append(pickle.loads(kept[key]))
+            continue
+        residuals = make(part)
+        found.append(([residual.log_error for residual in residuals], [_row(residual) for residual in residuals]))
+        made[key] = pickle.dumps(found[-1], protocol=5)
+    if made and catalog.digests:
+        cache.write(made)
     return found
 
 
-@lru_cache(maxsize=2)
-def _of_evidence(catalog: Catalog) -> str:
+def _key_of_way(catalog: Catalog, way: str) -> str:
     """The digest of all figures that fits rest on, and of the models and cards that they are of."""
-    named = list(points(catalog))
-    models = [of_model(catalog, model, runs=False) for model in sorted({point.model for point in named})]
-    cards = [catalog.card_index[card].digest for card in sorted({point.gpu for point in named})]
-    return combined((evidence_sha256(catalog), *models, *cards))
+    on_cards = {card: files for card, files in _files_on(catalog).items() if card in catalog.cards}
+    models = {model for files in on_cards.values() for model in files} | set(catalog.published_index)
+    cards = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(on_cards)
+    cards |= {rate.gpu for rate in catalog.matmul.rates}
+    return combined((
+        "left out", way, *(f"{card} {sorted(files.values())}" for card, files in on_cards.items()),
+        *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
+        *(of_model(catalog, model, runs=False) for model in sorted(models)),
+        *(f"{card} {catalog.card_index[card].digest}" for card in sorted(cards)),
+    ))  # fmt: skip
+
+
+def _key_of_device(catalog: Catalog, device: str) -> str:
+    """The digest of all that was run on a device, and of the models that it was run of."""
+    files = _files_on(catalog).get(device, {})
+    return combined(
+        ("left out", device, *(f"{digest} {of_model(catalog, model, runs=False)}" for model, digest in files.items()))
+    )
+
+
+@lru_cache(maxsize=8)
+def _files_on(catalog: Catalog) -> dict[str, dict[str, str]]:
+    """The digest of the file of each model's runs on each device."""
+    found: dict[str, dict[str, str]] = {}
+    for name in in_folder(catalog.digests, "runs"):
+        _, device, model = name.split("/", 2)
+        found.setdefault(device, {})[model.rpartition(".")[0]] = catalog.digests[name]
+    return found
 
 
 def _row(residual: Residual) -> SpeedRow:

@@ -6,12 +6,12 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
-from advisor.evidence import timed_runs
+from advisor.evidence import Timed, timed_runs
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
 from advisor.speed import PLAIN, Setting, Work, work
 from catalog import Catalog
@@ -207,25 +207,42 @@ def left_out(catalog: Catalog, by: str) -> list[Residual]:
 
 
 def device_left_out(catalog: Catalog) -> list[Residual]:
-    """Every run on a device that only runs know, predicted from the runs of other models there."""
+    """Every run on a device that only runs know, predicted from the runs of other models there; device by device."""
+    return [residual for device in only_run(catalog) for residual in left_out_on(catalog, device)]
+
+
+def only_run(catalog: Catalog) -> list[str]:
+    """The devices that only runs know, as processors are."""
+    return sorted({run.device for run in catalog.run_index} - set(catalog.cards))
+
+
+def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
+    """The same of one device: it depends on what was run there, and on nothing else."""
     from advisor.predict import other_runs
 
     found: list[Residual] = []
     setting = cache(Setting)  # tens of thousands of points have a few of them
+    for model, run in _timed_on(catalog).get(device, ()):
+        for batch, per_second, amount in run.speeds:
+            alike = other_runs(catalog, run.component, run.quantization, run.device, run.mode, batch)
+            own = alike.by_model.get(model, 0.0)  # a model is among them once
+            others = len(alike.by_model) - (model in alike.by_model)
+            if not others:
+                continue
+            seconds = math.exp((alike.total - own) / others) * amount
+            how = setting(run.mode, batch)
+            point = Point(model, run.component, run.quantization, run.device, how, per_second, run.key)
+            found.append(Residual(point, batch / seconds))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _timed_on(catalog: Catalog) -> dict[str, list[tuple[str, Timed]]]:
+    """The good runs on each device, with their models."""
+    found: dict[str, list[tuple[str, Timed]]] = {}
     for model, runs in timed_runs(catalog).items():
         for run in runs:
-            if run.device in catalog.cards:
-                continue
-            for batch, per_second, amount in run.speeds:
-                alike = other_runs(catalog, run.component, run.quantization, run.device, run.mode, batch)
-                own = alike.by_model.get(model, 0.0)  # a model is among them once
-                others = len(alike.by_model) - (model in alike.by_model)
-                if not others:
-                    continue
-                seconds = math.exp((alike.total - own) / others) * amount
-                how = setting(run.mode, batch)
-                point = Point(model, run.component, run.quantization, run.device, how, per_second, run.key)
-                found.append(Residual(point, batch / seconds))
+            found.setdefault(run.device, []).append((model, run))
     return found
 
 
@@ -239,9 +256,9 @@ def _correction(neighbours: Sequence[Worked], point: Point, factors: Factors) ->
     return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
-def summary(residuals: Sequence[Residual], half_width: float) -> Errors:
-    """Median, 90th percentile and bias of relative errors, and how many lie in an interval of that half width."""
-    logs = [r.log_error for r in residuals]
+def summary(logs: Sequence[float], half_width: float) -> Errors:
+    """Median, 90th percentile and bias of relative errors (given as natural logarithms of predicted over measured), and how many
+    lie in an interval of that half width."""
     signed = [math.expm1(log) for log in logs]
     errors = sorted(map(abs, signed))
     inside = sum(abs(log) <= half_width for log in logs)
@@ -277,7 +294,7 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
         sustained=fit,
         known=_known(every, factors),
         half_width=half,
-        residuals={by: summary(found, half[by]) for by, found in ways.items()},
+        residuals={by: summary([r.log_error for r in found], half[by]) for by, found in ways.items()},
     )
 
 

@@ -170,7 +170,7 @@ def accuracy(root: Path | None, as_json: bool) -> None:
     from advisor.accuracy import memory_errors, memory_summary, speed_accuracy
 
     catalog = load(root)
-    rows, speeds = list(memory_errors(catalog)), speed_accuracy(catalog)
+    rows, speeds = memory_errors(catalog), speed_accuracy(catalog)
     if not as_json:
         from advisor import tables
 

@@ -54,22 +54,24 @@ class Fact(Generic[T]):
         """Those of all models, in their order."""
         if not catalog.digests:
             return {model: self.make(catalog, model) for model in catalog.models}
-        keys = {model: self.key(catalog, model) for model in catalog.models}
-        kept = cache.read(keys.values())
-        found = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
-        missing = [model for model in catalog.models if model not in found]
-        if missing:
-            parts = dealt_alike(catalog, missing, 16 * cores() if len(missing) >= SPREAD_FROM else 1)
+        kept = cache.Bundles[T](self._what(catalog), of_models(catalog, runs=self.runs), partial(self.key, catalog))
+        if kept.missing:
+            made: dict[str, T] = {}
+            parts = dealt_alike(catalog, kept.missing, 16 * cores() if len(kept.missing) >= SPREAD_FROM else 1)
             for some in spread(partial(_made, catalog, self.make), parts):
-                found |= some
-            cache.write({keys[model]: pickle.dumps(found[model], protocol=5) for model in missing})
-        return {model: found[model] for model in catalog.models}
+                made |= some
+            kept.keep(made)
+        return {model: kept.found[model] for model in catalog.models}
 
     def key(self, catalog: Catalog, model: str) -> str:
         """Under this it is kept."""
+        return combined((self._what(catalog), of_model(catalog, model, runs=self.runs)))
+
+    def _what(self, catalog: Catalog) -> str:
+        """Identifies it, and what it follows from besides the model."""
         module = sys.modules[self.make.__module__]
-        what = f"{self.make.__module__}.{self.make.__qualname__} {code_digest(Path(str(module.__file__)).parent)}"
-        return combined((what, self.also(catalog), of_model(catalog, model, runs=self.runs)))
+        code = code_digest(Path(str(module.__file__)).parent)
+        return f"{self.make.__module__}.{self.make.__qualname__} {code} {self.also(catalog)}"
 
 
 def _made(catalog: Catalog, make: Callable[[Catalog, str], T], models: Sequence[str]) -> dict[str, T]:
@@ -109,13 +111,22 @@ def _prepare(
     cache.write(made)
 
 
-@lru_cache(maxsize=1 << 14)
 def of_model(catalog: Catalog, model: str, *, runs: bool) -> str:
     """The digest of a model, its trace and what every prediction rests on, and with `runs` of its runs and publications."""
-    names = [f"models/{model}.yaml", f"traces/{model}.json"]
-    if runs:
-        names += [f"published/{model}.yaml", *_run_files(catalog).get(model, ())]
-    return combined((_of_all(catalog), model, *(f"{name} {catalog.digests.get(name)}" for name in names)))
+    return of_models(catalog, runs=runs)[model]
+
+
+@lru_cache(maxsize=16)
+def of_models(catalog: Catalog, *, runs: bool) -> Mapping[str, str]:
+    """The same of every model."""
+    digests, files, every = catalog.digests, _run_files(catalog) if runs else {}, _of_all(catalog)
+    found: dict[str, str] = {}
+    for model in catalog.models:
+        names = [f"models/{model}.yaml", f"traces/{model}.json"]
+        if runs:
+            names += [f"published/{model}.yaml", *files.get(model, ())]
+        found[model] = combined((every, model, *(f"{name} {digests.get(name)}" for name in names)))
+    return found
 
 
 @lru_cache(maxsize=1 << 14)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import sqlite3
 import threading
 import time
@@ -16,10 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from catalog.files import combined
+
 LIMIT_BYTES = 1 << 30
 """Beyond this the half that was not used for longest is dropped."""
 _AT_ONCE = 500
 """Keys in one query; SQLite takes 999 in its oldest versions."""
+
+_BUNDLE = 32
+"""Values that are kept together, about: so many are read when one of them has changed."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -65,7 +71,8 @@ def there(keys: Iterable[str]) -> set[str]:
 
 
 def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
-    """Keep rows under their keys, and note that others were used. Says whether that could be done."""
+    """Keep rows under their keys, and note that others were used, once there is half as much as may be. Says whether that could be
+    done."""
     try:
         now = time.time_ns()
         connection = _connection(make=True)
@@ -74,8 +81,9 @@ def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
                 "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
                 ((key, now, _sum(key, content) + content) for key, content in rows.items()),
             )
-            connection.executemany("UPDATE kept SET used = ? WHERE key = ?", ((now, key) for key in used))
-            if _bytes(connection) > LIMIT_BYTES:
+            if (size := _bytes(connection)) > LIMIT_BYTES // 2:
+                connection.executemany("UPDATE kept SET used = ? WHERE key = ?", ((now, key) for key in used))
+            if size > LIMIT_BYTES:
                 oldest = "SELECT key FROM kept WHERE used < ? ORDER BY used LIMIT (SELECT count(*) / 2 FROM kept)"
                 connection.execute(f"DELETE FROM kept WHERE key IN ({oldest})", (now,))
     except (sqlite3.Error, OSError, RuntimeError) as error:
@@ -123,6 +131,48 @@ def _bytes(connection: sqlite3.Connection) -> int:
         connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
     )
     return int(size * (pages - free))
+
+
+class Bundles(Generic[V]):
+    """What is kept of many names, each under a key of its own, and in bundles besides, so that all of it is read in a few steps.
+
+    A bundle's key names all that its values were made from, like any other. Which names are together does not depend on the others.
+    """
+
+    def __init__(self, what: str, digests: Mapping[str, str], key: Callable[[str], str]) -> None:
+        """`digests` has that of all that each name's value is made from, but for what it is, `what`; `key` gives the key of one."""
+        self._key = key
+        count = 1
+        while count * _BUNDLE < len(digests):
+            count *= 2
+        together: list[list[str]] = [[] for _ in range(count)]
+        for name in digests:
+            together[zlib.crc32(name.encode()) % count].append(name)
+        self._bundles = {
+            combined(("bundle", what, *(f"{name} {digests[name]}" for name in names))): names for names in together if names
+        }  # fmt: skip
+        kept = read(self._bundles)
+        self.found: dict[str, V] = {}
+        """What is kept."""
+        for content in kept.values():
+            self.found |= pickle.loads(content)
+        self._bundles = {bundle: names for bundle, names in self._bundles.items() if bundle not in kept}
+        keys = {name: key(name) for names in self._bundles.values() for name in names}
+        if keys:
+            single = read(set(keys.values()))
+            self.found |= {name: pickle.loads(single[one]) for name, one in keys.items() if one in single}
+        self.missing = [name for name in keys if name not in self.found]
+        """The names of which nothing is kept."""
+
+    def keep(self, made: Mapping[str, V]) -> None:
+        """Take what was made of names that were missing, and keep it."""
+        self.found |= made
+        rows = {self._key(name): pickle.dumps(value, protocol=5) for name, value in made.items()}
+        for bundle, names in self._bundles.items():
+            if all(name in self.found for name in names):
+                rows[bundle] = pickle.dumps({name: self.found[name] for name in names}, protocol=5)
+        if rows:
+            write(rows)
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):

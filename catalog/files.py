@@ -10,8 +10,10 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+
+from catalog.cores import cores, spread
 
 PLACES = {
     "models": (2, ".yaml"),
@@ -22,6 +24,8 @@ PLACES = {
 }
 """The folders of a catalog: how deep in them files are, and their ending."""
 
+SPREAD_FROM = 1000
+"""Files from which reading their bytes is worth a process for each core."""
 UNREADABLE = "unreadable"
 """Stands for the bytes of a file that cannot be read; whoever needs them says why."""
 
@@ -54,7 +58,15 @@ def catalog_digests(root: Path) -> dict[str, str]:
             inside = folder + where[len(top) :].replace(os.sep, "/")
             found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
     found.sort(key=lambda name: name.split("/"))
-    return {name: file_digest(f"{root}/{name}") for name in found}
+    count = 4 * cores() if len(found) >= SPREAD_FROM else 1
+    digests = dict(
+        pair for part in spread(partial(_digests, root), [found[at::count] for at in range(count)]) for pair in part
+    )
+    return {name: digests[name] for name in found}
+
+
+def _digests(root: Path, names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, file_digest(f"{root}/{name}")) for name in names]
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -202,39 +203,34 @@ class _Parsed(NamedTuple):
 class _Shelf:
     """The files of a catalog, each content read and checked at most once, here or by an earlier command."""
 
-    def __init__(self, root: Path, digests: Mapping[str, str], names: Sequence[str]) -> None:
+    def __init__(self, root: Path, digests: Mapping[str, str]) -> None:
         self.root, self.digests = root, digests
         self.code = f"{files.code_digest(HERE)}-{pydantic.VERSION}"
         self.fresh: dict[str, _Parsed] = {}
         self.faults: list[Problem] = []
-        keys = {name: self._key(name, "entry") for name in names}
-        kept = cache.read(keys.values())
+        kept = cache.Bundles[Any](f"{self.code} entries", digests, partial(self._key, part="entry"))
         alike: dict[str, list[str]] = {}
-        for name in names:
-            if keys[name] not in kept:
-                alike.setdefault(keys[name], []).append(name)
+        for name in kept.missing:
+            alike.setdefault(self._key(name, "entry"), []).append(name)
         missing = [same[0] for same in alike.values()]
         size = max(1, len(missing) // 64) if len(missing) >= SPREAD_FROM else max(1, len(missing))
         parts = [missing[at : at + size] for at in range(0, len(missing), size)]
         for name, found in (pair for pairs in spread(self._read, parts) for pair in pairs):
+            same = alike[self._key(name, "entry")]
             if isinstance(found, _Parsed):
-                self.fresh |= dict.fromkeys(alike[keys[name]], found)
+                self.fresh |= dict.fromkeys(same, found)
             else:  # the same faults in each file, but with its own name
                 self.faults += found
-                self.faults += (
-                    fault for _, more in self._read(alike[keys[name]][1:]) if isinstance(more, list) for fault in more
-                )
-        self.entries: dict[str, Any] = {
-            name: pickle.loads(self.fresh[name].entry if name in self.fresh else kept[keys[name]])
-            for name in names if name in self.fresh or keys[name] in kept
-        }  # fmt: skip
+                self.faults += (fault for _, more in self._read(same[1:]) if isinstance(more, list) for fault in more)
         rows = {
             self._key(name, part): getattr(parsed, part)
             for name, parsed in self.fresh.items()
-            for part in parsed._fields
+            for part in ("record", "lines")
         }
+        kept.keep({name: pickle.loads(parsed.entry) for name, parsed in self.fresh.items()})
+        self.entries: Mapping[str, Any] = kept.found
         if rows and cache.write(
-            rows, (self._key(name, part) for name in names if name not in self.fresh for part in _Parsed._fields)
+            rows, (self._key(name, part) for name in digests if name not in self.fresh for part in _Parsed._fields)
         ):
             self.fresh.clear()
 
@@ -359,7 +355,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         name: digests.get(name, files.UNREADABLE)
         for name in (*single, *(n for names in placed.values() for n in names))
     }
-    shelf = _Shelf(root, known, list(known))
+    shelf = _Shelf(root, known)
     faults += shelf.faults
     entries = {
         folder: {name: shelf.entries[name] for name in names if name in shelf.entries}
@@ -390,9 +386,8 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     files_of_runs = cache.LazyMapping(entries["runs"], shelf.record, AT_HAND)
     # Where each run stands: its file, and its place there.
     places = {entry.key: (name, at) for name, runs in entries["runs"].items() for at, entry in enumerate(runs)}
-    ordered = sorted(
-        (entry for runs in entries["runs"].values() for entry in runs), key=lambda e: (e.measured_at, e.key)
-    )
+    ordered = [entry for runs in entries["runs"].values() for entry in runs]
+    ordered.sort(key=attrgetter("measured_at", "key"))
 
     def run_of(entry: RunEntry) -> Run:
         name, at = places[entry.key]
@@ -443,9 +438,9 @@ def _card_faults(
 
 def _moved_runs(root: Path, name: str, runs: Sequence[RunEntry]) -> Iterator[Problem]:
     for index, run in enumerate(runs):
-        expected = f"runs/{run.device}/{run.model}.yaml"
-        if name != expected:
-            message = f"is a run of {run.model} on {run.device}: move it to {Path(expected)}"
+        if name != f"runs/{run.device}/{run.model}.yaml":
+            expected = Path(f"runs/{run.device}/{run.model}.yaml")
+            message = f"is a run of {run.model} on {run.device}: move it to {expected}"
             yield Problem(root / name, 1, f"runs.{index}", message)
 
 
@@ -527,10 +522,11 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
             path = catalog.root / "matmul.yaml"
             line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
             yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
+    models, labels = set(catalog.models), set(catalog.quantizations)
     for run in catalog.run_index:
-        if run.model not in catalog.models:
+        if run.model not in models:
             yield Problem(_run_file(catalog, run), 1, run.key, f"no model {run.model} in the catalog")
-        if run.quantization not in catalog.quantizations:
+        if run.quantization not in labels:
             yield Problem(_run_file(catalog, run), 1, run.key, f"no quantization {run.quantization!r} in the catalog")
 
 

@@ -49,34 +49,51 @@ LINTERS: tuple[Linter, ...] = (
 )  # fmt: skip
 
 
+_ASK_THE_DAY: tuple[Linter, ...] = (dates, stale)
+"""Those that ask for the newest day in the catalog, which may be a run's."""
+
+
 def problems(catalog: Catalog, scope: Scope | None = None) -> Iterator[Problem]:
     """Every fault that a linter finds and no exception covers; with a scope, of the linters of that scope alone."""
-    chosen = [linter for linter in LINTERS if scope in (None, linter.SCOPE)]
     needed: set[int] = set()
-    for linter in chosen:
-        excepted = {(e.file, e.field): i for i, e in enumerate(catalog.exceptions) if e.linter == linter.NAME}
-        for problem in linter.check(catalog):
-            index = excepted.get((problem.path.relative_to(catalog.root).as_posix(), problem.field))
-            if index is None:
-                yield problem
-            else:
-                needed.add(index)
+    for linter in LINTERS:
+        if scope in (None, linter.SCOPE):
+            yield from _found(catalog, linter, needed)
     if scope is None:
         yield from _needless(catalog, needed)
 
 
+def _found(catalog: Catalog, linter: Linter, needed: set[int]) -> Iterator[Problem]:
+    """The faults that a linter finds but for those that are excepted; the exceptions of these are added to `needed`."""
+    excepted = {(e.file, e.field): i for i, e in enumerate(catalog.exceptions) if e.linter == linter.NAME}
+    for problem in linter.check(catalog):
+        index = excepted.get((problem.path.relative_to(catalog.root).as_posix(), problem.field))
+        if index is None:
+            yield problem
+        else:
+            needed.add(index)
+
+
 def untrue_on_pages(catalog: Catalog) -> list[Problem]:
-    """The faults for which the site is not built. That there were none is kept: these linters ask nothing of runs but the newest day."""
+    """The faults for which the site is not built. That a linter found none is kept: these ask nothing of runs but the newest day."""
     if not catalog.digests:
         return list(problems(catalog, "pages"))
     files = [f"{name} {digest}" for name, digest in catalog.digests.items() if not name.startswith("runs/")]
+    asked = combined((code_digest(HERE), *files))
     newest = catalog.run_index[-1].measured_at[:10] if catalog.run_index else ""
-    key = combined(("linted", code_digest(HERE), newest, *files))
-    if cache.there([key]):
-        return []
-    found = list(problems(catalog, "pages"))
-    if not found:
-        cache.write({key: b""})
+    keys = {
+        combined(("linted", linter.NAME, newest if linter in _ASK_THE_DAY else "", asked)): linter
+        for linter in LINTERS
+        if linter.SCOPE == "pages"
+    }
+    there, found, good = cache.there(keys), list[Problem](), dict[str, bytes]()
+    for key in (key for key in keys if key not in there):
+        if faults := list(_found(catalog, keys[key], set())):
+            found += faults
+        else:
+            good[key] = b""
+    if good:
+        cache.write(good)
     return found
 
 

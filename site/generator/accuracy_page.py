@@ -66,7 +66,7 @@ class Group:
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """Everything that the template of the accuracy page draws."""
-    memory = list(memory_errors(catalog))
+    memory = memory_errors(catalog)
     speeds = speed_accuracy(catalog)
     return {
         "ways": WAYS,

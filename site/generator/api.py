@@ -7,6 +7,7 @@ because they come from the same functions.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from advisor.evidence import newest_run
 from advisor.kept import Fact, of_traces
 from advisor.memory import available_bytes
 from advisor.picks import Pick, on_card, picks
-from catalog import Catalog
+from catalog import Catalog, entries
 from catalog.gpu import NUMBER_TYPES, Card
 from catalog.prose import fill
 from catalog.quantization import CensusRow
@@ -38,7 +39,6 @@ from generator.documents import (
     QuantizationCounts,
     QuantizationEntry,
     QuantizationList,
-    RunEntry,
     RunList,
     ShortLicence,
     Variant,
@@ -59,7 +59,7 @@ def assets(catalog: Catalog) -> Iterator[Asset]:
     yield _document("models.json", ("models", "traces", "runs"), partial(models, catalog))
     yield _document("gpus.json", ("cards", "runtimes"), partial(gpus, catalog))
     yield _document("quantizations.json", ("quantizations", "runs", "published"), partial(quantizations, catalog))
-    yield _document("runs.json", ("runs",), partial(runs, catalog))
+    yield Asset(f"{ROOT}runs.json", ("runs",), lambda: written(runs(catalog), mappings=True))
 
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
@@ -138,29 +138,29 @@ def gpus(catalog: Catalog) -> GpuList:
 def quantizations(catalog: Catalog) -> QuantizationList:
     """Every label with what was measured of it."""
     file = catalog.quantization_file
-    published = [speed.quantization for one in catalog.published.values() for speed in one.speeds]
-    entries: list[QuantizationEntry] = []
-    for label, found in file.quantizations.items():
-        mine = [run for run in catalog.run_index if run.quantization == label]
-        counts = QuantizationCounts(
-            runs=len(mine),
-            models=len({run.model for run in mine if run.status == "ok"}),
-            published=published.count(label),
-        )
-        entries.append(QuantizationEntry(
+    published = Counter(label for one in catalog.published_index.values() for _, label in one.speeds)
+    ran, good = Counter[str](), dict[str, set[str]]()
+    for run in catalog.run_index:
+        ran[run.quantization] += 1
+        if run.status == "ok":
+            good.setdefault(run.quantization, set()).add(run.model)
+    labels = tuple(
+        QuantizationEntry(
             label=label, name=found.name, runtime=found.runtime, format=found.format, summary=found.summary,
-            requirements=found.requires, counts=counts,
-        ))  # fmt: skip
-    return QuantizationList(quantizations=tuple(entries), sources=file.sources)
+            requirements=found.requires,
+            counts=QuantizationCounts(runs=ran[label], models=len(good.get(label, ())), published=published[label]),
+        )
+        for label, found in file.quantizations.items()
+    )  # fmt: skip
+    return QuantizationList(quantizations=labels, sources=file.sources)
 
 
 def runs(catalog: Catalog) -> RunList:
-    """Every run in short."""
-    # Entries were checked when their runs were read; tens of thousands take a tenth of a second more to be checked again.
-    entries = (
-        RunEntry.model_construct(**run._asdict(), document=f"{ROOT}runs/{run.key}.json") for run in catalog.run_index
-    )
-    return RunList.model_construct(runs=tuple(entries))
+    """Every run in short. Its entries are mappings: they were checked when their runs were read, and tens of thousands of records would
+    take longer to make than all the rest of the document."""
+    names = (*entries.RunEntry._fields, "document")
+    rows: Any = tuple(dict(zip(names, (*run, f"{ROOT}runs/{run.key}.json"), strict=True)) for run in catalog.run_index)
+    return RunList.model_construct(runs=rows)
 
 
 def model(catalog: Catalog, key: str) -> ModelDocument:

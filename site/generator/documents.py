@@ -6,6 +6,9 @@ unknown is null. Within version 1 keys are only added: what reads a document of 
 
 from __future__ import annotations
 
+import ast
+import inspect
+import sys
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -25,7 +28,7 @@ from catalog.trace import Component
 class Part(Record):
     """A part of a document; the docstrings of its fields are the schema's descriptions."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
 class Document(Part):
@@ -333,6 +336,10 @@ KINDS: tuple[type[Record], ...] = (
 def schema() -> dict[str, Any]:
     """The JSON Schema of all documents: each is one of `$defs`, by the name of its class."""
     _, definitions = models_json_schema([(kind, "serialization") for kind in KINDS], ref_template="#/$defs/{model}")
+    for name, fields in _described().items():
+        properties = definitions["$defs"].get(name, {}).get("properties", {})
+        for field in fields.keys() & properties.keys():
+            properties[field] = dict(sorted({**properties[field], "description": fields[field]}.items()))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fitcard API, version 1",
@@ -342,6 +349,26 @@ def schema() -> dict[str, Any]:
     }
 
 
-def written(document: Record) -> bytes:
-    """A document as JSON on one line."""
-    return document.model_dump_json().encode() + b"\n"
+def _described() -> dict[str, dict[str, str]]:
+    """The docstrings of the fields of each class here, those that it inherits from another among them. pydantic would read them
+    whenever this is imported, which takes longer than all the rest of it."""
+    found: dict[str, dict[str, str]] = {}
+    for cls in (
+        one for one in ast.parse(inspect.getsource(sys.modules[__name__])).body if isinstance(one, ast.ClassDef)
+    ):
+        fields: dict[str, str] = {}
+        for base in cls.bases:
+            fields |= found.get(base.id, {}) if isinstance(base, ast.Name) else {}
+        for field, text in zip(cls.body, cls.body[1:], strict=False):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                    fields[name] = inspect.cleandoc(said)
+                case _:
+                    pass
+        found[cls.name] = fields
+    return found
+
+
+def written(document: Record, *, mappings: bool = False) -> bytes:
+    """A document as JSON on one line; `mappings` where it holds mappings in place of records."""
+    return document.model_dump_json(serialize_as_any=mappings, warnings=not mappings).encode() + b"\n"

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from catalog import Catalog
 from generator import api
 from generator.documents import DataLicence
-from generator.history import NEWEST, Event, changed, events
+from generator.history import NEWEST, Event, changed, events, newest
 from generator.inputs import configuration, documents_folder
 from generator.outputs import RULES, Asset, pages
 
@@ -59,7 +59,7 @@ def address(file: Path | None = None) -> str:
 
 def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
     """What changed, as Atom 1.0 (RFC 4287): of a model, or of everything."""
-    found = events(catalog, model)[:NEWEST]
+    found = newest(catalog)[0] if model is None else events(catalog, model)[:NEWEST]
     if model is None:
         title, place, page = "fitcard: what changed", "feed.xml", ""
         about = "New runs, published figures and reviews of all models and cards."
@@ -68,12 +68,12 @@ def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
         title, place, page = f"fitcard: {name}", f"models/{model}/feed.xml", f"models/{model}/"
         about = f"New runs, published figures and reviews of {name}."
     up = base or "../" * place.count("/")
-    newest = found[0].updated if found else f"{changed(catalog, ('runtimes',))}T00:00:00Z"
+    updated = found[0].updated if found else f"{changed(catalog, ('runtimes',))}T00:00:00Z"
     root = etree.Element("feed", {"xmlns": "http://www.w3.org/2005/Atom", "xml:lang": "en"})
     _add(root, "id", TAG + quote(place.removesuffix(".xml")))
     _add(root, "title", title)
     _add(root, "subtitle", about)
-    _add(root, "updated", newest)
+    _add(root, "updated", updated)
     _add(_add(root, "author"), "name", "fitcard")
     _add(root, "link", rel="self", type="application/atom+xml", href=f"{base}{quote(place)}" if base else "feed.xml")
     _add(root, "link", rel="alternate", type="text/html", href=f"{up}{quote(page)}" or "./")

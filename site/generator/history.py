@@ -7,11 +7,12 @@ long as the data behind it exist.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Literal
+from operator import itemgetter
+from typing import Literal, TypeVar
 from urllib.parse import quote
 
 from advisor.answers import UNITS, default_component
@@ -22,6 +23,7 @@ from catalog.record import Source
 from catalog.run import Run
 from generator.words import rate
 
+T = TypeVar("T")
 Kind = Literal["runs", "published", "model", "cards"]
 NEWEST = 100
 """Events in a feed and on the page of what changed; a reader who comes once a month misses nothing."""
@@ -44,20 +46,28 @@ class Event:
     """RFC 3339: when the newest of what it tells of was measured; midnight (UTC) where only the day is known."""
 
 
-def events(catalog: Catalog, model: str | None = None) -> list[Event]:
-    """What happened to a model, or to everything, newest first."""
-    if model is None:
-        found = [event for mine in of_models(catalog).values() for event in mine]
-        found += _cards(catalog)
-    else:
-        found = list(EVENTS.of(catalog, model))
-    return sorted(sorted(found, key=lambda event: event.key), key=lambda event: event.updated, reverse=True)
+def events(catalog: Catalog, model: str) -> list[Event]:
+    """What happened to a model, newest first."""
+    return _newest_first((event.updated, event.key, event) for event in EVENTS.of(catalog, model))
 
 
 @lru_cache(maxsize=2)
-def of_models(catalog: Catalog) -> Mapping[str, tuple[Event, ...]]:
-    """What happened to each model. Many pages tell of it, so builds ask for it before they are spread over processes."""
-    return EVENTS.of_all(catalog)
+def newest(catalog: Catalog, most: int = NEWEST) -> tuple[list[Event], int]:
+    """The newest events of all models and cards, newest first, and how many older ones there are."""
+    of_cards = {event.key: event for event in _cards(catalog)}
+    places = [(event.updated, key, (key, "")) for key, event in of_cards.items()]
+    places += [(at, key, (key, model)) for model, told in PLACES.of_all(catalog).items() for at, key in told]
+    chosen = _newest_first(places)[:most]
+    found = {
+        event.key: event for model in {m for _, m in chosen if m} for event in EVENTS.of(catalog, model)
+    } | of_cards
+    return [found[key] for key, _ in chosen], len(places) - len(chosen)
+
+
+def _newest_first(dated: Iterable[tuple[str, str, T]]) -> list[T]:
+    """What has a time and a key: the newest first, by key where the time is the same."""
+    by_key = sorted(dated, key=itemgetter(1))
+    return [one for *_, one in sorted(by_key, key=itemgetter(0), reverse=True)]
 
 
 def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
@@ -67,6 +77,14 @@ def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
 
 EVENTS = Fact(_of_model, runs=True, also=of_cards)
 """What happened to a model; its place among the cards depends on all of them."""
+
+
+def _places(catalog: Catalog, model: str) -> list[tuple[str, str]]:
+    return [(event.updated, event.key) for event in EVENTS.of(catalog, model)]
+
+
+PLACES = Fact(_places, runs=True, also=of_cards)
+"""The time and the key of each event of a model: enough to tell the newest of all."""
 
 
 def _runs(catalog: Catalog, model: str) -> Iterator[Event]:

@@ -26,7 +26,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return {
-        **models(catalog), **gpus(catalog), "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
+        "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
         "vendors": vendors, "most": max(vendors, key=lambda one: len(one[1]))[0] if vendors else "",
         "towers": TOWERS, "units": answers.UNITS, "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
@@ -38,21 +38,32 @@ def by_name(catalog: Catalog) -> list[tuple[str, ModelEntry]]:
 
 
 def models(catalog: Catalog) -> dict[str, Any]:
-    """All models with their sizes."""
+    """All models with their sizes, and how often each was run."""
     runs = Counter(entry.model for entry in catalog.run_index if entry.status == "ok")
+    rows = [{**row, "runs": runs[row["id"]]} for row in _sized(catalog)]
+    return {"models": rows, **_options(catalog), "jsonld": graph(breadcrumbs(("Home", "../"), ("Models", None)))}
+
+
+def _sized(catalog: Catalog) -> list[dict[str, Any]]:
+    """All models with their sizes."""
     rows: list[dict[str, Any]] = []
     for key, model in by_name(catalog):
         size = catalog.trace_index[key]
         main = answers.default_component(catalog, key)
         rows.append({
             "id": key, "model": model, "parameters": size.parameters["all"], "tower": size.parameters[main], "main": main,
-            "cost": size.multiply_adds[main] / 1e9, "runs": runs[key],
+            "cost": size.multiply_adds[main] / 1e9,
         })  # fmt: skip
-    found = {name: sorted({one for row in rows for one in of(row["model"])}) for name, of in _FACETS.items()}
+    return rows
+
+
+def _options(catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
+    """What lists of models can be filtered by."""
+    every = catalog.model_index.values()
     return {
-        "models": rows, **{f"{name}_options": [(one, one) for one in values] for name, values in found.items()},
-        "jsonld": graph(breadcrumbs(("Home", "../"), ("Models", None))),
-    }  # fmt: skip
+        f"{name}_options": [(one, one) for one in sorted({one for model in every for one in of(model)})]
+        for name, of in _FACETS.items()
+    }
 
 
 _FACETS: dict[str, Callable[[ModelEntry], tuple[str, ...]]] = {
@@ -77,7 +88,7 @@ def gpus(catalog: Catalog) -> dict[str, Any]:
 def compare(catalog: Catalog) -> dict[str, Any]:
     """The page that puts models or cards side by side; the choosers' options, and all models in one table."""
     return {
-        **models(catalog),
+        "models": _sized(catalog),
         "vendors": by_vendor(catalog),
         "jsonld": graph(breadcrumbs(("Home", "../"), ("Compare", None))),
     }
@@ -85,18 +96,16 @@ def compare(catalog: Catalog) -> dict[str, Any]:
 
 def search(catalog: Catalog) -> dict[str, Any]:
     """The page that searches: the values of its filters."""
-    found = models(catalog)
     return {
-        "task_options": found["task_options"], "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
+        "task_options": _options(catalog)["task_options"], "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
         "jsonld": graph(breadcrumbs(("Home", "../"), ("Search", None))),
     }  # fmt: skip
 
 
 def changes(catalog: Catalog) -> dict[str, Any]:
     """What happened to all models and cards by day, the newest first; of older events, how many there are."""
-    found = history.events(catalog)
-    newest = found[: history.NEWEST]
+    newest, older = history.newest(catalog)
     return {
         "days": [(day, list(events)) for day, events in groupby(newest, key=lambda event: event.date)],
-        "older": len(found) - len(newest), "jsonld": graph(breadcrumbs(("Home", "../"), ("What changed", None))),
+        "older": older, "jsonld": graph(breadcrumbs(("Home", "../"), ("What changed", None))),
     }  # fmt: skip

@@ -8,6 +8,7 @@ Names of inputs:
     run:KEY runs:MODEL device:ID label:ID runs                   a run; those of a model, on a device, of a quantization; all
     quantizations runtimes matmul speed                          what every prediction rests on
     template:NAME theme:NAME doc:NAME link:SOURCE                files of site/theme and site/docs; whether a page exists
+    templates                                                    all templates
     code                                                         all of our code, mkdocs.yml, and the packages that draw pages
 """
 
@@ -197,6 +198,8 @@ class Inputs:
         one = {"model": "models/{}.yaml", "trace": "traces/{}.json", "published": "published/{}.yaml"}
         if name == "code":
             return self.sources.code
+        if name == "templates":
+            return combined(f"{template} {digest(content)}" for template, content in self.sources.templates.items())
         if colon and kind in one:
             return digests.get(one[kind].format(key), "none")
         if colon and kind == "card":

@@ -15,7 +15,7 @@ from catalog.tensor_types import TENSOR_TYPES
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """Assumptions with their reasons, and predictions against measurements."""
-    rows = list(memory_errors(catalog))
+    rows = memory_errors(catalog)
     errors = [abs(row.error) for row in rows]
     return {
         "runtimes": catalog.runtimes,

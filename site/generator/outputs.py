@@ -194,11 +194,11 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
     yield Page(
         "compare/", "compare.html", "Compare models or cards",
         "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
-        ("names", "traces", "cards", "runs"), partial(home_page.compare, catalog),
+        ("names", "traces", "cards"), partial(home_page.compare, catalog),
     )  # fmt: skip
     yield Page(
         "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
-        ("names", "traces", "cards", "runs"), partial(home_page.search, catalog),
+        ("names", "cards"), partial(home_page.search, catalog),
     )  # fmt: skip
     yield Page(
         "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",

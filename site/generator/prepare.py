@@ -21,8 +21,9 @@ def prepare(catalog: Catalog) -> None:
         export.LINES,
         export.MODEL,
         history.EVENTS,
+        history.PLACES,
         api.ENTRY,
     )
     of_firsts = ((labels.HELD, firsts), (sizes.PICKS, firsts))
     kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], picks.not_kept(catalog))
-    history.of_models(catalog)
+    history.newest(catalog)

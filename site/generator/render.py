@@ -93,10 +93,9 @@ class Subject:
 
 def everything(groups: Iterable[Group], sources: Sources, references: Mapping[str, Sequence[str]]) -> list[Subject]:
     """Every file of the site by what it is about; what is written by hand belongs to the site itself."""
-    templates = tuple(f"template:{name}" for name in references)
     found: list[Subject] = []
     for group in groups:
-        inputs = ("code", *templates, *group.inputs) if group.inputs else ()
+        inputs = ("code", "templates", *group.inputs) if group.inputs else ()
         found.append(Subject(group.name, inputs, partial(_listed, group, sources, references)))
     return found
 

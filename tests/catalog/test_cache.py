@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from catalog import CatalogError, cache, load
+from catalog.linters import untrue_on_pages
+from catalog.store import add_run
 from tests.catalog.test_bad_input import CARDS, MODEL, spoil
+from tests.catalog.test_store import made_run
 from tests.conftest import ROOT
 
 
@@ -33,7 +36,9 @@ def test_one_edit_costs_the_reading_of_one_file(copied: Path) -> None:
     before = keys()
     spoil(copied, MODEL, "family: SigLIP\n", "family: Another\n")
     changed = load(copied)
-    assert len(keys() - before) == 3  # its entry, its record, its lines
+    assert (
+        len(keys() - before) == 4
+    )  # its entry, its record, its lines, and the entries that are read together with its own
     assert changed.models[MODEL.removeprefix("models/").removesuffix(".yaml")].family == "Another"
     spoil(copied, MODEL, "family: Another\n", "family: SigLIP\n")
     after = keys()
@@ -86,6 +91,48 @@ def test_a_value_that_was_damaged_is_no_value() -> None:
         connection.execute("UPDATE kept SET value = (SELECT value FROM kept WHERE key = 'b') WHERE key = 'a'")
     connection.close()
     assert cache.read(["a", "b"]) == {"b": b"two"}
+
+
+def test_bundles_give_what_is_kept_under_each_key_and_read_it_together() -> None:
+    digests = {f"name {number}": f"digest {number}" for number in range(100)}
+
+    def read(digests: dict[str, str]) -> cache.Bundles[str]:
+        return cache.Bundles(" test", digests, lambda name: f"single {digests[name]}")
+
+    first = read(digests)
+    assert (first.found, sorted(first.missing)) == ({}, sorted(digests))
+    first.keep({name: name.upper() for name in digests})
+    assert read(digests).found == {name: name.upper() for name in digests}
+    # One changes, and its neighbours are taken from what is kept under their own keys.
+    changed = digests | {"name 7": "digest new"}
+    second = read(changed)
+    assert second.missing == ["name 7"]
+    assert second.found == {name: name.upper() for name in digests if name != "name 7"}
+    second.keep({"name 7": "changed"})
+    # Without the single values, the bundles alone give everything.
+    with sqlite3.connect(cache.file()) as connection:
+        connection.execute("DELETE FROM kept WHERE key LIKE 'single%'")
+    connection.close()
+    third = read(changed)
+    assert (third.missing, third.found["name 7"], len(third.found)) == ([], "changed", 100)
+    # What is not whole is not kept together.
+    again = digests | {f"name {number}": f"digest newer {number}" for number in range(50)}
+    read(again).keep({"name 8": "changed too"})
+    missing = set(read(again).missing)
+    assert missing >= {f"name {number}" for number in range(50) if number != 8}
+    assert "name 8" not in missing
+
+
+def test_a_fault_of_a_day_is_found_again_when_a_newer_run_goes(copied: Path) -> None:
+    """A release lies after the newest day in the catalog, but while a run is newer still it does not; that all was well then is no
+    answer later."""
+    spoil(copied, CARDS, 'released: "2022-10-12"', 'released: "2027-03-04"')
+    [before] = untrue_on_pages(load(copied))
+    assert "is after" in str(before)
+    path = add_run(copied / "runs", made_run(measured_at="2027-05-06T07:08:09Z"))
+    assert not [fault for fault in untrue_on_pages(load(copied)) if "is after" in str(fault)]
+    path.unlink()
+    assert [before] == untrue_on_pages(load(copied))
 
 
 def in_a_process(work: str, after: str) -> subprocess.CompletedProcess[str]:
