@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from statistics import median
 from typing import NamedTuple
 
@@ -117,10 +117,9 @@ def _left_out(catalog: Catalog, way: str) -> tuple[Errors, list[SpeedRow]]:
     """The errors of one way of leaving out."""
     half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
     if way == "device":
-        devices = {device: _key_of_device(catalog, device) for device in only_run(catalog)}
-        found = _kept(catalog, devices, partial(left_out_on, catalog))
+        found = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
     else:
-        found = _kept(catalog, {way: _key_of_way(catalog, way)}, partial(left_out, catalog))
+        found = _kept(catalog, [way], _key_of_way, left_out)
     return summary([log for logs, _ in found for log in logs], half), [row for _, rows in found for row in rows]
 
 
@@ -128,20 +127,31 @@ _Found = tuple[list[float], list[SpeedRow]]
 """Natural logarithms of predicted over measured, and their rows."""
 
 
-def _kept(catalog: Catalog, keys: Mapping[str, str], make: Callable[[str], Sequence[Residual]]) -> list[_Found]:
+def _kept(
+    catalog: Catalog,
+    parts: Iterable[str],
+    key: Callable[[Catalog, str], str],
+    make: Callable[[Catalog, str], Sequence[Residual]],
+) -> list[_Found]:
     """The errors of each of some parts, kept under its key: each card and model that is left out costs a fit of its own, and there
     may be tens of thousands of runs on processors."""
-    kept, made, found = cache.read(keys.values()) if catalog.digests else {}, dict[str, bytes](), list[_Found]()
-    for part, key in keys.items():
-        if key in kept:
-            found.append(pickle.loads(kept[key]))
-            continue
-        residuals = make(part)
-        found.append(([residual.log_error for residual in residuals], [_row(residual) for residual in residuals]))
-        made[key] = pickle.dumps(found[-1], protocol=5)
-    if made and catalog.digests:
+    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
+        return [_errors(make(catalog, part)) for part in parts]
+    keys = {part: key(catalog, part) for part in parts}
+    kept, made, found = cache.read(keys.values()), dict[str, bytes](), list[_Found]()
+    for part, its_key in keys.items():
+        if its_key in kept:
+            found.append(pickle.loads(kept[its_key]))
+        else:
+            found.append(_errors(make(catalog, part)))
+            made[its_key] = pickle.dumps(found[-1], protocol=5)
+    if made:
         cache.write(made)
     return found
+
+
+def _errors(residuals: Sequence[Residual]) -> _Found:
+    return [residual.log_error for residual in residuals], [_row(residual) for residual in residuals]
 
 
 def _key_of_way(catalog: Catalog, way: str) -> str:

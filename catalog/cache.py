@@ -136,7 +136,8 @@ def _bytes(connection: sqlite3.Connection) -> int:
 class Bundles(Generic[V]):
     """What is kept of many names, each under a key of its own, and in bundles besides, so that all of it is read in a few steps.
 
-    A bundle's key names all that its values were made from, like any other. Which names are together does not depend on the others.
+    A bundle's key names all that its values were made from, like any other. Which names are together depends on the others only by
+    their number.
     """
 
     def __init__(self, what: str, digests: Mapping[str, str], key: Callable[[str], str]) -> None:
@@ -152,6 +153,7 @@ class Bundles(Generic[V]):
             combined(("bundle", what, *(f"{name} {digests[name]}" for name in names))): names for names in together if names
         }  # fmt: skip
         kept = read(self._bundles)
+        self._used = list(kept)
         self.found: dict[str, V] = {}
         """What is kept."""
         for content in kept.values():
@@ -172,7 +174,7 @@ class Bundles(Generic[V]):
             if all(name in self.found for name in names):
                 rows[bundle] = pickle.dumps({name: self.found[name] for name in names}, protocol=5)
         if rows:
-            write(rows)
+            write(rows, self._used)
 
 
 class LazyMapping(Mapping[K, V], Generic[K, V]):

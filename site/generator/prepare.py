@@ -21,9 +21,8 @@ def prepare(catalog: Catalog) -> None:
         export.LINES,
         export.MODEL,
         history.EVENTS,
-        history.PLACES,
         api.ENTRY,
     )
     of_firsts = ((labels.HELD, firsts), (sizes.PICKS, firsts))
     kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], picks.not_kept(catalog))
-    history.newest(catalog)
+    history.newest(catalog)  # from events that are kept by now
