@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -10,10 +11,10 @@ from typing import NamedTuple
 
 from advisor.calibrate import Residual, left_out, left_out_on, only_run, summary
 from advisor.evidence import good_runs
-from advisor.kept import Fact, of_model
+from advisor.kept import Fact, of_model, of_rules
 from advisor.memory import need
 from catalog import Catalog, cache
-from catalog.files import combined, in_folder
+from catalog.files import combined, run_files
 from catalog.record import Record
 from catalog.run import Mode
 from catalog.speed import Errors
@@ -117,14 +118,10 @@ def _left_out(catalog: Catalog, way: str) -> tuple[Errors, list[SpeedRow]]:
     """The errors of one way of leaving out."""
     half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
     if way == "device":
-        found = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
+        rows = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
     else:
-        found = _kept(catalog, [way], _key_of_way, left_out)
-    return summary([log for logs, _ in found for log in logs], half), [row for _, rows in found for row in rows]
-
-
-_Found = tuple[list[float], list[SpeedRow]]
-"""Natural logarithms of predicted over measured, and their rows."""
+        rows = _kept(catalog, [way], _key_of_way, left_out)
+    return summary([math.log(row.predicted_per_second / row.measured_per_second) for row in rows], half), rows
 
 
 def _kept(
@@ -132,26 +129,23 @@ def _kept(
     parts: Iterable[str],
     key: Callable[[Catalog, str], str],
     make: Callable[[Catalog, str], Sequence[Residual]],
-) -> list[_Found]:
-    """The errors of each of some parts, kept under its key: each card and model that is left out costs a fit of its own, and there
-    may be tens of thousands of runs on processors."""
+) -> list[SpeedRow]:
+    """The errors of some parts, those of each kept under its key: each card and model that is left out costs a fit of its own, and
+    there may be tens of thousands of runs on processors."""
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return [_errors(make(catalog, part)) for part in parts]
+        return [_row(residual) for part in parts for residual in make(catalog, part)]
     keys = {part: key(catalog, part) for part in parts}
-    kept, made, found = cache.read(keys.values()), dict[str, bytes](), list[_Found]()
+    kept, made, found = cache.read(keys.values()), dict[str, bytes](), list[SpeedRow]()
     for part, its_key in keys.items():
         if its_key in kept:
-            found.append(pickle.loads(kept[its_key]))
+            found += pickle.loads(kept[its_key])
         else:
-            found.append(_errors(make(catalog, part)))
-            made[its_key] = pickle.dumps(found[-1], protocol=5)
+            new = [_row(residual) for residual in make(catalog, part)]
+            found += new
+            made[its_key] = pickle.dumps(new, protocol=5)
     if made:
         cache.write(made)
     return found
-
-
-def _errors(residuals: Sequence[Residual]) -> _Found:
-    return [residual.log_error for residual in residuals], [_row(residual) for residual in residuals]
 
 
 def _key_of_way(catalog: Catalog, way: str) -> str:
@@ -161,7 +155,7 @@ def _key_of_way(catalog: Catalog, way: str) -> str:
     cards = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(on_cards)
     cards |= {rate.gpu for rate in catalog.matmul.rates}
     return combined((
-        "left out", way, *(f"{card} {sorted(files.values())}" for card, files in on_cards.items()),
+        "left out", way, of_rules(catalog), *(f"{card} {sorted(files.values())}" for card, files in on_cards.items()),
         *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
         *(of_model(catalog, model, runs=False) for model in sorted(models)),
         *(f"{card} {catalog.card_index[card].digest}" for card in sorted(cards)),
@@ -180,9 +174,8 @@ def _key_of_device(catalog: Catalog, device: str) -> str:
 def _files_on(catalog: Catalog) -> dict[str, dict[str, str]]:
     """The digest of the file of each model's runs on each device."""
     found: dict[str, dict[str, str]] = {}
-    for name in in_folder(catalog.digests, "runs"):
-        _, device, model = name.split("/", 2)
-        found.setdefault(device, {})[model.rpartition(".")[0]] = catalog.digests[name]
+    for name, device, model in run_files(catalog.digests):
+        found.setdefault(device, {})[model] = catalog.digests[name]
     return found
 
 

@@ -14,7 +14,7 @@ import pydantic
 
 from catalog import Catalog, cache
 from catalog.cores import cores, spread
-from catalog.files import code_digest, combined
+from catalog.files import code_digest, combined, run_files
 from catalog.loading import HERE
 from catalog.twins import dealt_alike
 
@@ -119,7 +119,7 @@ def of_model(catalog: Catalog, model: str, *, runs: bool) -> str:
 @lru_cache(maxsize=16)
 def of_models(catalog: Catalog, *, runs: bool) -> Mapping[str, str]:
     """The same of every model."""
-    digests, files, every = catalog.digests, _run_files(catalog) if runs else {}, _of_all(catalog)
+    digests, files, every = catalog.digests, _run_files(catalog) if runs else {}, of_rules(catalog)
     found: dict[str, str] = {}
     for model in catalog.models:
         names = [f"models/{model}.yaml", f"traces/{model}.json"]
@@ -132,7 +132,7 @@ def of_models(catalog: Catalog, *, runs: bool) -> Mapping[str, str]:
 @lru_cache(maxsize=1 << 14)
 def of_trace(catalog: Catalog, model: str) -> str:
     """The digest of a model's trace and what every prediction rests on, whatever the model is called."""
-    return combined((_of_all(catalog), "trace", str(catalog.digests.get(f"traces/{model}.json"))))
+    return combined((of_rules(catalog), "trace", str(catalog.digests.get(f"traces/{model}.json"))))
 
 
 @lru_cache(maxsize=8)
@@ -151,14 +151,13 @@ def of_cards(catalog: Catalog) -> str:
 def _run_files(catalog: Catalog) -> dict[str, list[str]]:
     """The run files of each model."""
     found: dict[str, list[str]] = {}
-    for name in catalog.digests:
-        if name.startswith("runs/"):
-            found.setdefault(name.split("/", 2)[2].rpartition(".")[0], []).append(name)
+    for name, _, model in run_files(catalog.digests):
+        found.setdefault(model, []).append(name)
     return found
 
 
 @lru_cache(maxsize=8)
-def _of_all(catalog: Catalog) -> str:
+def of_rules(catalog: Catalog) -> str:
     """The digest of what every prediction rests on. The doubt of a prediction also asks who made the cards of the fit."""
     files = ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml")
     fitted = sorted(catalog.speed.known) if catalog.speed else ()

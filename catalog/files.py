@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -88,3 +88,10 @@ def id_of(name: str) -> str:
 def in_folder(digests: Mapping[str, str], folder: str) -> list[str]:
     """The paths of a folder's files."""
     return [name for name in digests if name.startswith(f"{folder}/")]
+
+
+def run_files(digests: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The path of each file of runs, with the device and the model that its runs are of."""
+    for name in in_folder(digests, "runs"):
+        _, device, model = name.split("/", 2)
+        yield name, device, model.rpartition(".")[0]

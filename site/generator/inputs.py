@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from catalog import cache
 from catalog.errors import FitcardError, shown
-from catalog.files import code_files, combined, digest, file_digest, in_folder
+from catalog.files import code_files, combined, digest, file_digest, in_folder, run_files
 
 if TYPE_CHECKING:
     from catalog import Catalog
@@ -176,10 +176,9 @@ class Inputs:
         self._of_model: dict[str, list[str]] = {}
         self._of_device: dict[str, list[str]] = {}
         self._by_label: dict[str, dict[tuple[str, ...], list[str]]] = {}
-        for name in in_folder(catalog.digests, "runs"):
-            _, device, model = name.split("/", 2)
+        for name, device, model in run_files(catalog.digests):
             self._of_device.setdefault(device, []).append(name)
-            self._of_model.setdefault(model.rpartition(".")[0], []).append(name)
+            self._of_model.setdefault(model, []).append(name)
 
     def __getitem__(self, name: str) -> str:
         if name not in self._found:

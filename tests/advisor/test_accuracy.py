@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from statistics import median
 
-from advisor.accuracy import memory_errors
-from catalog import Catalog
+from advisor.accuracy import memory_errors, speed_accuracy
+from advisor.calibrate import device_left_out, left_out
+from catalog import Catalog, load
 from catalog.file_format import file_bytes
+from catalog.loading import HERE
 from catalog.quantization import held_bytes, predicted_census
 
 SO400M = "google/siglip-so400m-patch14-384"
@@ -50,3 +54,24 @@ def test_predicted_memory_is_near_what_was_measured(real: Catalog) -> None:
             0.12 if row.quantization == "INT8-bnb" else 0.10
         )  # its float32 products at batch 4 on a processor with AMX
         assert -0.10 <= row.error <= most, row
+
+
+def test_errors_that_are_kept_are_those_of_the_catalog(copied: Path) -> None:
+    """After a run file goes, on a processor and then on a card, and comes back: what is told is what would be worked out anew."""
+    shutil.copytree(HERE / "runs", copied / "runs", dirs_exist_ok=True)
+    before = speed_accuracy(load(copied))
+    on_processor = next(copied.glob("runs/cpu-amd-*/google/siglip-so400m-*.yaml"))
+    on_card = next(copied.glob("runs/h100-sxm/google/siglip-so400m-*.yaml"))
+    for path in (on_processor, on_card):
+        text = path.read_text()
+        path.unlink()
+        catalog = load(copied)
+        told = {
+            one.way: [(row.record, row.predicted_per_second) for row in one.rows] for one in speed_accuracy(catalog)
+        }
+        for way, rows in told.items():
+            anew = device_left_out(catalog) if way == "device" else left_out(catalog, way)
+            assert rows == [(residual.point.record, residual.per_second) for residual in anew], way
+        assert told != {one.way: [(row.record, row.predicted_per_second) for row in one.rows] for one in before}
+        path.write_text(text)
+        assert speed_accuracy(load(copied)) == before
