@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from advisor.kept import Fact
 from catalog import Catalog
+from catalog.files import combined
 from catalog.gpu import NumberType
 from catalog.published import PublishedSpeed
 from catalog.run import Mode, Run, Speed
@@ -41,6 +42,22 @@ class Timed(NamedTuple):
     mode: Mode
     speeds: tuple[tuple[int, float, int], ...]
     """Batch, items per second, and multiply-adds of one forward pass."""
+
+
+def _by_label(catalog: Catalog, model: str) -> dict[str, str]:
+    """For each label that a model was run in, the digest of those runs, and of those in BF16 that they are compared with."""
+    keys: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for run in catalog.entries_of(model):
+        keys.setdefault(run.quantization, {}).setdefault((run.component, run.device, run.mode), []).append(run.key)
+    against = keys.get("BF16", {})
+    return {
+        label: combined(key for variant, own in of.items() for key in (*own, *against.get(variant, ())))
+        for label, of in keys.items()
+    }
+
+
+LABELS = Fact(_by_label, runs=True)
+"""By it is known whether what is said of a label has changed."""
 
 
 @lru_cache(maxsize=8)

@@ -21,7 +21,7 @@ import re
 import traceback
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,8 +92,13 @@ def code(root: Path) -> str:
         *code_files(root / "catalog", root / "advisor", root / "site/generator"),
         root / "mkdocs.yml",
     ]
-    versions = (f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    return combined((*versions, *(f"{path.relative_to(root)} {file_digest(path)}" for path in files)))
+    return combined((*_versions(), *(f"{path.relative_to(root)} {file_digest(path)}" for path in files)))
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[str, ...]:
+    """Those of the packages that draw pages, as they are imported here."""
+    return tuple(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
 
 
 def _read(folder: Path) -> dict[str, bytes]:
@@ -172,10 +177,10 @@ class Inputs:
     def __init__(self, catalog: Catalog, sources: Sources) -> None:
         self.catalog, self.sources = catalog, sources
         self._together: dict[tuple[str, ...], str] = {}
+        self._general: dict[tuple[str, ...], str] = {}
         self._found: dict[str, str] = {}
         self._of_model: dict[str, list[str]] = {}
         self._of_device: dict[str, list[str]] = {}
-        self._by_label: dict[str, dict[tuple[str, ...], list[str]]] = {}
         for name, device, model in run_files(catalog.digests):
             self._of_device.setdefault(device, []).append(name)
             self._of_model.setdefault(model, []).append(name)
@@ -188,7 +193,11 @@ class Inputs:
     def together(self, names: tuple[str, ...], *words: str) -> str:
         """The digest of some inputs and words. Many outputs have the same inputs, so those are put together once."""
         if names not in self._together:
-            self._together[names] = combined(f"{name} {self[name]}" for name in names)
+            general = tuple(name for name in names if ":" not in name)
+            if general not in self._general:
+                self._general[general] = combined(f"{name} {self[name]}" for name in general)
+            own = (f"{name} {self[name]}" for name in names if ":" in name)
+            self._together[names] = combined((self._general[general], *own))
         return combined((self._together[names], *words)) if words else self._together[names]
 
     def _digest(self, name: str) -> str:
@@ -208,7 +217,7 @@ class Inputs:
         if colon and kind in ("template", "theme"):
             return digest(self.sources.theme[key])
         if colon and kind == "doc":
-            return digest(self.sources.docs[key])
+            return digest(self.sources.docs[key]) if key in self.sources.docs else "none"
         if colon and kind == "link":
             return "there" if key in self.pages else "none"
         if colon and kind in ("runs", "device"):
@@ -237,12 +246,14 @@ class Inputs:
 
     def _of_label(self, label: str) -> str:
         """The digest of the runs of a label, and of those of BF16 that they are compared with."""
-        if not self._by_label:
-            for run in self.catalog.run_index:
-                variant = (run.model, run.component, run.device, run.mode)
-                self._by_label.setdefault(run.quantization, {}).setdefault(variant, []).append(run.key)
-        own, against = self._by_label.get(label, {}), self._by_label.get("BF16", {})
-        return combined(key for variant, keys in own.items() for key in (*keys, *against.get(variant, ())))
+        return combined(f"{model} {of[label]}" for model, of in self._labels.items() if label in of)
+
+    @cached_property
+    def _labels(self) -> dict[str, dict[str, str]]:
+        """That of each model and label. Imported here, since it takes longer than finding out that nothing changed."""
+        from advisor.evidence import LABELS
+
+        return LABELS.of_all(self.catalog)
 
     def _files(self, names: Iterable[str]) -> str:
         return combined(f"{name} {self.catalog.digests[name]}" for name in names)

@@ -86,22 +86,28 @@ SITE = "site"
 """The group of what is about no single model or card."""
 OF_GROUPS = (
     "models/", "gpus/", "runs/", "api/v1/models/", "api/v1/gpus/", "api/v1/runs/", "badges/models/", "share/models/", "share/gpus/",
+    "pagefind/",
 )  # fmt: skip
-"""Where the outputs of the other groups lie, each by the id of its model, card or run; so no two groups have one in common."""
+"""Where the outputs of the other groups lie, each by the id of its model, card or run, and those of the search; so no two groups have
+one in common."""
 
 
 def groups(catalog: Catalog) -> list[Group]:
-    """The outputs of the whole site by what they are about: those of the site itself first, then those of each model with its runs,
-    and those of each card.
+    """The outputs of the whole site by what they are about: those of the site itself first, then those of the search, of each model
+    with its runs, and of each card.
 
     Raises CatalogError when a linter finds what would be untrue on pages, FitcardError for ids that differ in capitals only.
     """
     if untruths := untrue_on_pages(catalog):
         raise CatalogError(untruths)
-    from generator.feeds import address  # here, since it makes outputs and so imports this module
+    from generator import search  # here, since they make outputs and so import this module
+    from generator.feeds import address
 
     base = address()
-    found = [Group(SITE, (), partial(_of_site, catalog, base))]
+    found = [
+        Group(SITE, (), partial(_of_site, catalog, base)),
+        Group("search", search.inputs(), partial(search.search_assets, catalog)),
+    ]
     for key in catalog.models:
         named = (f"model:{key}", f"name:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")
         inputs = (*named, "names", "traces", "cards", *RULES)
@@ -124,13 +130,12 @@ def outputs(catalog: Catalog) -> list[Output]:
 
 
 def _of_site(catalog: Catalog, base: str) -> Iterator[Output]:
-    from generator import api, export, feeds, search
+    from generator import api, export, feeds
 
     yield from site_pages(catalog)
     yield from api.assets(catalog)
     yield from export.assets(catalog)
     yield from feeds.assets(catalog, base)
-    yield from search.search_assets(catalog)
 
 
 def _of_model(catalog: Catalog, base: str, key: str) -> Iterator[Output]:

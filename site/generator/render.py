@@ -117,7 +117,7 @@ def _listed(group: Group, sources: Sources, references: Mapping[str, Sequence[st
             raise FitcardError(f"two outputs have the address /{one.path}: rename one of the files behind them")
         if group.name == SITE and one.path.startswith(OF_GROUPS) and not isinstance(one.output, Page):
             raise FitcardError(
-                f"/{one.path} would lie among the pages of models, cards and runs: move the file behind it"
+                f"/{one.path} would lie among what is about models, cards and runs, or the search: move the file behind it"
             )
         found[one.path] = one
     return found
@@ -194,7 +194,7 @@ def _render(
     documents = [one.output for one in made if isinstance(one.output, Document)]
     pages = [one.output for one in made if isinstance(one.output, Page)]
     drawn = {one.output.template for one in made if isinstance(one.output, Drawn)}
-    mine = {source_of(one) for one in made}
+    mine = {source_of(one) for one in made if not isinstance(one.output, Asset)}
     if pages or documents or drawn:
         config.site_dir = str(place)
         config.theme.static_templates = drawn

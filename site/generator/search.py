@@ -34,10 +34,15 @@ _PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
 """What is Markdown and no word."""
 
 
+def inputs() -> tuple[str, ...]:
+    """All that the index is made from, besides the code."""
+    docs = (f"doc:{path.relative_to(documents_folder()).as_posix()}" for path in _documents())
+    return ("models", "traces", "cards", "quantizations", "runtimes", *docs)
+
+
 def search_assets(catalog: Catalog) -> Iterator[Asset]:
     """The files of the index, below pagefind/."""
-    docs = (f"doc:{path.relative_to(documents_folder()).as_posix()}" for path in _documents())
-    inputs = ("models", "traces", "cards", "quantizations", "runtimes", *docs)
+    named = inputs()
     key = _key(catalog)
     names: list[str] | None = None
     if key and key in (kept := cache.read([key])):
@@ -50,7 +55,7 @@ def search_assets(catalog: Catalog) -> Iterator[Asset]:
                 {key: json.dumps(names).encode(), **{f"{key} {name}": content for name, content in files.items()}}
             )
     for name in names:
-        yield Asset(f"pagefind/{name}", inputs, partial(_content, catalog, key, name))
+        yield Asset(f"pagefind/{name}", named, partial(_content, catalog, key, name))
 
 
 def _key(catalog: Catalog) -> str | None:

@@ -13,6 +13,7 @@ from advisor.picks import picks as picks_of
 from catalog import Catalog
 from generator import share
 from generator.outputs import Asset
+from generator.picture import drawable, picture
 from generator.words import gb, millions
 from tests.catalog.test_store import MODEL
 
@@ -63,14 +64,14 @@ def test_figures_of_a_card_are_the_advisors(real: Catalog) -> None:
 @pytest.mark.parametrize("name", ["漢字", "עברית", "emoji 🙂", "", " ", "a\nb", "\x07", "W" * 500, "x" * 60 + " é ü ß"])
 def test_a_name_in_any_script_makes_a_picture(name: str) -> None:
     """What the font cannot draw gives way to the id; what is too long is cut."""
-    image = opened(share.picture((name, "org/name", "A model"), "line", [("1", "one"), ("W" * 90, "W" * 200)]))
+    image = opened(picture((name, "org/name", "A model"), "line", [("1", "one"), ("W" * 90, "W" * 200)]))
     assert image.size == (1200, 630)
-    instead = opened(share.picture(("org/name", "org/name", "A model"), "line", [("1", "one"), ("W" * 90, "W" * 200)]))
-    assert (image.tobytes() == instead.tobytes()) == (not share.drawable(name))
+    instead = opened(picture(("org/name", "org/name", "A model"), "line", [("1", "one"), ("W" * 90, "W" * 200)]))
+    assert (image.tobytes() == instead.tobytes()) == (not drawable(name))
     edge = image.crop((1200 - 40, 0, 1200, 630)).getcolors()
     assert edge is not None and len(edge) == 1, "nothing runs over the right edge"
 
 
 def test_what_the_font_can_draw() -> None:
-    assert share.drawable("SigLIP SO400M (patch14-384), 1.5 & @ #")
-    assert not any(map(share.drawable, ("漢字", "עברית", "a\nb", "\x00", "", " ")))
+    assert drawable("SigLIP SO400M (patch14-384), 1.5 & @ #")
+    assert not any(map(drawable, ("漢字", "עברית", "a\nb", "\x00", "", " ")))
