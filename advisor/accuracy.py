@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
 from typing import NamedTuple
 
 from advisor.calibrate import Residual, left_out, left_out_on, only_run, summary
+from advisor.columns import Columns, Packed
 from advisor.evidence import good_runs
 from advisor.kept import Fact, of_model, of_rules
 from advisor.memory import need
@@ -48,12 +50,12 @@ class MemoryRow(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def memory_errors(catalog: Catalog) -> tuple[MemoryRow, ...]:
+def memory_errors(catalog: Catalog) -> Columns[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
-    return tuple(row for rows in MEMORY.of_all(catalog).values() for row in rows)
+    return Columns(MemoryRow, MEMORY.of_all(catalog).values())
 
 
-def _memory_errors(catalog: Catalog, model: str) -> list[MemoryRow]:
+def _memory_errors(catalog: Catalog, model: str) -> Packed:
     rows: list[MemoryRow] = []
     for run in (run for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
         for memory in run.memory:
@@ -63,7 +65,7 @@ def _memory_errors(catalog: Catalog, model: str) -> list[MemoryRow]:
                 model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
                 record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
             ))  # fmt: skip
-    return rows
+    return Packed.of(rows)
 
 
 MEMORY = Fact(_memory_errors, runs=True)
@@ -94,7 +96,32 @@ class SpeedAccuracy(NamedTuple):
 
     way: str
     summary: Errors
-    rows: list[SpeedRow]
+    rows: Columns[SpeedRow]
+
+
+@dataclass(frozen=True)
+class SpeedGroup:
+    """The relative errors on one card in one mode."""
+
+    gpu: str
+    mode: Mode
+    count: int
+    median: float
+    p90: float
+    bias: float
+
+
+def speed_groups(rows: Columns[SpeedRow]) -> list[SpeedGroup]:
+    """The errors by card and mode."""
+    grouped: dict[tuple[str, Mode], list[float]] = {}
+    for gpu, mode, error in zip(rows.column("gpu"), rows.column("mode"), rows.errors, strict=True):
+        grouped.setdefault((gpu, mode), []).append(error)
+    found: list[SpeedGroup] = []
+    for (gpu, mode), errors in sorted(grouped.items()):
+        sizes = sorted(map(abs, errors))
+        p90 = sizes[math.ceil(0.9 * len(sizes)) - 1]
+        found.append(SpeedGroup(gpu, mode, len(errors), median(sizes), p90, median(errors)))
+    return found
 
 
 class MemoryErrors(Record):
@@ -114,14 +141,16 @@ def speed_accuracy(catalog: Catalog) -> list[SpeedAccuracy]:
     return found
 
 
-def _left_out(catalog: Catalog, way: str) -> tuple[Errors, list[SpeedRow]]:
+def _left_out(catalog: Catalog, way: str) -> tuple[Errors, Columns[SpeedRow]]:
     """The errors of one way of leaving out."""
     half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
     if way == "device":
-        rows = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
+        parts = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
     else:
-        rows = _kept(catalog, [way], _key_of_way, left_out)
-    return summary([math.log(row.predicted_per_second / row.measured_per_second) for row in rows], half), rows
+        parts = _kept(catalog, [way], _key_of_way, left_out)
+    rows = Columns(SpeedRow, parts)
+    ratios = zip(rows.column("predicted_per_second"), rows.column("measured_per_second"), strict=True)
+    return summary([math.log(predicted / measured) for predicted, measured in ratios], half), rows
 
 
 def _kept(
@@ -129,20 +158,19 @@ def _kept(
     parts: Iterable[str],
     key: Callable[[Catalog, str], str],
     make: Callable[[Catalog, str], Sequence[Residual]],
-) -> list[SpeedRow]:
+) -> list[Packed]:
     """The errors of some parts, those of each kept under its key: each card and model that is left out costs a fit of its own, and
     there may be tens of thousands of runs on processors."""
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return [_row(residual) for part in parts for residual in make(catalog, part)]
+        return [_packed(make(catalog, part)) for part in parts]
     keys = {part: key(catalog, part) for part in parts}
-    kept, made, found = cache.read(keys.values()), dict[str, bytes](), list[SpeedRow]()
+    kept, made, found = cache.read(keys.values()), dict[str, bytes](), list[Packed]()
     for part, its_key in keys.items():
         if its_key in kept:
-            found += pickle.loads(kept[its_key])
+            found.append(pickle.loads(kept[its_key]))
         else:
-            new = [_row(residual) for residual in make(catalog, part)]
-            found += new
-            made[its_key] = pickle.dumps(new, protocol=5)
+            found.append(_packed(make(catalog, part)))
+            made[its_key] = pickle.dumps(found[-1], protocol=5)
     if made:
         cache.write(made)
     return found
@@ -179,17 +207,19 @@ def _files_on(catalog: Catalog) -> dict[str, dict[str, str]]:
     return found
 
 
-def _row(residual: Residual) -> SpeedRow:
-    point = residual.point
-    return SpeedRow(
-        point.model, point.component, point.quantization, point.gpu, point.setting.mode, point.setting.batch, point.record,
-        residual.per_second, point.per_second,
-    )  # fmt: skip
+def _packed(residuals: Iterable[Residual]) -> Packed:
+    return Packed.of([
+        SpeedRow(
+            point.model, point.component, point.quantization, point.gpu, point.setting.mode, point.setting.batch, point.record,
+            per_second, point.per_second,
+        )
+        for point, per_second in ((residual.point, residual.per_second) for residual in residuals)
+    ])  # fmt: skip
 
 
-def memory_summary(rows: Sequence[MemoryRow]) -> MemoryErrors:
+def memory_summary(rows: Columns[MemoryRow]) -> MemoryErrors:
     """How far required memory is off."""
-    errors = [abs(row.error) for row in rows]
+    errors = list(map(abs, rows.errors))
     return MemoryErrors(
         count=len(rows), median_error=median(errors) if errors else None, worst_error=max(errors, default=None)
     )

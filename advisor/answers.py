@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
 from advisor.memory import Need, available_bytes, terms, weights_of
 from advisor.predict import Predicted, predict
-from catalog import Catalog
+from catalog import Catalog, cache
 from catalog.errors import FitcardError, UnknownName
 from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
 from catalog.quantization import Quantization
@@ -109,6 +109,19 @@ def _machine(catalog: Catalog, card_id: str) -> Machine | None:
 def _newest_by_device(catalog: Catalog) -> dict[str, int]:
     """The place of the newest run on each device."""
     return {entry.device: at for at, entry in enumerate(catalog.run_index)}
+
+
+def device_names(catalog: Catalog, devices: Iterable[str]) -> dict[str, str]:
+    """The short names of cards, and those of devices that only runs know, which are kept, so that no run need be read for them."""
+    found = {device: catalog.card_index[device].spec_name if device in catalog.cards else "" for device in devices}
+    newest = {device: _newest_by_device(catalog)[device] for device, name in found.items() if not name}
+    keys = {device: f"device name {catalog.run_index[at].key}" for device, at in newest.items()}
+    kept = cache.read(keys.values())
+    found |= {device: kept[key].decode() for device, key in keys.items() if key in kept}
+    made = {device: catalog.runs[at].machine.device_name for device, at in newest.items() if keys[device] not in kept}
+    if made:
+        cache.write({keys[device]: name.encode() for device, name in made.items()})
+    return found | made
 
 
 def features_of(catalog: Catalog, card_id: str) -> frozenset[str] | None:

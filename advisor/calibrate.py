@@ -6,12 +6,12 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache
 from itertools import combinations
 from statistics import median
 from typing import NamedTuple
 
-from advisor.evidence import Timed, timed_runs
+from advisor.evidence import models_on, timed_on, timed_runs
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
 from advisor.speed import PLAIN, Setting, Work, work
 from catalog import Catalog
@@ -213,7 +213,7 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
 
 def only_run(catalog: Catalog) -> list[str]:
     """The devices that only runs know, as processors are."""
-    return sorted({run.device for run in catalog.run_index} - set(catalog.cards))
+    return sorted(models_on(catalog).keys() - set(catalog.cards))
 
 
 def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
@@ -222,7 +222,7 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
 
     found: list[Residual] = []
     setting = cache(Setting)  # tens of thousands of points have a few of them
-    for model, run in _timed_on(catalog).get(device, ()):
+    for model, run in ((model, run) for model, runs in timed_on(catalog, device).items() for run in runs):
         for batch, per_second, amount in run.speeds:
             alike = other_runs(catalog, run.component, run.quantization, run.device, run.mode, batch)
             own = alike.by_model.get(model, 0.0)  # a model is among them once
@@ -233,16 +233,6 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
             how = setting(run.mode, batch)
             point = Point(model, run.component, run.quantization, run.device, how, per_second, run.key)
             found.append(Residual(point, batch / seconds))
-    return found
-
-
-@lru_cache(maxsize=8)
-def _timed_on(catalog: Catalog) -> dict[str, list[tuple[str, Timed]]]:
-    """The good runs on each device, with their models."""
-    found: dict[str, list[tuple[str, Timed]]] = {}
-    for model, runs in timed_runs(catalog).items():
-        for run in runs:
-            found.setdefault(run.device, []).append((model, run))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from advisor.kept import Fact
 from catalog import Catalog
-from catalog.files import combined
+from catalog.files import combined, run_files
 from catalog.gpu import NumberType
 from catalog.published import PublishedSpeed
 from catalog.run import Mode, Run, Speed
@@ -64,6 +64,30 @@ LABELS = Fact(_by_label, runs=True)
 def timed_runs(catalog: Catalog) -> dict[str, list[Timed]]:
     """The good runs of each model, newest first."""
     return TIMED.of_all(catalog)
+
+
+@lru_cache(maxsize=1024)
+def timed_on(catalog: Catalog, device: str) -> dict[str, list[Timed]]:
+    """The good runs on one device, newest first, by model."""
+    models = models_on(catalog).get(device, {})
+    found = {
+        model: [run for run in runs if run.device == device] for model, runs in TIMED.of_some(catalog, models).items()
+    }
+    return {model: runs for model, runs in found.items() if runs}
+
+
+@lru_cache(maxsize=8)
+def models_on(catalog: Catalog) -> dict[str, dict[str, None]]:
+    """The models that were run on each device, in the order of the catalog."""
+    if catalog.digests:
+        ran = {(model, device) for _, device, model in run_files(catalog.digests)}
+    else:
+        ran = {(run.model, run.device) for run in catalog.run_index}
+    place = {model: at for at, model in enumerate(catalog.models)}
+    found: dict[str, dict[str, None]] = {}
+    for model, device in sorted(ran, key=lambda pair: place[pair[0]]):
+        found.setdefault(device, {})[model] = None
+    return found
 
 
 def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:

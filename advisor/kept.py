@@ -40,21 +40,13 @@ class Fact(Generic[T]):
 
     def of(self, catalog: Catalog, model: str) -> T:
         """That of one model."""
-        if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-            return self.make(catalog, model)
-        key = self.key(catalog, model)
-        if key in (kept := cache.read([key])):
-            known: T = pickle.loads(kept[key])
-            return known
-        found = self.make(catalog, model)
-        cache.write({key: pickle.dumps(found, protocol=5)})
-        return found
+        return self.of_some(catalog, [model])[model]
 
     def of_all(self, catalog: Catalog) -> dict[str, T]:
         """Those of all models, in their order."""
         if not catalog.digests:
             return {model: self.make(catalog, model) for model in catalog.models}
-        kept = cache.Bundles[T](self._what(catalog), of_models(catalog, runs=self.runs), partial(self.key, catalog))
+        kept = cache.Bundles[T](self._what(catalog), of_models(catalog, runs=self.runs), partial(self.keys, catalog))
         if kept.missing:
             made: dict[str, T] = {}
             parts = dealt_alike(catalog, kept.missing, 16 * cores() if len(kept.missing) >= SPREAD_FROM else 1)
@@ -63,9 +55,23 @@ class Fact(Generic[T]):
             kept.keep(made)
         return {model: kept.found[model] for model in catalog.models}
 
-    def key(self, catalog: Catalog, model: str) -> str:
-        """Under this it is kept."""
-        return combined((self._what(catalog), of_model(catalog, model, runs=self.runs)))
+    def of_some(self, catalog: Catalog, models: Iterable[str]) -> dict[str, T]:
+        """Those of some models, in the order in which they are given."""
+        if not catalog.digests:  # changed in memory, so nothing that is kept is about it
+            return {model: self.make(catalog, model) for model in models}
+        keys = self.keys(catalog, models)
+        kept = cache.read(keys.values())
+        found = {
+            model: pickle.loads(kept[key]) if key in kept else self.make(catalog, model) for model, key in keys.items()
+        }
+        if made := {key: pickle.dumps(found[model], protocol=5) for model, key in keys.items() if key not in kept}:
+            cache.write(made)
+        return found
+
+    def keys(self, catalog: Catalog, models: Iterable[str]) -> dict[str, str]:
+        """Under these it is kept, by model."""
+        what, known = self._what(catalog), of_models(catalog, runs=self.runs)
+        return {model: combined((what, known[model])) for model in models}
 
     def _what(self, catalog: Catalog) -> str:
         """Identifies it, and what it follows from besides the model."""
@@ -85,12 +91,12 @@ def prepare(
 ) -> None:
     """Work out which facts of which models are not kept yet, spread over the cores, before they are asked for one by one. All of one
     model are worked out together, since they look at the same runs; `before` is called for a model first."""
-    by_model: dict[str, list[Fact[Any]]] = {model: [] for model in before}
+    by_model: dict[str, list[tuple[Fact[Any], str]]] = {model: [] for model in before}
     for fact, models in wanted:
-        keys = {model: fact.key(catalog, model) for model in models}
+        keys = fact.keys(catalog, models)
         there = cache.there(keys.values())
         for model in (model for model, key in keys.items() if key not in there):
-            by_model.setdefault(model, []).append(fact)
+            by_model.setdefault(model, []).append((fact, keys[model]))
     if len(by_model) >= SPREAD_FROM:
         parts = dealt_alike(catalog, by_model, 16 * cores())
         spread(partial(_prepare, catalog, by_model, before), parts)
@@ -98,7 +104,7 @@ def prepare(
 
 def _prepare(
     catalog: Catalog,
-    facts: Mapping[str, Sequence[Fact[Any]]],
+    facts: Mapping[str, Sequence[tuple[Fact[Any], str]]],
     before: Mapping[str, Sequence[Callable[[], object]]],
     models: Sequence[str],
 ) -> None:
@@ -106,8 +112,8 @@ def _prepare(
     for model in models:
         for make in before.get(model, ()):
             make()
-        for fact in facts[model]:
-            made[fact.key(catalog, model)] = pickle.dumps(fact.make(catalog, model), protocol=5)
+        for fact, key in facts[model]:
+            made[key] = pickle.dumps(fact.make(catalog, model), protocol=5)
     cache.write(made)
 
 

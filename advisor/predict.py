@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from advisor.evidence import Timed, timed_runs
+from advisor.evidence import Timed, timed_on
 from advisor.speed import PLAIN, Setting, Work, has_own_rate, work
 from catalog import Catalog
 from catalog.gpu import Card
@@ -140,18 +140,18 @@ def other_runs(catalog: Catalog, component: Component, label: str, device: str, 
     """Seconds per multiply-add of every model's run of a component and label on a device, at its batch
     nearest to `batch`. Towers of texts and of images are kept apart: one is bound by its weights, the other by arithmetic."""
     found: dict[str, float] = {}
-    for model, run in _newest_of(catalog).get((device, component, label, mode), {}).items():
+    for model, run in _newest_on(catalog, device).get((component, label, mode), {}).items():
         at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))
         found[model] = math.log(at / per_second / multiply_adds)
     return Seen(found, sum(found.values()))
 
 
-@lru_cache(maxsize=8)
-def _newest_of(catalog: Catalog) -> dict[tuple[str, Component, str, Mode], dict[str, Timed]]:
-    """The newest run with a speed of each model, by device, component, label and mode."""
-    found: dict[tuple[str, Component, str, Mode], dict[str, Timed]] = {}
-    for model, runs in timed_runs(catalog).items():
+@lru_cache(maxsize=1024)
+def _newest_on(catalog: Catalog, device: str) -> dict[tuple[Component, str, Mode], dict[str, Timed]]:
+    """The newest run with a speed of each model on a device, by component, label and mode."""
+    found: dict[tuple[Component, str, Mode], dict[str, Timed]] = {}
+    for model, runs in timed_on(catalog, device).items():
         for run in runs:
             if run.speeds:
-                found.setdefault((run.device, run.component, run.quantization, run.mode), {}).setdefault(model, run)
+                found.setdefault((run.component, run.quantization, run.mode), {}).setdefault(model, run)
     return found

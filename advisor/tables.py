@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from statistics import median
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from advisor import answers
-from advisor.accuracy import WAYS, MemoryRow, SpeedAccuracy, memory_summary
+from advisor.accuracy import WAYS, MemoryRow, SpeedAccuracy, memory_summary, speed_groups
 from advisor.answers import Answer
+from advisor.columns import Columns
 from advisor.detect import Detected
 from catalog import Catalog
 
@@ -86,7 +86,7 @@ def devices(catalog: Catalog, found: Sequence[tuple[Detected, Catalog, str]]) ->
         runs_on(here, key, list(answers.models(here, key)))
 
 
-def accuracy(memory: Sequence[MemoryRow], speeds: Sequence[SpeedAccuracy]) -> None:
+def accuracy(memory: Columns[MemoryRow], speeds: Sequence[SpeedAccuracy]) -> None:
     """Predictions against measurements."""
     console = Console(highlight=False)
     table = Table(
@@ -107,10 +107,10 @@ def accuracy(memory: Sequence[MemoryRow], speeds: Sequence[SpeedAccuracy]) -> No
         "left out", "GPU", "mode", "count", "median error", "90 % are within", "in the 80 % interval", title="Speed"
     )
     for one in speeds:
-        for gpu, mode in sorted({(row.gpu, row.mode) for row in one.rows}):
-            errors = sorted(abs(row.error) for row in one.rows if (row.gpu, row.mode) == (gpu, mode))
-            p90 = errors[int(0.9 * (len(errors) - 1))]
-            table.add_row(one.way, gpu, mode, str(len(errors)), f"{median(errors):.1%}", f"{p90:.1%}", "")
+        for group in speed_groups(one.rows):
+            table.add_row(
+                one.way, group.gpu, group.mode, str(group.count), f"{group.median:.1%}", f"{group.p90:.1%}", ""
+            )
         errors_of = one.summary
         table.add_row(
             f"[bold]{one.way}[/bold]", "all", "", str(errors_of.count), f"{errors_of.median:.1%}", f"{errors_of.p90:.1%}",

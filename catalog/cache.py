@@ -24,6 +24,8 @@ LIMIT_BYTES = 1 << 30
 _AT_ONCE = 500
 """Keys in one query; SQLite takes 999 in its oldest versions."""
 
+_NOTED = 16
+"""Writes, about, of which one notes what was used."""
 _BUNDLE = 32
 """Values that are kept together, about: so many are read when one of them has changed."""
 
@@ -71,8 +73,8 @@ def there(keys: Iterable[str]) -> set[str]:
 
 
 def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
-    """Keep rows under their keys, and note that others were used, once there is half as much as may be. Says whether that could be
-    done."""
+    """Keep rows under their keys, and note now and then that others were used, once there is half as much as may be. Says whether that
+    could be done."""
     try:
         now = time.time_ns()
         connection = _connection(make=True)
@@ -81,7 +83,9 @@ def write(rows: Mapping[str, bytes], used: Iterable[str] = ()) -> bool:
                 "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)",
                 ((key, now, _sum(key, content) + content) for key, content in rows.items()),
             )
-            if (size := _bytes(connection)) > LIMIT_BYTES // 2:
+            size = _bytes(connection)
+            # To note it of thousands takes as long as much of what is kept saves.
+            if size > LIMIT_BYTES or (size > LIMIT_BYTES // 2 and now // 1000 % _NOTED == 0):
                 connection.executemany("UPDATE kept SET used = ? WHERE key = ?", ((now, key) for key in used))
             if size > LIMIT_BYTES:
                 oldest = "SELECT key FROM kept WHERE used < ? ORDER BY used LIMIT (SELECT count(*) / 2 FROM kept)"
@@ -140,9 +144,11 @@ class Bundles(Generic[V]):
     their number.
     """
 
-    def __init__(self, what: str, digests: Mapping[str, str], key: Callable[[str], str]) -> None:
-        """`digests` has that of all that each name's value is made from, but for what it is, `what`; `key` gives the key of one."""
-        self._key = key
+    def __init__(
+        self, what: str, digests: Mapping[str, str], keys: Callable[[Iterable[str]], Mapping[str, str]]
+    ) -> None:
+        """`digests` has that of all that each name's value is made from, but for what it is, `what`; `keys` gives the keys of some."""
+        self._keys = keys
         count = 1
         while count * _BUNDLE < len(digests):
             count *= 2
@@ -159,17 +165,19 @@ class Bundles(Generic[V]):
         for content in kept.values():
             self.found |= pickle.loads(content)
         self._bundles = {bundle: names for bundle, names in self._bundles.items() if bundle not in kept}
-        keys = {name: key(name) for names in self._bundles.values() for name in names}
-        if keys:
-            single = read(set(keys.values()))
-            self.found |= {name: pickle.loads(single[one]) for name, one in keys.items() if one in single}
-        self.missing = [name for name in keys if name not in self.found]
+        apart = [name for names in self._bundles.values() for name in names]
+        if apart:
+            of = keys(apart)
+            single = read(set(of.values()))
+            self.found |= {name: pickle.loads(single[one]) for name, one in of.items() if one in single}
+        self.missing = [name for name in apart if name not in self.found]
         """The names of which nothing is kept."""
 
     def keep(self, made: Mapping[str, V]) -> None:
         """Take what was made of names that were missing, and keep it."""
         self.found |= made
-        rows = {self._key(name): pickle.dumps(value, protocol=5) for name, value in made.items()}
+        keys = self._keys(made)
+        rows = {keys[name]: pickle.dumps(value, protocol=5) for name, value in made.items()}
         for bundle, names in self._bundles.items():
             if all(name in self.found for name in names):
                 rows[bundle] = pickle.dumps({name: self.found[name] for name in names}, protocol=5)

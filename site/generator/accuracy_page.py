@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from advisor.accuracy import WAYS, MemoryRow, SpeedAccuracy, SpeedRow, memory_errors, memory_summary, speed_accuracy
-from advisor.answers import card_of
+from advisor.accuracy import (
+    WAYS,
+    MemoryRow,
+    SpeedAccuracy,
+    SpeedRow,
+    memory_errors,
+    memory_summary,
+    speed_accuracy,
+    speed_groups,
+)
+from advisor.answers import device_names
 from catalog import Catalog
 
 SIDE = 360
@@ -52,40 +60,28 @@ class Plot:
     margin: int = MARGIN
 
 
-@dataclass(frozen=True)
-class Group:
-    """The errors on one card in one mode."""
-
-    card: str
-    mode: str
-    count: int
-    median: float
-    p90: float
-    bias: float
-
-
 def view(catalog: Catalog) -> dict[str, Any]:
     """Everything that the template of the accuracy page draws."""
     memory = memory_errors(catalog)
     speeds = speed_accuracy(catalog)
+    names = device_names(catalog, {gpu for one in speeds for gpu in one.rows.column("gpu")})
     return {
         "ways": WAYS,
         "memory": memory_summary(memory),
-        "memory_rows": heapq.nlargest(MOST_ROWS, memory, key=lambda row: abs(row.error)),
+        "memory_rows": memory.largest(MOST_ROWS),
         "memory_plot": _plot(
             "Memory", "GB",
             [(row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in _thinned(memory)],
         ),
-        "speeds": [(one, _groups(catalog, one.rows)) for one in speeds],
-        "speed_plots": [(one, _speed_plot(catalog, one)) for one in speeds if one.rows],
-        "worst": [(one.way, heapq.nlargest(5, one.rows, key=lambda row: abs(row.error))) for one in speeds if one.rows],
-        "names": {gpu: card_of(catalog, gpu).spec.name for gpu in {row.gpu for one in speeds for row in one.rows}},
+        "speeds": [(one, speed_groups(one.rows)) for one in speeds],
+        "speed_plots": [(one, _speed_plot(names, one)) for one in speeds if one.rows],
+        "worst": [(one.way, one.rows.largest(5)) for one in speeds if one.rows],
+        "names": names,
         "fit": catalog.speed,
     }  # fmt: skip
 
 
-def _speed_plot(catalog: Catalog, one: SpeedAccuracy) -> Plot:
-    names = {gpu: card_of(catalog, gpu).spec.name for gpu in {row.gpu for row in one.rows}}
+def _speed_plot(names: Mapping[str, str], one: SpeedAccuracy) -> Plot:
     rows = [
         (row.measured_per_second, row.predicted_per_second, f"{names[row.gpu]}, {row.mode}", _speed_title(row))
         for row in _thinned(one.rows)
@@ -126,18 +122,3 @@ def _memory_title(row: MemoryRow) -> str:
 
 def _speed_title(row: SpeedRow) -> str:
     return f"{row.model}, {row.quantization}, batch {row.batch}: {row.predicted_per_second:.4g} predicted, {row.measured_per_second:.4g} measured"
-
-
-def _groups(catalog: Catalog, rows: Sequence[SpeedRow]) -> list[Group]:
-    found: list[Group] = []
-    grouped: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        grouped.setdefault((row.gpu, row.mode), []).append(row.error)
-    for (gpu, mode), unsorted in sorted(grouped.items()):
-        errors = sorted(unsorted)
-        sizes = sorted(map(abs, errors))
-        found.append(Group(
-            card=card_of(catalog, gpu).spec.name, mode=mode, count=len(errors), median=sizes[len(sizes) // 2],
-            p90=sizes[math.ceil(0.9 * len(sizes)) - 1], bias=errors[len(errors) // 2],
-        ))  # fmt: skip
-    return found

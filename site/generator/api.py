@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote
+
+from pydantic_core import to_json
 
 from advisor import answers
 from advisor.evidence import newest_run
@@ -47,6 +49,7 @@ from generator.documents import (
 )
 from generator.labels import held_of
 from generator.outputs import RULES, Asset
+from generator.stretches import joined
 
 ROOT = "api/v1/"
 VERSION = version("fitcard")
@@ -59,7 +62,7 @@ def assets(catalog: Catalog) -> Iterator[Asset]:
     yield _document("models.json", ("models", "traces", "runs"), partial(models, catalog))
     yield _document("gpus.json", ("cards", "runtimes"), partial(gpus, catalog))
     yield _document("quantizations.json", ("quantizations", "runs", "published"), partial(quantizations, catalog))
-    yield Asset(f"{ROOT}runs.json", ("runs",), lambda: written(runs(catalog), mappings=True))
+    yield Asset(f"{ROOT}runs.json", ("runs",), partial(runs, catalog))
 
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
@@ -155,12 +158,21 @@ def quantizations(catalog: Catalog) -> QuantizationList:
     return QuantizationList(quantizations=labels, sources=file.sources)
 
 
-def runs(catalog: Catalog) -> RunList:
-    """Every run in short. Its entries are mappings: they were checked when their runs were read, and tens of thousands of records would
-    take longer to make than all the rest of the document."""
-    names = (*entries.RunEntry._fields, "document")
-    rows: Any = tuple(dict(zip(names, (*run, f"{ROOT}runs/{run.key}.json"), strict=True)) for run in catalog.run_index)
-    return RunList.model_construct(runs=rows)
+def runs(catalog: Catalog) -> bytes:
+    """Every run in short, a `RunList`."""
+    empty = written(RunList(runs=()))
+    at = empty.index(b"[]") + 1
+    return empty[:at] + joined(catalog, "runs.json", b",", _run_rows) + empty[at:]
+
+
+def _run_rows(some: Sequence[entries.RunEntry]) -> dict[str, bytes]:
+    """As JSON. They are written from mappings: they were checked when their runs were read, and tens of thousands of records would take
+    longer to make than all the rest of the document."""
+    fields = entries.RunEntry._fields
+    return {
+        run.key: to_json({**dict(zip(fields, run, strict=True)), "document": f"{ROOT}runs/{run.key}.json"})
+        for run in some
+    }
 
 
 def model(catalog: Catalog, key: str) -> ModelDocument:

@@ -369,6 +369,6 @@ def _described() -> dict[str, dict[str, str]]:
     return found
 
 
-def written(document: Record, *, mappings: bool = False) -> bytes:
-    """A document as JSON on one line; `mappings` where it holds mappings in place of records."""
-    return document.model_dump_json(serialize_as_any=mappings, warnings=not mappings).encode() + b"\n"
+def written(document: Record) -> bytes:
+    """A document as JSON on one line."""
+    return document.model_dump_json().encode() + b"\n"

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from advisor.kept import Fact, of_traces
 from catalog import Catalog
+from catalog.entries import RunEntry
 from catalog.gpu import NumberType
 from catalog.linters.prose import prose_of
 from catalog.model import Model
@@ -27,6 +28,7 @@ from catalog.trace import Component
 from generator import api
 from generator.documents import CatalogDocument, DataLicence, written
 from generator.outputs import Asset
+from generator.stretches import joined
 
 LICENCE = DataLicence()
 SCHEMA_VERSION = 1
@@ -53,7 +55,7 @@ class Table:
     name: str
     what: str
     inputs: tuple[str, ...]
-    lines: Callable[[Catalog], Iterator[str]]
+    lines: Callable[[Catalog], Iterable[bytes]]
     """The rows as text."""
     columns: tuple[Column, ...]
 
@@ -90,7 +92,7 @@ def _filled(catalog: Catalog, key: str, model: Model) -> Model:
 def csv_bytes(table: Table, catalog: Catalog) -> bytes:
     """A table as CSV, its header first."""
     head = _lines([[column.name for column in table.columns]])
-    return (head + "".join(table.lines(catalog))).encode()
+    return b"".join((head.encode(), *table.lines(catalog)))
 
 
 def _lines(rows: Iterable[Iterable[str]]) -> str:
@@ -99,8 +101,8 @@ def _lines(rows: Iterable[Iterable[str]]) -> str:
     return text.getvalue()
 
 
-def _each(rows: Callable[[Catalog], Iterator[Any]], columns: Sequence[Column]) -> Callable[[Catalog], Iterator[str]]:
-    return lambda catalog: (_row(columns, row) for row in rows(catalog))
+def _each(rows: Callable[[Catalog], Iterator[Any]], columns: Sequence[Column]) -> Callable[[Catalog], Iterator[bytes]]:
+    return lambda catalog: (_row(columns, row).encode() for row in rows(catalog))
 
 
 def _row(columns: Sequence[Column], row: object) -> str:
@@ -150,8 +152,8 @@ _ALWAYS = (
 )  # fmt: skip
 
 
-def _model_lines(catalog: Catalog) -> Iterator[str]:
-    yield from MODEL.of_all(catalog).values()
+def _model_lines(catalog: Catalog) -> Iterator[bytes]:
+    yield from map(str.encode, MODEL.of_all(catalog).values())
 
 
 def _model_line_of(catalog: Catalog, model: str) -> str:
@@ -237,21 +239,22 @@ _GPUS = (
 )  # fmt: skip
 
 
-def _run_lines(catalog: Catalog) -> Iterator[str]:
+def _run_lines(catalog: Catalog) -> tuple[bytes]:
     """The runs of all models, oldest first."""
-    every = [line for lines in LINES.of_all(catalog).values() for line in lines]
-    return (text for _, _, text in sorted(every, key=lambda line: line[:2]))
+
+    def lines(some: Sequence[RunEntry]) -> dict[str, bytes]:
+        of_models = LINES.of_some(catalog, dict.fromkeys(run.model for run in some))
+        return {key: line for found in of_models.values() for key, line in found.items()}
+
+    return (joined(catalog, "runs.csv", b"", lines),)
 
 
-def _run_lines_of(catalog: Catalog, model: str) -> list[tuple[str, str, str]]:
-    """The lines of each run of a model, with its time and key."""
-    return [
-        (run.measured_at, run.key, "".join(_row(_RUNS, row) for row in _rows_of(run))) for run in catalog.runs_of(model)
-    ]
+def _run_lines_of(catalog: Catalog, model: str) -> dict[str, bytes]:
+    return {run.key: "".join(_row(_RUNS, row) for row in _rows_of(run)).encode() for run in catalog.runs_of(model)}
 
 
 LINES = Fact(_run_lines_of, runs=True)
-"""The lines of a model's runs."""
+"""The lines of each run of a model."""
 
 
 def _rows_of(run: Run) -> Iterator[tuple[Run, Memory | None, Speed | None]]:

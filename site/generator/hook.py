@@ -25,6 +25,7 @@ from mkdocs.utils.templates import url_filter
 
 from catalog import cache, load
 from catalog.errors import FitcardError
+from generator.fragments import Kept
 from generator.outputs import Asset, Output, Page, outputs
 from generator.render import Part
 from generator.words import FILTERS
@@ -84,7 +85,9 @@ def _all() -> list[Output]:
 
 def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     """Escape everything by default, and fail on a name that no view gives."""
+    env.add_extension(Kept)
     if part := _part(config):
+        cast(Kept, env.extensions[Kept.identifier]).by(part.code, part.templates)
         env.loader = FunctionLoader(part.template)
         env.bytecode_cache = _Compiled(part.code)
     env.autoescape = True

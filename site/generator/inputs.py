@@ -135,7 +135,9 @@ def references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
 def _references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
     from jinja2 import Environment, TemplateSyntaxError, meta
 
-    environment = Environment()
+    from generator.fragments import Kept
+
+    environment = Environment(extensions=[Kept])
     direct: dict[str, list[str]] = {}
     for name, content in templates.items():
         try:

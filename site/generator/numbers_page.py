@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Any
 
-from advisor.accuracy import memory_errors
+from advisor.accuracy import memory_errors, memory_summary
 from advisor.answers import TIGHT_ABOVE
 from catalog import Catalog
 from catalog.check import check
@@ -15,16 +14,13 @@ from catalog.tensor_types import TENSOR_TYPES
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """Assumptions with their reasons, and predictions against measurements."""
-    rows = memory_errors(catalog)
-    errors = [abs(row.error) for row in rows]
+    memory = memory_summary(memory_errors(catalog))
     return {
         "runtimes": catalog.runtimes,
         "types": tuple(TENSOR_TYPES.values()),
         "unverified": UNVERIFIED,
         "report": check(catalog),
         "fit": catalog.speed,
-        "rows": rows,
-        "median_error": median(errors) if errors else None,
-        "worst_error": max(errors, default=None),
+        "memory": memory,
         "tight_above": TIGHT_ABOVE,
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from advisor import answers
 from advisor.answers import default_component
 from advisor.evidence import good_runs
-from advisor.kept import Fact
+from advisor.kept import Fact, of_rules, of_traces
 from catalog import Catalog
+from catalog.files import combined
 from catalog.gpu import Card
 from catalog.quantization import Quantization
 from catalog.run import Mode
@@ -71,7 +72,8 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "label": label,
         "quantization": quantization,
         "runtime": RUNTIMES[quantization.runtime],
-        "became": sorted(_became(catalog, label), key=lambda one: one.name.casefold()),
+        "became": partial(_became, catalog, label) if catalog.models else None,
+        "became_key": _became_key(catalog, label),
         "towers": TOWERS,
         "units": answers.UNITS,
         "served": served,
@@ -101,14 +103,22 @@ def index(catalog: Catalog) -> dict[str, Any]:
     }
 
 
+def _became_key(catalog: Catalog, label: str) -> str | None:
+    """Names all that `_became` looks at; None for a catalog that was changed in memory."""
+    if not catalog.digests:
+        return None
+    names = (f"{key} {model.name}" for key, model in catalog.model_index.items())
+    return combined(("became", label, of_rules(catalog), of_traces(catalog), *names))
+
+
 def _became(catalog: Catalog, label: str) -> list[Became]:
-    """What a label makes of the main component of each model."""
+    """What a label makes of the main component of each model, by name."""
     found: list[Became] = []
     for key, model in catalog.model_index.items():
         component = default_component(catalog, key)
         h = held_of(catalog, key, component, label)
         found.append(Became(key, model.name, component, h.census, h.bits, h.file_bytes, h.fallback))
-    return found
+    return sorted(found, key=lambda one: one.name.casefold())
 
 
 @lru_cache(maxsize=2)

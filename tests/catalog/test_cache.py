@@ -96,7 +96,7 @@ def test_bundles_give_what_is_kept_under_each_key_and_read_it_together() -> None
     digests = {f"name {number}": f"digest {number}" for number in range(100)}
 
     def read(digests: dict[str, str]) -> cache.Bundles[str]:
-        return cache.Bundles(" test", digests, lambda name: f"single {digests[name]}")
+        return cache.Bundles(" test", digests, lambda names: {name: f"single {digests[name]}" for name in names})
 
     first = read(digests)
     assert (first.found, sorted(first.missing)) == ({}, sorted(digests))

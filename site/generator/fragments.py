@@ -1,0 +1,45 @@
+"""Parts of pages that are drawn once for as long as nothing that they are made from changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from markupsafe import Markup
+
+from catalog import cache
+from catalog.files import combined, digest
+
+
+class Kept(Extension):
+    """`{% kept KEY %}...{% endkept %}` in a template.
+
+    The key names all that the part is made from but for code and templates, and where it stands. Without a key it is drawn every
+    time, as it is where nobody said what the code and templates are.
+    """
+
+    tags = {"kept"}
+    drawn_by = ""
+    """Identifies code and templates."""
+
+    def by(self, code: str, templates: Mapping[str, bytes]) -> None:
+        """Say what draws the parts."""
+        self.drawn_by = combined((code, *(f"{name} {digest(text)}" for name, text in templates.items())))
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        key = parser.parse_expression()
+        body = parser.parse_statements(("name:endkept",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_html", [key]), [], [], body).set_lineno(line)
+
+    def _html(self, key: str | None, caller: Callable[[], str]) -> str:
+        if not key or not self.drawn_by:
+            return caller()
+        whole = combined(("html", self.drawn_by, key))
+        if whole in (kept := cache.read([whole])):
+            return Markup(kept[whole].decode())
+        html = caller()
+        cache.write({whole: html.encode()})
+        return html
