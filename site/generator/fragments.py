@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
-from markupsafe import Markup
 
 from catalog import cache
 from catalog.files import combined, digest
@@ -39,7 +38,7 @@ class Kept(Extension):
             return caller()
         whole = combined(("html", self.drawn_by, key))
         if whole in (kept := cache.read([whole])):
-            return Markup(kept[whole].decode())
+            return kept[whole].decode()
         html = caller()
         cache.write({whole: html.encode()})
         return html
