@@ -7,12 +7,14 @@ import gc
 import heapq
 import os
 import pickle
+import signal
 import struct
 import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from catalog.errors import FitcardError
@@ -69,6 +71,38 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
             raise failure
         found |= done
     return [found[number] for number in range(len(parts))]
+
+
+@contextmanager
+def begun(work: Callable[[], object], *, needed: bool) -> Generator[Callable[[], None]]:
+    """Where it is needed, have a copy of this process do something that it leaves in the cache, while this one goes on; the function that is given waits for
+    its end. Nobody hears whether it succeeded: whoever needs it looks into the cache, or does it. Where there is one core, it is left
+    to them. The copy is killed when something is raised here."""
+    if not needed or cores() < 2 or not hasattr(os, "fork") or threading.active_count() > 1:
+        yield lambda: None
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        gc.disable()
+        with contextlib.suppress(BaseException):
+            work()
+        os._exit(0)
+    waiting = [child]
+
+    def wait() -> None:
+        if waiting:
+            os.waitpid(waiting.pop(), 0)
+
+    try:
+        yield wait
+    except BaseException:
+        if waiting:
+            os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        wait()
 
 
 def dealt(groups: Iterable[Sequence[T]], count: int) -> list[list[T]]:

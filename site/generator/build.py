@@ -7,10 +7,11 @@ import time
 from collections.abc import Container, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from catalog.cores import begun
 from catalog.errors import FitcardError
 from catalog.files import catalog_digests, combined
 from generator import manifest, trees
@@ -97,7 +98,8 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
 
     # Only now, since they take longer than finding out that nothing changed.
     from catalog import load
-    from generator.outputs import groups
+    from generator import search
+    from generator.outputs import SEARCH, SITE, groups
     from generator.prepare import MANY, prepare
     from generator.render import everything, render
 
@@ -107,18 +109,27 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     old = None if clean else manifest.read(target)
     had = old.groups if old else dict[str, Group]()
     inputs = Inputs(catalog, sources)
-    subjects = everything(groups(catalog), sources, references(sources.templates))
-    keys = {subject.name: inputs.together(subject.inputs) if subject.inputs else "" for subject in subjects}
-    as_it_was = {
-        name: had[name] for name, key_now in keys.items() if key_now and name in had and had[name].key == key_now
-    }
-    listed = {subject.name: subject.listed() for subject in subjects if subject.name not in as_it_was}
-    inputs.pages = Sourced(listed, as_it_was)
+    with begun(partial(search.keep, catalog), needed=old is None and not search.is_kept(catalog)) as ended:
+        subjects = everything(groups(catalog), sources, references(sources.templates))
+        keys = {subject.name: inputs.together(subject.inputs) if subject.inputs else "" for subject in subjects}
+        as_it_was = {
+            name: had[name] for name, key_now in keys.items() if key_now and name in had and had[name].key == key_now
+        }
+        listed: dict[str, dict[str, Made]] = {}
+        digest_of: dict[str, str] = {}
+        # The index of the search comes late, since it may be begun only now; what is written by hand last, since it links to others.
+        for subject in sorted(subjects, key=lambda subject: (subject.name == SITE, subject.name == SEARCH)):
+            if subject.name in as_it_was:
+                continue
+            if subject.name == SEARCH:
+                ended()
+            listed[subject.name] = subject.listed()
+            if subject.name == SITE:
+                inputs.pages = Sourced(listed, as_it_was)
+            for path, made_of in listed[subject.name].items():
+                digest_of[path] = inputs.together(made_of.inputs, type(made_of.output).__name__, *made_of.words)
     wanted = {path: made for outputs in listed.values() for path, made in outputs.items()}
     before = {path: output for name in listed if name in had for path, output in had[name].outputs.items()}
-    digest_of = {
-        path: inputs.together(made.inputs, type(made.output).__name__, *made.words) for path, made in wanted.items()
-    }
     stale = [made for path, made in wanted.items() if path not in before or before[path][0] != digest_of[path]]
     with _written_to(target), trees.work_folder(target) as folder:
         if len(stale) >= MANY:

@@ -82,8 +82,8 @@ class Group:
         return name in self.inputs
 
 
-SITE = "site"
-"""The group of what is about no single model or card."""
+SITE, SEARCH = "site", "search"
+"""The groups of what is about no single model or card, and of the index of the search."""
 OF_GROUPS = (
     "models/", "gpus/", "runs/", "api/v1/models/", "api/v1/gpus/", "api/v1/runs/", "badges/models/", "share/models/", "share/gpus/",
     "pagefind/",
@@ -106,7 +106,7 @@ def groups(catalog: Catalog) -> list[Group]:
     base = address()
     found = [
         Group(SITE, (), partial(_of_site, catalog, base)),
-        Group("search", search.inputs(), partial(search.search_assets, catalog)),
+        Group(SEARCH, search.inputs(), partial(search.search_assets, catalog)),
     ]
     for key in catalog.models:
         named = (f"model:{key}", f"name:{key}", f"trace:{key}", f"published:{key}", f"runs:{key}")

@@ -168,7 +168,8 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
     for output in stale:
         (long if "runs" in output.inputs else rest).setdefault(_work(output), []).append(output)
     count = max(4 * cores(), -(-len(stale) // AT_MOST))
-    parts = [[*stale]] if len(stale) < TOGETHER else dealt(long.values(), 4 * cores()) + dealt(rest.values(), count)
+    begun = sorted(long.values(), key=len, reverse=True)
+    parts = [[*stale]] if len(stale) < TOGETHER else begun + dealt(rest.values(), count)
     found: dict[str, tuple[str, str]] = {}
     for one in spread(partial(_render, config, sources, there, folder), list(enumerate(parts))):
         found |= one
@@ -176,13 +177,16 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
 
 
 def _work(made: Made) -> str:
-    """What an output has in common with others: that of its group, all labels together, what happened, or else nothing."""
+    """What an output has in common with others: that of its group, all labels together, what happened, how far predictions are off, or
+    else nothing."""
     if made.work:
         return made.work
     if made.path.startswith("quantizations/"):
         return "labels"
     if made.path in ("changes/index.html", "feed.xml"):
         return "history"
+    if made.path in ("numbers/index.html", "accuracy/index.html"):
+        return "accuracy"
     return made.path
 
 

@@ -42,20 +42,31 @@ def inputs() -> tuple[str, ...]:
 
 def search_assets(catalog: Catalog) -> Iterator[Asset]:
     """The files of the index, below pagefind/."""
-    named = inputs()
-    key = _key(catalog)
-    names: list[str] | None = None
-    if key and key in (kept := cache.read([key])):
-        names = json.loads(kept[key])
-    if names is None:
-        files = dict(indexed(tuple(search_records(catalog))))
-        names = list(files)
-        if key:
-            cache.write(
-                {key: json.dumps(names).encode(), **{f"{key} {name}": content for name, content in files.items()}}
-            )
-    for name in names:
+    named, key = inputs(), _key(catalog)
+    for name in _names(catalog, key):
         yield Asset(f"pagefind/{name}", named, partial(_content, catalog, key, name))
+
+
+def is_kept(catalog: Catalog) -> bool:
+    """Whether the index need not be made."""
+    key = _key(catalog)
+    return key is not None and key in cache.there([key])
+
+
+def keep(catalog: Catalog) -> None:
+    """Make the index, and keep it."""
+    _names(catalog, _key(catalog))
+
+
+def _names(catalog: Catalog, key: str | None) -> list[str]:
+    """The names of the files of the index, which are kept under the key with their contents."""
+    if key and key in (kept := cache.read([key])):
+        return list[str](json.loads(kept[key]))
+    files = dict(indexed(tuple(search_records(catalog))))
+    if key:
+        names = json.dumps(list(files)).encode()
+        cache.write({key: names, **{f"{key} {name}": content for name, content in files.items()}})
+    return list(files)
 
 
 def _key(catalog: Catalog) -> str | None:
