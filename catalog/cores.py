@@ -54,9 +54,7 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     try:
         for _ in range(count):
             result, say = os.pipe()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # Python's own threads were looked for above
-                child = os.fork()
+            child = _fork()
             if child == 0:
                 _child(work, parts, take, say)
             os.close(say)
@@ -73,17 +71,23 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     return [found[number] for number in range(len(parts))]
 
 
+def _fork() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the caller looked for threads
+        return os.fork()
+
+
 @contextmanager
 def begun(work: Callable[[], object], *, needed: bool) -> Generator[Callable[[], None]]:
-    """Where it is needed, have a copy of this process do something that it leaves in the cache, while this one goes on; the function that is given waits for
-    its end. Nobody hears whether it succeeded: whoever needs it looks into the cache, or does it. Where there is one core, it is left
-    to them. The copy is killed when something is raised here."""
+    """Where it is needed, have a copy of this process do something that it leaves in the cache, while this one goes on; the function that
+    is given waits for its end. Nobody hears whether it succeeded: whoever needs it looks into the cache, or does it. Where there is one
+    core, it is left to them. The copy is killed when something is raised here."""
     if not needed or cores() < 2 or not hasattr(os, "fork") or threading.active_count() > 1:
         yield lambda: None
         return
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()
+    child = _fork()
     if child == 0:
         gc.disable()
         with contextlib.suppress(BaseException):

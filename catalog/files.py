@@ -72,15 +72,15 @@ def catalog_digests(root: Path) -> dict[str, str]:
 
 
 def _list(folder: str, inside: str, found: list[str]) -> None:
-    """Add the files below a folder to those that were found; folders that are links are not entered."""
+    """Add the files below a folder to those that were found. Links to folders are not followed; a link that leads nowhere counts as a
+    file, so that its reader says so."""
     folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
-                    if not entry.is_symlink():
-                        folders.append(entry.name)
-                elif not entry.name.startswith("."):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif not entry.name.startswith(".") and not (entry.is_symlink() and os.path.isdir(entry.path)):  # noqa: PTH112 - as above
                     found.append(f"{inside}/{entry.name}")
     except OSError:  # it is not there, or nobody may look into it
         return
