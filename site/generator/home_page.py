@@ -4,32 +4,95 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby
-from typing import Any
+from functools import partial
+from itertools import groupby, islice
+from typing import Any, NamedTuple
 
 from advisor import answers
+from advisor.kept import Fact, of_cards
 from catalog import Catalog
 from catalog.check import counts
 from catalog.entries import ModelEntry
+from catalog.files import combined
+from catalog.gpu import Card
+from catalog.trace import Component
 from generator import history
 from generator.model_page import TOWERS, by_vendor
 from generator.structured import breadcrumbs, graph
 
+NEWEST = 8
+"""Runs that the home page shows."""
+
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
-    vendors = by_vendor(catalog)
-    newest = [entry for entry in catalog.run_index if entry.status == "ok"][::-1][:8]
-    runs = [next(run for run in catalog.runs_of(entry.model) if run.key == entry.key) for entry in newest]
+    return {
+        "newest": _newest(catalog), "counts": counts(catalog), "tasks": partial(_by_task, catalog), "vendors": partial(by_vendor, catalog),
+        "by_card": partial(_by_card, catalog), "lists_key": _lists_key(catalog), "towers": TOWERS, "units": answers.UNITS, "jsonld": graph(breadcrumbs(("Home", None))),
+    }  # fmt: skip
+
+
+class Newest(NamedTuple):
+    """A run as the home page tells of it, at the batch with the highest throughput."""
+
+    key: str
+    model: str
+    component: Component
+    quantization: str
+    device_name: str
+    per_second: float
+    batch: int
+    memory_bytes: int | None
+
+
+def _newest(catalog: Catalog) -> list[Newest]:
+    """The newest runs that measured something, the newest first."""
+    newest = list(islice((entry for entry in reversed(catalog.run_index) if entry.status == "ok"), NEWEST))
+    of_models = NEWEST_OF.of_some(catalog, dict.fromkeys(entry.model for entry in newest))
+    found = {run.key: run for runs in of_models.values() for run in runs}
+    return [found[entry.key] for entry in newest]
+
+
+def _newest_of(catalog: Catalog, model: str) -> list[Newest]:
+    entries = [entry for entry in catalog.entries_of(model) if entry.status == "ok"]
+    found: list[Newest] = []
+    for run in (catalog.run(entry.key) for entry in entries[-NEWEST:]):
+        speed = run.best_speed
+        assert speed is not None  # no run is a success without one
+        memory = run.batch_memory(speed.batch)
+        found.append(Newest(
+            run.key, model, run.component, run.quantization, run.machine.device_name, speed.per_second, speed.batch,
+            memory.total_bytes if memory else None,
+        ))  # fmt: skip
+    return found
+
+
+NEWEST_OF = Fact(_newest_of, runs=True)
+"""The newest runs of a model."""
+
+
+def _by_task(catalog: Catalog) -> list[tuple[str, list[tuple[str, ModelEntry]]]]:
+    """Models by what they are for, the task with the most of them first."""
     tasks: dict[str, list[tuple[str, ModelEntry]]] = {}
     for key, model in by_name(catalog):
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
-    return {
-        "newest": runs, "counts": counts(catalog), "tasks": sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0])),
-        "vendors": vendors, "most": max(vendors, key=lambda one: len(one[1]))[0] if vendors else "",
-        "towers": TOWERS, "units": answers.UNITS, "jsonld": graph(breadcrumbs(("Home", None))),
-    }  # fmt: skip
+    return sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0]))
+
+
+def _by_card(catalog: Catalog) -> list[tuple[str, list[Card], bool]]:
+    """Cards by vendor, and whether it is the first with the most of them."""
+    vendors = by_vendor(catalog)
+    most = max(vendors, key=lambda one: len(one[1]), default=None)
+    return [(vendor, cards, (vendor, cards) == most) for vendor, cards in vendors]
+
+
+def _lists_key(catalog: Catalog) -> str | None:
+    """Names all that the lists of models and cards on the home page look at; None for a catalog that was changed in memory."""
+    if not catalog.digests:
+        return None
+    names = (f"{key} {model.name} {model.tasks}" for key, model in catalog.model_index.items())
+    return combined(("home", of_cards(catalog), *names))
 
 
 def by_name(catalog: Catalog) -> list[tuple[str, ModelEntry]]:

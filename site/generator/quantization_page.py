@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from advisor import answers
 from advisor.answers import default_component
 from advisor.evidence import good_runs
-from advisor.kept import Fact, of_rules, of_traces
-from catalog import Catalog
-from catalog.files import combined
+from advisor.kept import Fact, of_cards, of_rules, of_traces
+from catalog import Catalog, cache
+from catalog.files import code_digest, combined
 from catalog.gpu import Card
 from catalog.quantization import Quantization
 from catalog.run import Mode
@@ -86,21 +88,35 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
 
 def index(catalog: Catalog) -> dict[str, Any]:
     """All quantizations, with the span of bits that they really take over all models."""
-    rows: list[dict[str, Any]] = []
-    models = {first_alike(catalog, key) for key in catalog.model_index}
     ran = Counter(entry.quantization for entry in catalog.run_index if entry.status == "ok")
-    for label, quantization in catalog.quantizations.items():
-        bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in models]
-        served, _ = _support(catalog, quantization)
-        rows.append({
-            "label": label, "quantization": quantization, "low": min(bits, default=None), "high": max(bits, default=None),
-            "cards": sum(map(len, served.values())), "runs": ran[label],
-        })  # fmt: skip
+    rows = [
+        {**told, "quantization": catalog.quantizations[told["label"]], "runs": ran[told["label"]]}
+        for told in _without_runs(catalog)
+    ]
     return {
         "rows": rows,
         "cards": len(catalog.cards),
         "jsonld": graph(breadcrumbs(("Home", "../"), ("Quantizations", None))),
     }
+
+
+def _without_runs(catalog: Catalog) -> list[dict[str, Any]]:
+    """What the list of quantizations says of each whatever was run."""
+    key = combined(
+        ("list of labels", code_digest(Path(__file__).parent), of_rules(catalog), of_traces(catalog), of_cards(catalog))
+    )
+    if catalog.digests and key in (kept := cache.read([key])):
+        known: list[dict[str, Any]] = json.loads(kept[key])
+        return known
+    models = {first_alike(catalog, key) for key in catalog.model_index}
+    found: list[dict[str, Any]] = []
+    for label, quantization in catalog.quantizations.items():
+        bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in models]
+        cards = sum(map(len, _support(catalog, quantization)[0].values()))
+        found.append({"label": label, "low": min(bits, default=None), "high": max(bits, default=None), "cards": cards})
+    if catalog.digests:
+        cache.write({key: json.dumps(found).encode()})
+    return found
 
 
 def _became_key(catalog: Catalog, label: str) -> str | None:
