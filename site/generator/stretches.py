@@ -9,6 +9,7 @@ from pathlib import Path
 from catalog import Catalog, cache
 from catalog.entries import RunEntry
 from catalog.files import code_digest, combined
+from catalog.loading import HERE
 
 _LAST = ("00", "01", "02", "03")
 """A run whose key ends so is the last of its stretch, one in 64: where stretches end follows from the runs themselves, so one that
@@ -19,9 +20,9 @@ def joined(
     catalog: Catalog, what: str, between: bytes, make: Callable[[Sequence[RunEntry]], Mapping[str, bytes]]
 ) -> bytes:
     """The texts of all runs, one after the other. `make` gives those of some runs by key; each follows from its run alone, and from the
-    code of this package. `what` names them."""
+    code of the catalog and of this package. `what` names them."""
     stretches = list(_stretches(catalog.run_index))
-    code = code_digest(Path(__file__).parent)
+    code = code_digest(HERE, Path(__file__).parent)
     keys = [combined((what, code, *(run.key for run in runs))) for runs in stretches]
     kept = cache.read(keys)
     missing = {key: runs for key, runs in zip(keys, stretches, strict=True) if key not in kept}
