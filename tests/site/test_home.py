@@ -1,0 +1,27 @@
+"""What the home page tells of the newest runs is what their records say, and what lists call devices is what the advisor calls them."""
+
+from __future__ import annotations
+
+from advisor.answers import card_of, device_names
+from catalog import Catalog
+from generator.home_page import NEWEST, view
+
+
+def test_the_newest_runs_are_told_as_they_were_recorded(real: Catalog) -> None:
+    good = [run for run in real.runs if run.status == "ok"][: -NEWEST - 1 : -1]
+    told = view(real)["newest"]
+    assert [run.key for run in told] == [run.key for run in good]
+    for row, run in zip(told, good, strict=True):
+        fastest = max(run.speed, key=lambda speed: speed.per_second)
+        assert (row.per_second, row.batch) == (fastest.per_second, fastest.batch)
+        assert row.memory_bytes in [memory.total_bytes for memory in run.memory if memory.batch == fastest.batch] or [
+            None
+        ]
+        assert (row.model, row.component, row.quantization) == (run.model, run.component, run.quantization)
+        assert row.device_name == run.machine.device_name
+
+
+def test_devices_have_the_names_that_the_advisor_gives_them(real: Catalog) -> None:
+    devices = [*list(real.cards)[::20], *sorted({run.device for run in real.run_index})]
+    for _ in range(2):  # the second time from the cache
+        assert device_names(real, devices) == {device: card_of(real, device).spec.name for device in devices}
