@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
@@ -11,7 +12,9 @@ from advisor.memory import Need, available_bytes, terms, weights_of
 from advisor.predict import Predicted, predict
 from catalog import Catalog, cache
 from catalog.errors import FitcardError, UnknownName
+from catalog.files import code_digest, combined
 from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
+from catalog.loading import HERE
 from catalog.quantization import Quantization
 from catalog.run import Machine, Memory, Mode, Run
 from catalog.trace import ONNX_LOOP, Component, Phase
@@ -115,7 +118,8 @@ def device_names(catalog: Catalog, devices: Iterable[str]) -> dict[str, str]:
     """The short names of cards, and those of devices that only runs know, which are kept, so that no run need be read for them."""
     found = {device: catalog.card_index[device].spec_name if device in catalog.cards else "" for device in devices}
     newest = {device: _newest_by_device(catalog)[device] for device, name in found.items() if not name}
-    keys = {device: f"device name {catalog.run_index[at].key}" for device, at in newest.items()}
+    code = code_digest(HERE, Path(__file__).parent)
+    keys = {device: combined(("device name", code, catalog.run_index[at].key)) for device, at in newest.items()}
     kept = cache.read(keys.values())
     found |= {device: kept[key].decode() for device, key in keys.items() if key in kept}
     made = {device: catalog.runs[at].machine.device_name for device, at in newest.items() if keys[device] not in kept}

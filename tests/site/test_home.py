@@ -14,9 +14,7 @@ def test_the_newest_runs_are_told_as_they_were_recorded(real: Catalog) -> None:
     for row, run in zip(told, good, strict=True):
         fastest = max(run.speed, key=lambda speed: speed.per_second)
         assert (row.per_second, row.batch) == (fastest.per_second, fastest.batch)
-        assert row.memory_bytes in [memory.total_bytes for memory in run.memory if memory.batch == fastest.batch] or [
-            None
-        ]
+        assert row.memory_bytes == next((one.total_bytes for one in run.memory if one.batch == fastest.batch), None)
         assert (row.model, row.component, row.quantization) == (run.model, run.component, run.quantization)
         assert row.device_name == run.machine.device_name
 
