@@ -63,5 +63,3 @@ class Columns(Sequence[R], Generic[R]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Columns) and self._columns == other._columns  # pyright: ignore[reportUnknownMemberType] - of rows of any kind
-
-    __hash__ = None  # type: ignore[assignment]  # as of any list

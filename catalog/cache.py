@@ -58,6 +58,15 @@ def read(keys: Iterable[str]) -> dict[str, bytes]:
     return found
 
 
+def kept(key: str, make: Callable[[], bytes]) -> bytes:
+    """What is kept under a key; where nothing is, it is made and kept."""
+    found = read([key]).get(key)
+    if found is None:
+        found = make()
+        write({key: found})
+    return found
+
+
 def there(keys: Iterable[str]) -> set[str]:
     """Which of these keys something is kept under."""
     wanted, found = list(keys), set[str]()

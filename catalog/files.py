@@ -62,30 +62,16 @@ def catalog_digests(root: Path) -> dict[str, str]:
     """The digest of every file of a catalog by its path below `root`, in order; hidden files are no part of it."""
     found = [path.name for path in root.glob("*.yaml")]
     for folder in PLACES:
-        _list(f"{root}/{folder}", folder, found)
+        top = f"{root}/{folder}"
+        for where, _, names in os.walk(top):
+            inside = folder + where[len(top) :].replace(os.sep, "/")
+            found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
     found.sort(key=lambda name: name.split("/"))
     count = 4 * cores() if len(found) >= SPREAD_FROM else 1
     digests = dict(
         pair for part in spread(partial(_digests, root), [found[at::count] for at in range(count)]) for pair in part
     )
     return {name: digests[name] for name in found}
-
-
-def _list(folder: str, inside: str, found: list[str]) -> None:
-    """Add the files below a folder to those that were found. Links to folders are not followed; a link that leads nowhere counts as a
-    file, so that its reader says so."""
-    folders: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
-                elif not entry.name.startswith(".") and not (entry.is_symlink() and os.path.isdir(entry.path)):  # noqa: PTH112 - as above
-                    found.append(f"{inside}/{entry.name}")
-    except OSError:  # it is not there, or nobody may look into it
-        return
-    for name in folders:
-        _list(f"{folder}/{name}", f"{inside}/{name}", found)
 
 
 def _digests(root: Path, names: Iterable[str]) -> list[tuple[str, str]]:

@@ -36,9 +36,4 @@ class Kept(Extension):
     def _html(self, key: str | None, caller: Callable[[], str]) -> str:
         if not key or not self.drawn_by:
             return caller()
-        whole = combined(("html", self.drawn_by, key))
-        if whole in (kept := cache.read([whole])):
-            return kept[whole].decode()
-        html = caller()
-        cache.write({whole: html.encode()})
-        return html
+        return cache.kept(combined(("html", self.drawn_by, key)), lambda: caller().encode()).decode()

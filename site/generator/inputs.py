@@ -125,11 +125,7 @@ def references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:
     """Each template with all that it extends, imports or includes, directly or not, and itself."""
     made_by = f"{importlib.metadata.version('jinja2')} {file_digest(__file__)}"
     key = combined(("references", made_by, *(f"{name} {digest(content)}" for name, content in templates.items())))
-    if key in (kept := cache.read([key])):
-        return dict[str, list[str]](json.loads(kept[key]))
-    found = _references(templates)
-    cache.write({key: json.dumps(found).encode()})
-    return found
+    return dict[str, list[str]](json.loads(cache.kept(key, lambda: json.dumps(_references(templates)).encode())))
 
 
 def _references(templates: Mapping[str, bytes]) -> dict[str, list[str]]:

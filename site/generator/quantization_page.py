@@ -102,20 +102,21 @@ def index(catalog: Catalog) -> dict[str, Any]:
 
 def _without_runs(catalog: Catalog) -> list[dict[str, Any]]:
     """What the list of quantizations says of each whatever was run."""
-    key = combined(
-        ("list of labels", code_digest(Path(__file__).parent), of_rules(catalog), of_traces(catalog), of_cards(catalog))
-    )
-    if catalog.digests and key in (kept := cache.read([key])):
-        known: list[dict[str, Any]] = json.loads(kept[key])
-        return known
+    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
+        return _spans(catalog)
+    code = code_digest(Path(__file__).parent)
+    key = combined(("list of labels", code, of_rules(catalog), of_traces(catalog), of_cards(catalog)))
+    return list[dict[str, Any]](json.loads(cache.kept(key, lambda: json.dumps(_spans(catalog)).encode())))
+
+
+def _spans(catalog: Catalog) -> list[dict[str, Any]]:
+    """The same, worked out."""
     models = {first_alike(catalog, key) for key in catalog.model_index}
     found: list[dict[str, Any]] = []
     for label, quantization in catalog.quantizations.items():
         bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in models]
         cards = sum(map(len, _support(catalog, quantization)[0].values()))
         found.append({"label": label, "low": min(bits, default=None), "high": max(bits, default=None), "cards": cards})
-    if catalog.digests:
-        cache.write({key: json.dumps(found).encode()})
     return found
 
 

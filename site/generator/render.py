@@ -168,8 +168,8 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
     for output in stale:
         (long if "runs" in output.inputs else rest).setdefault(_work(output), []).append(output)
     count = max(4 * cores(), -(-len(stale) // AT_MOST))
-    begun = sorted(long.values(), key=len, reverse=True)
-    parts = [[*stale]] if len(stale) < TOGETHER else begun + dealt(rest.values(), count)
+    early = sorted(long.values(), key=len, reverse=True)
+    parts = [[*stale]] if len(stale) < TOGETHER else early + dealt(rest.values(), count)
     found: dict[str, tuple[str, str]] = {}
     for one in spread(partial(_render, config, sources, there, folder), list(enumerate(parts))):
         found |= one
