@@ -18,17 +18,11 @@ from functools import lru_cache
 
 from catalog import Catalog
 from catalog.gpu import Card
-from catalog.quantization import (
-    Quantization,
-    bits_per_weight,
-    held_tensors,
-    predicted_census,
-    typed_tensors,
-)
+from catalog.quantization import Quantization, held_tensors
 from catalog.runtimes import Runtimes
-from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
+from catalog.tensor_types import TENSOR_TYPES
 from catalog.trace import Activations, Component, Phase, at_batch
-from catalog.twins import first_alike
+from catalog.twins import first_alike, typed_alike
 
 
 @dataclass(frozen=True)
@@ -200,21 +194,22 @@ def weights_of(catalog: Catalog, model: str, component: Component, label: str, b
 
 @lru_cache(maxsize=1 << 14)
 def _weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
-    quantization, tensors = catalog.quantizations[label], catalog.traces[model].tensors_of(component)
-    packed = [row for row in typed_tensors(quantization, tensors) if TENSOR_TYPES[row[0]].packed]
-    held = held_tensors(quantization, tensors, bits)
-    linear = [(tensor.elements, count) for _, tensor, count in packed if tensor.kind == "linear"]
+    typed = typed_alike(catalog, model, component, label)
+    packed = [row for row in typed if TENSOR_TYPES[row.type].packed]
+    held = held_tensors(typed, bits)
+    linear = [(row.tensor.elements, row.count) for row in packed if row.tensor.kind == "linear"]
     layers: Counter[str] = Counter()
-    for name, tensor, count in packed:
-        layers[name] += count if tensor.kind == "linear" else 0
+    for row in packed:
+        layers[row.type] += row.count if row.tensor.kind == "linear" else 0
+    stored = sum(row.bytes * row.count for row in typed)
     return Weights(
         bytes=sum(size * count for size, count in held),
         gaps=_gaps(held),
         largest_packed=max((elements for elements, _ in linear), default=0),
         packed_elements=sum(elements * count for elements, count in linear),
-        packed_bytes=sum(tensor_bytes(name, tensor.shape) * count for name, tensor, count in packed),
+        packed_bytes=sum(row.bytes * row.count for row in packed),
         packed_layers=tuple(sorted(layers.items())),
-        bits_per_weight=bits_per_weight(predicted_census(quantization, tensors)),
+        bits_per_weight=stored * 8 / sum(row.tensor.elements * row.count for row in typed),
     )
 
 

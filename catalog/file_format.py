@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from catalog.quantization import Quantization, StoredTensor, stored_tensors, typed_tensors
-from catalog.tensor_types import tensor_bytes
-from catalog.trace import Component, Tensor
-from catalog.twins import first_alike
+from catalog.quantization import Quantization, Typed, typed_tensors, types_of
+from catalog.trace import LAYER, Component, Tensor
+from catalog.twins import first_alike, typed_alike
 
 if TYPE_CHECKING:
     from catalog.loading import Catalog
@@ -41,9 +40,9 @@ def gguf_metadata(model_id: str, label: str) -> dict[str, str | int]:
 def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: Sequence[Tensor]) -> int | None:
     """Exact size of the file that holds `tensors`, or None for a format whose size is not known without writing it."""
     if quantization.format == "gguf":
-        return _gguf_bytes(*_gguf_parts(quantization, tensors), gguf_metadata(model_id, label))
+        return _gguf_bytes(*_gguf_parts(typed_tensors(quantization, tensors)), gguf_metadata(model_id, label))
     if quantization.format == "safetensors":
-        return _safetensors_bytes(label, stored_tensors(quantization, tensors))
+        return _safetensors_bytes(quantization, label, tensors)
     return None
 
 
@@ -58,10 +57,10 @@ def variant_bytes(catalog: Catalog, model_id: str, component: Component, label: 
 def _parts_alike(catalog: Catalog, model_id: str, component: Component, label: str) -> tuple[int, int] | int | None:
     """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the data, for
     other formats the whole size."""
-    quantization, tensors = catalog.quantizations[label], catalog.traces[model_id].tensors_of(component)
+    quantization = catalog.quantizations[label]
     if quantization.format == "gguf":
-        return _gguf_parts(quantization, tensors)
-    return file_bytes(quantization, label, model_id, tensors)
+        return _gguf_parts(typed_alike(catalog, model_id, component, label))
+    return file_bytes(quantization, label, model_id, catalog.traces[model_id].tensors_of(component))
 
 
 def _gguf_bytes(header: int, data: int, metadata: dict[str, str | int]) -> int:
@@ -70,18 +69,19 @@ def _gguf_bytes(header: int, data: int, metadata: dict[str, str | int]) -> int:
     return _aligned(header, GGUF_ALIGNMENT) + data
 
 
-def _gguf_parts(quantization: Quantization, tensors: Sequence[Tensor]) -> tuple[int, int]:
+def _gguf_parts(typed: Iterable[Typed]) -> tuple[int, int]:
     """Bytes of the header without the metadata, and of the data."""
     header = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of pairs
-    for tensor in tensors:
+    data, seen = 0, set[int]()
+    for _, tensor, count, size in typed:
+        data += count * _aligned(size, GGUF_ALIGNMENT)
+        if id(tensor) in seen:  # others of its layers, of another type
+            continue
+        seen.add(id(tensor))
         names = tensor.count * len(tensor.name.encode())
         if tensor.layers is not None:  # each layer's number stands in place of `{layer}`
-            names += _digits_below(tensor.layers) - tensor.layers * len("{layer}")
+            names += _digits_below(tensor.layers) - tensor.layers * len(LAYER)
         header += names + tensor.count * (8 + 4 + 8 * len(tensor.shape) + 4 + 8)  # name, dimensions, type, offset
-    data = sum(
-        count * _aligned(tensor_bytes(type_name, tensor.shape), GGUF_ALIGNMENT)
-        for type_name, tensor, count in typed_tensors(quantization, tensors)
-    )
     return header, data
 
 
@@ -95,31 +95,48 @@ _Part = tuple[str, str, tuple[int, ...]]
 """Name, safetensors' name of the type, and shape of a tensor in a file."""
 
 
-def _safetensors_bytes(label: str, stored: Iterable[StoredTensor]) -> int:
+def _safetensors_bytes(quantization: Quantization, label: str, tensors: Iterable[Tensor]) -> int:
     metadata = len(json.dumps(SAFETENSORS_METADATA, separators=(",", ":")))
-    parts: list[_Part] = []
-    described: list[str] = []
-    for tensor in stored:
-        own, facts = _parts(label, tensor)
-        parts += own
-        if facts:
-            described.append(tensor.name)
-            metadata += _text_length(tensor.name) + _text_length(facts) + len(":,")
-    if described:
-        metadata += _text_length("tensor_names") + _text_length(json.dumps(described)) + len(":,")
     # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only the
     # digits of the offsets depend on the order, which is by type and then by name.
-    header = len('{"__metadata__":') + metadata + 1
+    header = len('{"__metadata__":') + 1
+    order: list[tuple[int, str, int]] = []
+    described: list[str] = []
+    for type_name, tensor, layers in _layers_by_type(quantization, tensors):
+        parts, facts = _parts(label, type_name, tensor.name, tensor.shape)
+        digits = sum(len(str(layer)) for layer in layers) - len(LAYER) * len(layers) if tensor.layers else 0
+        for name, dtype, shape in parts:
+            header += len(layers) * (_text_length(name) + _shape_length(dtype, shape)) + digits
+            place, size = _TYPE_ORDER[dtype], math.prod(shape) * _SAFETENSORS_SIZES[dtype]
+            order += [(place, full, size) for full in _full_names(name, tensor, layers)]
+        if facts:
+            described += _full_names(tensor.name, tensor, layers)
+            metadata += len(layers) * (_text_length(tensor.name) + _text_length(facts) + len(":,")) + digits
+    if described:
+        metadata += _text_length("tensor_names") + _text_length(json.dumps(described)) + len(":,")
+    order.sort()
     offset = 0
-    for name, dtype, shape in sorted(parts, key=_order):
-        end = offset + math.prod(shape) * _SAFETENSORS_SIZES[dtype]
-        header += _text_length(name) + _shape_length(dtype, shape) + len(str(offset)) + len(str(end))
-        offset = end
-    return 8 + _aligned(header, 8) + offset
+    for _, _, size in order:
+        header += len(str(offset))
+        offset += size
+        header += len(str(offset))
+    return 8 + _aligned(header + metadata, 8) + offset
 
 
-def _order(part: _Part) -> tuple[int, str]:
-    return _TYPE_ORDER[part[1]], part[0]
+def _layers_by_type(
+    quantization: Quantization, tensors: Iterable[Tensor]
+) -> Iterator[tuple[str, Tensor, Sequence[int]]]:
+    """Each tensor, with the layers in which it gets one type; a tensor that is in no layer is in one alone."""
+    for tensor in tensors:
+        by_type: dict[str, list[int]] = {}
+        for layer, type_name in enumerate(types_of(quantization, tensor)):
+            by_type.setdefault(type_name, []).append(layer)
+        for type_name, layers in by_type.items():
+            yield type_name, tensor, layers
+
+
+def _full_names(name: str, tensor: Tensor, layers: Iterable[int]) -> list[str]:
+    return [name.replace(LAYER, str(layer)) for layer in layers] if tensor.layers else [name]
 
 
 _TYPE_ORDER = {name: place for place, name in enumerate(_SAFETENSORS_SIZES)}
@@ -138,23 +155,22 @@ def _text_length(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode())
 
 
-def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], str]:
+def _parts(label: str, type_name: str, name: str, shape: tuple[int, ...]) -> tuple[list[_Part], str]:
     """The tensors that a file holds for one tensor of the model, and what the file's metadata say of it; "" for nothing.
 
     torchao: `flatten_tensor_state_dict` of torchao 0.18.0. bitsandbytes: the state dict of its layers in 0.50.2.
     """
-    name, shape = tensor.name, tensor.shape
-    if tensor.type in ("INT8CZ", "FP8C", "INT4G128"):
+    if type_name in ("INT8CZ", "FP8C", "INT4G128"):
         rows, columns = shape
         module, _, attribute = name.rpartition(".")
         found = {
             "INT8CZ": {"zero_point": ("I8", (rows, 1)), "qdata": ("I8", shape), "scale": ("F32", (rows, 1))},
             "FP8C": {"qdata": ("F8_E4M3", shape), "scale": ("F32", (rows, 1))},
             "INT4G128": {"qdata": ("U8", (rows, columns // 2)), "scale_and_zero": ("BF16", (columns // 128, rows, 2))},
-        }[tensor.type]
+        }[type_name]
         parts = [(f"{module}._{attribute}_{part}", dtype, size) for part, (dtype, size) in found.items()]
-        return parts, _torchao_text(label, tensor.type, shape, tuple(found))
-    if tensor.type == "NF4":
+        return parts, _torchao_text(label, type_name, shape, tuple(found))
+    if type_name == "NF4":
         blocks = -(-math.prod(shape) // NF4_BLOCK)
         state = {"quant_type": "nf4", "blocksize": NF4_BLOCK, "dtype": "bfloat16", "shape": list(shape)}
         return [
@@ -163,10 +179,10 @@ def _parts(label: str, tensor: StoredTensor) -> tuple[list[_Part], str]:
             (f"{name}.quant_map", "F32", (16,)),
             (f"{name}.quant_state.bitsandbytes__nf4", "U8", (len(json.dumps(state)),)),
         ], ""
-    if tensor.type == "INT8C":
+    if type_name == "INT8C":
         prefix = name.removesuffix("weight")
         return [(name, "I8", shape), (f"{prefix}SCB", "F32", shape[:1]), (f"{prefix}weight_format", "U8", ())], ""
-    return [(name, tensor.type, shape)], ""
+    return [(name, type_name, shape)], ""
 
 
 @lru_cache(maxsize=4096)

@@ -16,8 +16,9 @@ from typing import Any
 from catalog.file_format import variant_bytes
 from catalog.loading import Catalog
 from catalog.model import Model
-from catalog.quantization import bits_per_weight, held_bytes, predicted_census
+from catalog.quantization import bits_per_weight, census_of, held_bytes
 from catalog.trace import Component, Trace
+from catalog.twins import typed_alike
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
 _COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all"}
@@ -102,9 +103,9 @@ def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: 
     chosen = _COMPONENTS.get(component)
     if chosen is None or chosen not in trace.components():
         raise ValueError(f"nothing is known of {label} for {component}")
-    tensors = trace.tensors_of(chosen)
     if what == "bits":
-        return f"{bits_per_weight(predicted_census(quantization, tensors)):.2f}"
+        return f"{bits_per_weight(census_of(typed_alike(catalog, model_id, chosen, label))):.2f}"
+    tensors = trace.tensors_of(chosen)
     size = held_bytes(quantization, tensors) if what == "memory_gb" else variant_bytes(catalog, model_id, chosen, label)
     if size is None:
         raise ValueError(f"the size of a file in {label} is not known without writing it")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -175,25 +175,38 @@ class StoredTensor:
         return tensor_bytes(self.type, self.shape)
 
 
+def types_of(quantization: Quantization, tensor: Tensor) -> list[str]:
+    """The type that each layer of a tensor gets; of one that is in no numbered stack, its own."""
+    if _by_layer(quantization, tensor):
+        return [tensor_type(quantization, tensor, layer) for layer in range(tensor.count)]
+    return [tensor_type(quantization, tensor, 0 if tensor.layers else None)] * tensor.count
+
+
 def stored_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[StoredTensor]:
     """Every single tensor of a variant with the type that it gets."""
     for tensor in tensors:
-        alike = (
-            None if _by_layer(quantization, tensor) else tensor_type(quantization, tensor, 0 if tensor.layers else None)
-        )
-        for name, layer in tensor.each():
-            yield StoredTensor(name, tensor.shape, alike or tensor_type(quantization, tensor, layer), tensor)
+        for (name, _), type_name in zip(tensor.each(), types_of(quantization, tensor), strict=True):
+            yield StoredTensor(name, tensor.shape, type_name, tensor)
 
 
-def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[tuple[str, Tensor, int]]:
+class Typed(NamedTuple):
+    """Layers of a tensor that get the same type."""
+
+    type: str
+    tensor: Tensor
+    count: int
+    """How many layers."""
+    bytes: int
+    """Of one of them, as the file holds it."""
+
+
+def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> list[Typed]:
     """The types that each tensor gets, with how many of its layers get them: the same as `stored_tensors`, in sum."""
-    for tensor in tensors:
-        if not _by_layer(quantization, tensor):
-            yield tensor_type(quantization, tensor, 0 if tensor.layers else None), tensor, tensor.count
-            continue
-        counts = Counter(tensor_type(quantization, tensor, layer) for layer in range(tensor.count))
-        for name, count in counts.items():
-            yield name, tensor, count
+    return [
+        Typed(name, tensor, count, tensor_bytes(name, tensor.shape))
+        for tensor in tensors
+        for name, count in Counter(types_of(quantization, tensor)).items()
+    ]
 
 
 def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:
@@ -220,10 +233,12 @@ def _census(stored: Iterable[tuple[str, int, int, int]]) -> Census:
 
 def predicted_census(quantization: Quantization, tensors: Iterable[Tensor]) -> Census:
     """The census that the label's rule predicts for `tensors`."""
-    return _census(
-        (name, tensor.elements, tensor_bytes(name, tensor.shape), count)
-        for name, tensor, count in typed_tensors(quantization, tensors)
-    )
+    return census_of(typed_tensors(quantization, tensors))
+
+
+def census_of(typed: Iterable[Typed]) -> Census:
+    """The census of tensors whose types are known."""
+    return _census((name, tensor.elements, size, count) for name, tensor, count, size in typed)
 
 
 def bits_per_weight(counted: Census) -> float:
@@ -231,17 +246,16 @@ def bits_per_weight(counted: Census) -> float:
     return sum(row.bytes for row in counted.values()) * 8 / sum(row.elements for row in counted.values())
 
 
-def held_bytes(quantization: Quantization, tensors: Iterable[Tensor], bits: int | None = None) -> int:
-    """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `bits` (`held_bits`)."""
-    return sum(size * count for size, count in held_tensors(quantization, tensors, bits))
+def held_bytes(quantization: Quantization, tensors: Iterable[Tensor]) -> int:
+    """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `held_bits`."""
+    return sum(
+        size * count for size, count in held_tensors(typed_tensors(quantization, tensors), quantization.held_bits)
+    )
 
 
-def held_tensors(
-    quantization: Quantization, tensors: Iterable[Tensor], bits: int | None = None
-) -> list[tuple[int, int]]:
-    """Bytes of each weight in memory as `held_bytes` counts them, and how many there are of it."""
-    width = (bits or quantization.held_bits) // 8
+def held_tensors(typed: Iterable[Typed], bits: int) -> list[tuple[int, int]]:
+    """Bytes of each weight in memory where those that are not packed are held in `bits`, and how many there are of it."""
+    width = bits // 8
     return [
-        (tensor_bytes(name, tensor.shape) if TENSOR_TYPES[name].packed else tensor.elements * width, count)
-        for name, tensor, count in typed_tensors(quantization, tensors)
+        (size if TENSOR_TYPES[name].packed else tensor.elements * width, count) for name, tensor, count, size in typed
     ]

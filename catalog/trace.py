@@ -28,6 +28,10 @@ ONNX_LOOP = "the model handles each image of a batch in a loop of its own, and a
 """Why ONNX Runtime does not serve a phase that is `one_by_one`."""
 
 
+LAYER = "{layer}"
+"""What stands in the name of a tensor in place of the number of its layer."""
+
+
 def at_batch(size: tuple[int, ...] | int, batch: int) -> int:
     """A size at a batch, whether it grows with it or not."""
     return size if isinstance(size, int) else size[0] + size[1] * batch
@@ -66,7 +70,7 @@ class Tensor(Record):
             yield self.name, None
         else:
             for layer in range(self.layers):
-                yield self.name.replace("{layer}", str(layer)), layer
+                yield self.name.replace(LAYER, str(layer)), layer
 
 
 class Operation(Record):

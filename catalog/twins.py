@@ -7,6 +7,8 @@ from functools import lru_cache
 
 from catalog.cores import dealt
 from catalog.loading import Catalog
+from catalog.quantization import Typed, typed_tensors
+from catalog.trace import Component
 
 
 def first_alike(catalog: Catalog, model: str) -> str:
@@ -25,6 +27,17 @@ def dealt_alike(catalog: Catalog, models: Iterable[str], count: int) -> list[lis
     for model in models:
         groups.setdefault(first_alike(catalog, model), []).append(model)
     return dealt(groups.values(), count)
+
+
+def typed_alike(catalog: Catalog, model: str, component: Component, label: str) -> list[Typed]:
+    """The types that a label gives to the tensors of a component. Kept while one model is looked at, since its file, its weights in
+    memory and its census all follow from them."""
+    return _typed(catalog, first_alike(catalog, model), component, label)
+
+
+@lru_cache(maxsize=256)
+def _typed(catalog: Catalog, first: str, component: Component, label: str) -> list[Typed]:
+    return typed_tensors(catalog.quantizations[label], catalog.traces[first].tensors_of(component))
 
 
 @lru_cache(maxsize=16)

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from catalog.model import config_sha256
 from catalog.trace import (
+    LAYER,
     Activations,
     Fused,
     Kind,
@@ -409,7 +410,7 @@ def _parameters(model: nn.Module, used: dict[str, set[str]]) -> Iterator[Tensor]
         first.setdefault(pattern, name)
     for (pattern, shape), layers in groups.items():
         whole = layers == list(range(len(layers)))  # a stack in which every layer has one; else each stands for itself
-        for name in [pattern] if whole else [pattern.replace("{layer}", str(layer)) for layer in layers]:
+        for name in [pattern] if whole else [pattern.replace(LAYER, str(layer)) for layer in layers]:
             yield Tensor(
                 name=name,
                 shape=shape,

@@ -9,9 +9,9 @@ from advisor.kept import Fact
 from advisor.memory import need
 from catalog import Catalog
 from catalog.file_format import variant_bytes
-from catalog.quantization import Census, bits_per_weight, held_bytes, predicted_census
+from catalog.quantization import Census, bits_per_weight, census_of, held_tensors
 from catalog.trace import Component
-from catalog.twins import first_alike
+from catalog.twins import first_alike, typed_alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +80,16 @@ HELD = Fact(made_of)
 
 
 def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
-    quantization, tensors = catalog.quantizations[label], catalog.traces[key].tensors_of(component)
-    counted = predicted_census(quantization, tensors)
-    matrices = predicted_census(quantization, [t for t in tensors if t.kind == "linear" and len(t.shape) > 1])
-    total = sum(row.bytes for row in matrices.values())
+    quantization, typed = catalog.quantizations[label], typed_alike(catalog, key, component, label)
+    counted = census_of(typed)
+    matrices = [row for row in typed if row.tensor.kind == "linear" and len(row.tensor.shape) > 1]
+    total = sum(row.bytes * row.count for row in matrices)
     wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
-    other = sum(row.bytes for name, row in matrices.items() if name not in wanted)
+    other = sum(row.bytes * row.count for row in matrices if row.type not in wanted)
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
     return Held(
         census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, key, component, label),
-        weights_bytes=held_bytes(quantization, tensors), needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
+        weights_bytes=sum(size * count for size, count in held_tensors(typed, quantization.held_bits)), needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )  # fmt: skip
 

@@ -17,11 +17,11 @@ from catalog import Catalog
 from catalog.file_format import variant_bytes
 from catalog.gpu import GB, Card
 from catalog.prose import fill
-from catalog.quantization import bits_per_weight, held_bytes, predicted_census
+from catalog.quantization import bits_per_weight, census_of, held_bytes
 from catalog.record import UNVERIFIED
 from catalog.run import Run
 from catalog.trace import Component, Trace
-from catalog.twins import first_alike
+from catalog.twins import first_alike, typed_alike
 from generator import history
 from generator.charts import Bar, Chart, bars, line_chart, spread
 from generator.labels import Share, labels_of
@@ -277,8 +277,7 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
     if "Q4_K_M" not in catalog.quantizations:
         return []
     main = answers.default_component(catalog, key)
-    tensors = catalog.traces[key].tensors_of(main)
-    counted = predicted_census(catalog.quantizations["Q4_K_M"], tensors)
+    counted = census_of(typed_alike(catalog, key, main, "Q4_K_M"))
     bits, total = bits_per_weight(counted), sum(row.bytes for row in counted.values())
     parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in counted.items())
     size = variant_bytes(catalog, key, main, "Q4_K_M")
