@@ -197,19 +197,19 @@ def _weights_of(catalog: Catalog, model: str, component: Component, label: str, 
     typed = typed_alike(catalog, model, component, label)
     packed = [row for row in typed if TENSOR_TYPES[row.type].packed]
     held = held_tensors(typed, bits)
-    linear = [(row.tensor.elements, row.count) for row in packed if row.tensor.kind == "linear"]
+    linear = [(row.tensor.elements, row.times) for row in packed if row.tensor.kind == "linear"]
     layers: Counter[str] = Counter()
     for row in packed:
-        layers[row.type] += row.count if row.tensor.kind == "linear" else 0
-    stored = sum(row.bytes * row.count for row in typed)
+        layers[row.type] += row.times if row.tensor.kind == "linear" else 0
+    stored = sum(row.bytes * row.times for row in typed)
     return Weights(
         bytes=sum(size * count for size, count in held),
         gaps=_gaps(held),
         largest_packed=max((elements for elements, _ in linear), default=0),
         packed_elements=sum(elements * count for elements, count in linear),
-        packed_bytes=sum(row.bytes * row.count for row in packed),
+        packed_bytes=sum(row.bytes * row.times for row in packed),
         packed_layers=tuple(sorted(layers.items())),
-        bits_per_weight=stored * 8 / sum(row.tensor.elements * row.count for row in typed),
+        bits_per_weight=stored * 8 / sum(row.tensor.elements * row.times for row in typed),
     )
 
 

@@ -194,7 +194,7 @@ class Typed(NamedTuple):
 
     type: str
     tensor: Tensor
-    count: int
+    times: int
     """How many layers."""
     bytes: int
     """Of one of them, as the file holds it."""

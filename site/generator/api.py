@@ -69,7 +69,7 @@ def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The document of a model, and those of its runs."""
     # Its words may quote the facts of other models, which are in their traces.
     inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-    yield _document(f"models/{key}.json", inputs, partial(model, catalog, key))
+    yield Asset(f"{ROOT}models/{key}.json", inputs, partial(model, catalog, key))
     for run in catalog.entries_of(key):
         yield Asset(f"{ROOT}runs/{run.key}.json", (f"run:{run.key}",), partial(_run_json, catalog, run.key))
 
@@ -77,11 +77,19 @@ def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
 def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The document of a card."""
     inputs = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
-    yield _document(f"gpus/{key}.json", inputs, partial(gpu, catalog, key))
+    yield Asset(f"{ROOT}gpus/{key}.json", inputs, partial(gpu, catalog, key))
 
 
 def _document(path: str, inputs: tuple[str, ...], made: Callable[[], Record]) -> Asset:
     return Asset(ROOT + path, inputs, lambda: written(made()))
+
+
+def _with(field: str, rows: bytes, document: Record) -> bytes:
+    """A document without rows, as it is written with these. They are written from mappings: by the hundred, records would take longer to
+    make than all the rest of the document, only to be checked for what they were made from."""
+    empty = written(document)
+    at = empty.index(f'"{field}":[]'.encode()) + len(field) + 4
+    return empty[:at] + rows + empty[at:]
 
 
 def index(catalog: Catalog) -> Index:
@@ -160,14 +168,10 @@ def quantizations(catalog: Catalog) -> QuantizationList:
 
 def runs(catalog: Catalog) -> bytes:
     """Every run in short, a `RunList`."""
-    empty = written(RunList(runs=()))
-    at = empty.index(b"[]") + 1
-    return empty[:at] + joined(catalog, "runs.json", b",", _run_rows) + empty[at:]
+    return _with("runs", joined(catalog, "runs.json", b",", _run_rows), RunList(runs=()))
 
 
 def _run_rows(some: Sequence[entries.RunEntry]) -> dict[str, bytes]:
-    """As JSON. They are written from mappings: they were checked when their runs were read, and tens of thousands of records would take
-    longer to make than all the rest of the document."""
     fields = entries.RunEntry._fields
     return {
         run.key: to_json({**dict(zip(fields, run, strict=True)), "document": f"{ROOT}runs/{run.key}.json"})
@@ -175,42 +179,37 @@ def _run_rows(some: Sequence[entries.RunEntry]) -> dict[str, bytes]:
     }
 
 
-def model(catalog: Catalog, key: str) -> ModelDocument:
-    """All of a model: its variants, and its pick on every card."""
+def model(catalog: Catalog, key: str) -> bytes:
+    """All of a model, a `ModelDocument`: its variants, and its pick on every card."""
     found = catalog.models[key]
-    # As mappings: the document makes rows of them, all at once.
-    rows: Any = tuple(
-        {"gpu": card, "name": catalog.card_index[card].name, **fit} for card, fit in fits(catalog, key).items()
-    )
-    return ModelDocument(
+    rows = [
+        to_json({**fit, "gpu": card, "name": catalog.card_index[card].name}) for card, fit in fits(catalog, key).items()
+    ]
+    return _with("rows", b",".join(rows), ModelDocument(
         **_model_facts(catalog, key), license=found.license,
-        default_component=answers.default_component(catalog, key), variants=variants(catalog, key), rows=rows,
-        runs=tuple(run.key for run in catalog.runs_of(key)),
+        default_component=answers.default_component(catalog, key), variants=variants(catalog, key), rows=(),
+        runs=tuple(run.key for run in catalog.entries_of(key)),
         claims=found.claims, used_by=found.used_by, sources=found.sources,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
-def gpu(catalog: Catalog, key: str) -> GpuDocument:
-    """All of a card: its figures with their sources, and what it runs."""
+def gpu(catalog: Catalog, key: str) -> bytes:
+    """All of a card, a `GpuDocument`: its figures with their sources, and what it runs."""
     card = catalog.cards[key]
-    rows: Any = tuple(
-        {
-            "model": name,
-            "name": catalog.model_index[name].name,
-            "tasks": catalog.model_index[name].tasks,
-            **fit_of(pick),
-        }
+    models = catalog.model_index
+    rows = [
+        to_json({**fit_of(pick), "model": name, "name": models[name].name, "tasks": models[name].tasks})
         for name, pick in on_card(catalog, key).items()
-    )
+    ]
     figures: dict[str, Figure] = {}
     for figure in sorted(card.spec.figures):
         value = getattr(card.spec, figure)
         stating = tuple(s for s, names in card.spec.sources.items() if figure in names and s != UNVERIFIED)
         figures[figure] = Figure(value=value.model_dump() if isinstance(value, Record) else value, sources=stating)
-    return GpuDocument(
+    return _with("rows", b",".join(rows), GpuDocument(
         **_gpu_facts(catalog, card), figures=figures, unverified=card.spec.unverified, unit_rates=card.rates,
-        rows=rows, sources=cited(card).sources,
-    )  # fmt: skip
+        rows=(), sources=cited(card).sources,
+    ))  # fmt: skip
 
 
 def cited(card: Card) -> Card:
@@ -226,9 +225,13 @@ def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
 
 
 def fit_of(pick: Pick) -> dict[str, Any]:
-    """What a `Fit` holds for one model on one card."""
+    """What a `Fit` holds for one model on one card, in its order."""
     answer, known = pick.nearest, pick.known
-    speed = known and {**known._asdict(), "unit": answers.UNITS[answer.component]}
+    speed = known and {
+        "per_second": known.per_second, "unit": answers.UNITS[answer.component], "low": known.low, "high": known.high,
+        "evidence": known.evidence, "record": known.record, "batch": known.batch,
+        "quantization": known.quantization, "mode": known.mode,
+    }  # fmt: skip
     return {
         "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,
         "evidence": answer.evidence, "required_bytes": answer.memory.required_bytes,

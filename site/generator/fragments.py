@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jinja2 import nodes
+from jinja2 import Environment, nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
+from markupsafe import Markup
 
 from catalog import cache
 from catalog.files import combined, digest
+
+AT_HAND = 64
+"""Parts that stay in memory: some are on thousands of pages."""
 
 
 class Kept(Extension):
@@ -22,6 +26,10 @@ class Kept(Extension):
     tags = {"kept"}
     drawn_by = ""
     """Identifies code and templates."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._at_hand: dict[str, Markup] = {}
 
     def by(self, code: str, templates: Mapping[str, bytes]) -> None:
         """Say what draws the parts."""
@@ -36,4 +44,9 @@ class Kept(Extension):
     def _html(self, key: str | None, caller: Callable[[], str]) -> str:
         if not key or not self.drawn_by:
             return caller()
-        return cache.kept(combined(("html", self.drawn_by, key)), lambda: caller().encode()).decode()
+        if key not in self._at_hand:
+            if len(self._at_hand) >= AT_HAND:
+                self._at_hand.clear()
+            kept = cache.kept(combined(("html", self.drawn_by, key)), lambda: caller().encode())
+            self._at_hand[key] = Markup(kept.decode())
+        return self._at_hand[key]

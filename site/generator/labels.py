@@ -83,9 +83,9 @@ def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
     quantization, typed = catalog.quantizations[label], typed_alike(catalog, key, component, label)
     counted = census_of(typed)
     matrices = [row for row in typed if row.tensor.kind == "linear" and len(row.tensor.shape) > 1]
-    total = sum(row.bytes * row.count for row in matrices)
+    total = sum(row.bytes * row.times for row in matrices)
     wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
-    other = sum(row.bytes * row.count for row in matrices if row.type not in wanted)
+    other = sum(row.bytes * row.times for row in matrices if row.type not in wanted)
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
     return Held(
         census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, key, component, label),

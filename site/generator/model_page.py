@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from advisor import answers, compare
 from advisor.evidence import Known, good_runs, newest_run, utilisation
+from advisor.kept import of_cards
 from advisor.memory import need, terms
 from advisor.picks import picks
 from catalog import Catalog
@@ -90,6 +91,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "cards": catalog.cards,
         "unverified": UNVERIFIED,
         "vendors": by_vendor(catalog),
+        "vendors_key": of_cards(catalog) if catalog.digests else "",
         "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
         "kind_options": [(kind, kind) for kind in sorted({card.spec.segment for card in catalog.cards.values()})],
         "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
@@ -106,8 +108,9 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=8)
 def by_vendor(catalog: Catalog) -> list[tuple[str, list[Card]]]:
-    """Cards by vendor and memory, for choosers and lists."""
+    """Cards by vendor and memory, for choosers and lists. Kept, since every model's page has one."""
     cards = [catalog.cards[key] for key in answers.cards_by_memory(catalog)]
     vendors = sorted({card.vendor for card in cards})
     return [(vendor, [card for card in cards if card.vendor == vendor]) for vendor in vendors]

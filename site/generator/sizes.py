@@ -58,8 +58,9 @@ def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:
     return tuple(size for size, answer in best if answer and answer.verdict == "fits")
 
 
+@lru_cache(maxsize=64)
 def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
-    """The best evidence that a model has run within a card of `size` GB, or None.
+    """The best evidence that a model has run within a card of `size` GB, or None. Kept, since badge, page and picture state it.
 
     What counts: a run of the component that the pages are about, with the configuration of today, under a cap or not, that
     succeeded and at batch 1 was seen to take no more than such a card has available. Of several, one on a card comes before one
