@@ -118,18 +118,20 @@ def _known(
     catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run], label: str | None, day: str
 ) -> Known | None:
     """The highest throughput that was measured, or else published, or else is predicted for the best choice."""
-    measured = [
-        Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
-        for run in good(catalog, model, runs) if run.component == component for speed in run.speed
-    ]  # fmt: skip
+    fastest = max(
+        ((speed, run) for run in good(catalog, model, runs) if run.component == component for speed in run.speed),
+        key=lambda one: one[0].per_second, default=None,
+    )  # fmt: skip
+    if fastest:
+        speed, run = fastest
+        return Known(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
     file = catalog.published.get(model)
     published = [
         Known(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)
         for s in (file.comparable if file else ())
         if file and (s.component, s.gpu) == (component, card.id) and file.sources[s.source].read <= day
     ]  # fmt: skip
-    found = max(measured, key=lambda known: known.per_second, default=None)
-    found = found or max(published, key=lambda known: known.per_second, default=None)
+    found = max(published, key=lambda known: known.per_second, default=None)
     if found or label is None:
         return found
     fitting = terms(catalog, model, component, label, card.vendor, features_of(catalog, card.id))

@@ -110,19 +110,13 @@ def not_kept(catalog: Catalog) -> dict[str, list[Callable[[], object]]]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def known_on(catalog: Catalog, model: str) -> frozenset[str]:
     """The cards on which somebody ran a model or published figures of it."""
-    return _known_on(catalog).get(model, frozenset())
-
-
-@lru_cache(maxsize=8)
-def _known_on(catalog: Catalog) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for entry in catalog.run_index:
-        found.setdefault(entry.model, set()).add(entry.device)
-    for model, published in catalog.published_index.items():
-        found.setdefault(model, set()).update(card for card, _ in published.speeds)
-    return {model: frozenset(cards & set(catalog.cards)) for model, cards in found.items()}
+    cards = {entry.device for entry in catalog.entries_of(model)}
+    if published := catalog.published_index.get(model):
+        cards.update(card for card, _ in published.speeds)
+    return frozenset(card for card in cards if card in catalog.cards)
 
 
 @lru_cache(maxsize=64)

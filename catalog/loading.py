@@ -11,7 +11,7 @@ import json
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -159,7 +159,13 @@ class Catalog:
 
     def runs_of(self, model: str) -> tuple[Run, ...]:
         """The runs of a model, oldest first."""
-        return tuple(self.runs[at] for at in self._places_by_model.get(model, ()))
+        return _runs_of(self, model)
+
+
+@lru_cache(maxsize=2)
+def _runs_of(catalog: Catalog, model: str) -> tuple[Run, ...]:
+    """Kept while a model is looked at, since much asks for its runs, and each has to be unpacked."""
+    return tuple(catalog.runs[at] for at in catalog._places_by_model.get(model, ()))  # pyright: ignore[reportPrivateUsage]
 
 
 def _index(records: Mapping[str, Any], kind: Any) -> Mapping[str, Any]:

@@ -78,6 +78,7 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "became_key": _became_key(catalog, label),
         "towers": TOWERS,
         "units": answers.UNITS,
+        "cards_key": combined(("cards of", label, of_rules(catalog), of_cards(catalog))) if catalog.digests else None,
         "served": served,
         "refused": refused,
         "seen": _seen(catalog).get(label, []),
