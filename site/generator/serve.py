@@ -6,6 +6,7 @@ The built files hold nothing of this: the script that asks is put into pages as 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
+from catalog.cores import apart
 from catalog.errors import FitcardError
 from generator.build import build
 from generator.inputs import ROOT, code
@@ -70,15 +72,21 @@ def serve(address: str, target: Path | None, catalog: Path | None) -> None:
 
 
 def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
-    """Build now and after every edit, until interrupted or left alone. When our own code was edited, begin again with the new."""
+    """Build now and after every edit, until interrupted or left alone. When our own code was edited, begin again with the new.
+
+    Each build is made in a copy of this process: what follows from a catalog is kept in memory for as long as there is room, and here
+    catalogs come and go. What a build imports is imported before, so that it need not be each time.
+    """
     begun, parent = code(ROOT), os.getppid()
+    for name in ("generator.render", "generator.prepare", "generator.hook", "generator.picture"):
+        importlib.import_module(name)
     with contextlib.suppress(KeyboardInterrupt):
         while os.getppid() == parent:
             before = _signature(_watched(catalog))
             if code(ROOT) != begun:
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
             try:
-                _, report = build(target, catalog)
+                _, report = apart(partial(build, target, catalog))
                 report.tell(explain)
             except FitcardError as error:
                 print(f"{error}\nthe site stays as it was", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ here. Other generators take part where they are installed; they get the finished
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -81,9 +82,15 @@ def _watch(pid: int, most: list[int]) -> None:
         try:
             root = psutil.Process(pid)
             family = [root, *root.children(recursive=True)]
-            most[0] = max(most[0], sum(each.memory_full_info().pss for each in family))
-        except psutil.Error:
+            if root.status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
             return
+        held = 0
+        for each in family:
+            with contextlib.suppress(psutil.Error):  # it may just have ended
+                held += each.memory_full_info().pss
+        most[0] = max(most[0], held)
         time.sleep(0.1)
 
 

@@ -69,3 +69,39 @@ def test_what_is_begun_is_done_meanwhile_or_killed(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", BEGUN], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("none is left\n", "")
+
+
+APART = """
+import os, signal
+from catalog.cores import apart
+from catalog.errors import FitcardError
+
+kept = []
+
+def work(fault=None):
+    kept.append(bytearray(10**6))
+    if fault:
+        fault()
+    return len(kept), os.getpid()
+
+def refuse():
+    raise FitcardError("no such card")
+
+for _ in range(3):
+    size, who = apart(work)
+    assert (size, kept) == (1, []) and who != os.getpid()
+for fault in (refuse, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+    try:
+        apart(lambda: work(fault))
+    except FitcardError as error:
+        print(error)
+"""
+
+
+def test_what_is_done_apart_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Neither in memory nor when it fails or dies, which is told as what it is."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", APART], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    refused, died = done.stdout.splitlines()
+    assert (refused, done.stderr) == ("no such card", "")
+    assert "was killed by signal 9" in died
