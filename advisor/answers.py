@@ -13,7 +13,7 @@ from advisor.predict import Predicted, predict
 from catalog import Catalog, cache
 from catalog.errors import FitcardError, UnknownName
 from catalog.files import code_digest, combined
-from catalog.gpu import GIB, Card, Gpu, NumberType, Segment
+from catalog.gpu import GIB, Card, Gpu, NumberType, PublishedRates, Segment
 from catalog.loading import HERE
 from catalog.quantization import Quantization
 from catalog.run import Machine, Memory, Mode, Run
@@ -98,9 +98,14 @@ def card_of(catalog: Catalog, card_id: str) -> Card:
         raise UnknownName(f"no GPU is called {card_id!r}")
     memory = machine.device_memory_bytes or machine.memory_bytes
     segment: Segment = "cpu" if machine.device_vendor == "CPU" else "desktop"
-    spec = Gpu(name=machine.device_name, segment=segment, memory_gib=memory / GIB, sources={"run": ("memory_gib",)})
-    vendor = machine.device_vendor
-    return Card(id=card_id, vendor=vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None)
+    # All of it was checked with the run, and to have it checked again takes longer than all else that is asked of a device.
+    spec = Gpu.model_construct(
+        name=machine.device_name, segment=segment, memory_gib=memory / GIB, sources={"run": ("memory_gib",)},
+        published_tflops=PublishedRates.model_construct(),
+    )  # fmt: skip
+    return Card.model_construct(
+        id=card_id, vendor=machine.device_vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None
+    )
 
 
 def _machine(catalog: Catalog, card_id: str) -> Machine | None:

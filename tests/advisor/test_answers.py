@@ -298,3 +298,13 @@ def test_picks_are_the_best_of_all_answers(real: Catalog) -> None:
     best = found["rtx-4090"].best
     assert best
     assert best.quantization != "BF16"  # as the run says
+
+
+def test_a_device_that_only_runs_know_would_pass_for_a_card(real: Catalog) -> None:
+    """It is not checked when it is made, so here it is."""
+    devices = {entry.device for entry in real.run_index} - set(real.cards)
+    assert devices
+    for card in (answers.card_of(real, device) for device in devices):
+        assert Card.model_validate(card.model_dump()) == card
+        assert card.spec.memory_bytes > 0
+        assert card.peak_flops("bf16") is None
