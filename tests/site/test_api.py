@@ -49,6 +49,19 @@ def test_every_document_is_of_its_kind(written: dict[str, bytes]) -> None:
         assert json.loads(content)["schema_version"] == 1, path
 
 
+def test_rows_are_written_as_their_records_would_be(written: dict[str, bytes]) -> None:
+    """They are written from mappings: the same fields, in the same order, with the same values."""
+    compared = 0
+    for path, (kind, content) in documents_of(written).items():
+        for field in ("rows", "runs"):
+            rows = json.loads(content).get(field)
+            if rows and isinstance(rows[0], dict):
+                read = json.loads(kind.model_validate_json(content).model_dump_json())[field]
+                assert json.dumps(rows) == json.dumps(read), path
+                compared += len(rows)
+    assert compared > 10_000
+
+
 def test_the_schema_holds_what_is_written(written: dict[str, bytes], real: Catalog) -> None:
     """By a validator that knows nothing of our classes: one document of each kind, and none of them when it is spoilt."""
     schema = json.loads(written["schema.json"])

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from jinja2 import Environment
 
+from generator import fragments
 from generator.fragments import Kept
 
 TEMPLATE = "{% macro row(text) %}<b>{{ text }}</b>{% endmacro %}[{% kept key %}{% for one in rows() %}{{ row(one) }}{% endfor %}{% endkept %}]"
@@ -41,3 +42,15 @@ def test_a_part_is_drawn_once_for_what_it_is_made_from() -> None:
     # Without a key, and where nobody says what draws it, nothing is kept.
     for key, code in ((None, "code"), ("key", "")):
         assert [page(key, text, code) for text in "de"] == ["[<b>d</b>]", "[<b>e</b>]"]
+
+
+def test_parts_at_hand_are_those_of_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within one environment they stay in memory, as many as may; a part that had to go comes back as it was."""
+    monkeypatch.setattr(fragments, "AT_HAND", 3)
+    environment = Environment(autoescape=True, extensions=[Kept])
+    cast(Kept, environment.extensions[Kept.identifier]).by("code", {})
+    template = environment.from_string("{% kept key %}<i>{{ text }}</i>{% endkept %}")
+    for _ in range(2):
+        for number in range(8):
+            assert template.render(key=f"key {number}", text=f"<{number}>") == f"<i>&lt;{number}&gt;</i>"
+    assert template.render(key="key 1", text="not asked for") == "<i>&lt;1&gt;</i>"
