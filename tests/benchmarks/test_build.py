@@ -229,6 +229,7 @@ def _hugo(folder: Path, pages: list[tuple[str, str, str]]) -> tuple[list[str], P
         (folder / f"layouts/_default/{name}.html").write_text(SHELL % ("{{ .Title }}", "{{ .Content }}"))
     (folder / "config.toml").write_text(
         'baseURL = "/"\ndisableKinds = ["taxonomy", "term", "RSS", "sitemap", "section", "home"]\n'
+        '[security]\nallowContent = [".*"]\n'  # from some version on it takes no HTML unless told so
     )
     # Not as index.html of a folder: what lies below such a one is no page of its own to Hugo.
     last = folder
