@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from catalog.quantization import Quantization, Typed, typed_tensors, types_of
+from catalog.quantization import Quantization, Typed, typed_tensors
 from catalog.trace import LAYER, Component, Tensor
 from catalog.twins import first_alike, typed_alike
 
@@ -42,7 +42,7 @@ def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: S
     if quantization.format == "gguf":
         return _gguf_bytes(*_gguf_parts(typed_tensors(quantization, tensors)), gguf_metadata(model_id, label))
     if quantization.format == "safetensors":
-        return _safetensors_bytes(quantization, label, tensors)
+        return _safetensors_bytes(label, typed_tensors(quantization, tensors))
     return None
 
 
@@ -57,10 +57,10 @@ def variant_bytes(catalog: Catalog, model_id: str, component: Component, label: 
 def _parts_alike(catalog: Catalog, model_id: str, component: Component, label: str) -> tuple[int, int] | int | None:
     """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the data, for
     other formats the whole size."""
-    quantization = catalog.quantizations[label]
-    if quantization.format == "gguf":
-        return _gguf_parts(typed_alike(catalog, model_id, component, label))
-    return file_bytes(quantization, label, model_id, catalog.traces[model_id].tensors_of(component))
+    typed, kind = typed_alike(catalog, model_id, component, label), catalog.quantizations[label].format
+    if kind == "gguf":
+        return _gguf_parts(typed)
+    return _safetensors_bytes(label, typed) if kind == "safetensors" else None
 
 
 def _gguf_bytes(header: int, data: int, metadata: dict[str, str | int]) -> int:
@@ -73,8 +73,9 @@ def _gguf_parts(typed: Iterable[Typed]) -> tuple[int, int]:
     """Bytes of the header without the metadata, and of the data."""
     header = 4 + 4 + 8 + 8  # magic, version, number of tensors, number of pairs
     data, seen = 0, set[int]()
-    for _, tensor, count, size in typed:
-        data += count * _aligned(size, GGUF_ALIGNMENT)
+    for row in typed:
+        tensor = row.tensor
+        data += row.times * _aligned(row.bytes, GGUF_ALIGNMENT)
         if id(tensor) in seen:  # others of its layers, of another type
             continue
         seen.add(id(tensor))
@@ -95,14 +96,14 @@ _Part = tuple[str, str, tuple[int, ...]]
 """Name, safetensors' name of the type, and shape of a tensor in a file."""
 
 
-def _safetensors_bytes(quantization: Quantization, label: str, tensors: Iterable[Tensor]) -> int:
+def _safetensors_bytes(label: str, typed: Iterable[Typed]) -> int:
     metadata = len(json.dumps(SAFETENSORS_METADATA, separators=(",", ":")))
     # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only the
     # digits of the offsets depend on the order, which is by type and then by name.
     header = len('{"__metadata__":') + 1
     order: list[tuple[int, str, int]] = []
     described: list[str] = []
-    for type_name, tensor, layers in _layers_by_type(quantization, tensors):
+    for type_name, tensor, layers, _ in typed:
         parts, facts = _parts(label, type_name, tensor.name, tensor.shape)
         digits = sum(len(str(layer)) for layer in layers) - len(LAYER) * len(layers) if tensor.layers else 0
         for name, dtype, shape in parts:
@@ -121,18 +122,6 @@ def _safetensors_bytes(quantization: Quantization, label: str, tensors: Iterable
         offset += size
         header += len(str(offset))
     return 8 + _aligned(header + metadata, 8) + offset
-
-
-def _layers_by_type(
-    quantization: Quantization, tensors: Iterable[Tensor]
-) -> Iterator[tuple[str, Tensor, Sequence[int]]]:
-    """Each tensor, with the layers in which it gets one type; a tensor that is in no layer is in one alone."""
-    for tensor in tensors:
-        by_type: dict[str, list[int]] = {}
-        for layer, type_name in enumerate(types_of(quantization, tensor)):
-            by_type.setdefault(type_name, []).append(layer)
-        for type_name, layers in by_type.items():
-            yield type_name, tensor, layers
 
 
 def _full_names(name: str, tensor: Tensor, layers: Iterable[int]) -> list[str]:

@@ -6,8 +6,7 @@ it to make the variant, and then counts what it really made.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -194,19 +193,26 @@ class Typed(NamedTuple):
 
     type: str
     tensor: Tensor
-    times: int
-    """How many layers."""
+    layers: Sequence[int]
+    """Their numbers; one where the tensor is in no numbered stack."""
     bytes: int
     """Of one of them, as the file holds it."""
 
+    @property
+    def times(self) -> int:
+        """How many there are."""
+        return len(self.layers)
+
 
 def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> list[Typed]:
-    """The types that each tensor gets, with how many of its layers get them: the same as `stored_tensors`, in sum."""
-    return [
-        Typed(name, tensor, count, tensor_bytes(name, tensor.shape))
-        for tensor in tensors
-        for name, count in Counter(types_of(quantization, tensor)).items()
-    ]
+    """The types that each tensor gets, with the layers that get them: the same as `stored_tensors`, together."""
+    found: list[Typed] = []
+    for tensor in tensors:
+        layers: dict[str, list[int]] = {}
+        for layer, name in enumerate(types_of(quantization, tensor)):
+            layers.setdefault(name, []).append(layer)
+        found += [Typed(name, tensor, mine, tensor_bytes(name, tensor.shape)) for name, mine in layers.items()]
+    return found
 
 
 def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:
@@ -238,7 +244,7 @@ def predicted_census(quantization: Quantization, tensors: Iterable[Tensor]) -> C
 
 def census_of(typed: Iterable[Typed]) -> Census:
     """The census of tensors whose types are known."""
-    return _census((name, tensor.elements, size, count) for name, tensor, count, size in typed)
+    return _census((row.type, row.tensor.elements, row.bytes, row.times) for row in typed)
 
 
 def bits_per_weight(counted: Census) -> float:
@@ -256,6 +262,4 @@ def held_bytes(quantization: Quantization, tensors: Iterable[Tensor]) -> int:
 def held_tensors(typed: Iterable[Typed], bits: int) -> list[tuple[int, int]]:
     """Bytes of each weight in memory where those that are not packed are held in `bits`, and how many there are of it."""
     width = bits // 8
-    return [
-        (size if TENSOR_TYPES[name].packed else tensor.elements * width, count) for name, tensor, count, size in typed
-    ]
+    return [(row.bytes if TENSOR_TYPES[row.type].packed else row.tensor.elements * width, row.times) for row in typed]

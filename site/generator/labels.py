@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from advisor.kept import Fact
-from advisor.memory import need
+from advisor.memory import need, weights_of
 from catalog import Catalog
 from catalog.file_format import variant_bytes
-from catalog.quantization import Census, bits_per_weight, census_of, held_tensors
+from catalog.quantization import Census, bits_per_weight, census_of
 from catalog.trace import Component
 from catalog.twins import first_alike, typed_alike
 
@@ -89,7 +89,7 @@ def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
     return Held(
         census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, key, component, label),
-        weights_bytes=sum(size * count for size, count in held_tensors(typed, quantization.held_bits)), needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
+        weights_bytes=weights_of(catalog, key, component, label, quantization.held_bits).bytes, needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )  # fmt: skip
 

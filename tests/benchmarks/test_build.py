@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -32,6 +32,7 @@ from generator.build import build
 from tests.benchmarks.synthetic import made_run, make
 from tests.conftest import ROOT
 
+T = TypeVar("T")
 FULL = os.environ.get("FITCARD_BENCH") == "full"
 SIZES = (
     {"third": (100, 300, 2000), "half": (300, 300, 6000), "whole": (1000, 300, 20000)}
@@ -94,6 +95,14 @@ def _watch(pid: int, most: list[int]) -> None:
         time.sleep(0.1)
 
 
+def timed(
+    benchmark: BenchmarkFixture, work: Callable[[], T], before: Callable[[], None] | None = None, rounds: int = 1
+) -> T:
+    """What `work` gives, timed as often as it is asked for, with something done before each time that is not."""
+    pedantic: Callable[..., T] = benchmark.pedantic  # it has no types of its own
+    return pedantic(work, setup=before, rounds=rounds)
+
+
 @pytest.fixture(scope="module", params=SIZES)
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp(request.param), SIZES[request.param])
@@ -109,7 +118,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.mark.benchmark(group="site: clean build, by size")
 def test_clean_build(place: Place, benchmark: BenchmarkFixture) -> None:
     """From nothing: the catalog is read and checked, everything is computed, every page is made."""
-    said, memory = benchmark.pedantic(place.build, setup=place.forget, rounds=1)  # type: ignore[no-untyped-call]
+    said, memory = timed(benchmark, place.build, place.forget)
     pages = sum(1 for _ in place.site.rglob("*.html"))
     benchmark.extra_info.update(said=said, pages=pages, ms_per_page=place.seconds / pages * 1000, peak_mb=memory / 1e6)
     print(
@@ -127,9 +136,7 @@ NUMBERS = count()
 def test_one_change(what: str, whole: Place, benchmark: BenchmarkFixture) -> None:
     """Its start included."""
     said: list[str] = []
-    benchmark.pedantic(
-        lambda: said.append(whole.build()[0]), setup=lambda: change(whole, what, next(NUMBERS)), rounds=3
-    )  # type: ignore[no-untyped-call]
+    timed(benchmark, lambda: said.append(whole.build()[0]), lambda: change(whole, what, next(NUMBERS)), rounds=3)
     benchmark.extra_info["said"] = said
     print(f"\n{what}: {said}, {whole.seconds:.2f} s the last with its start; and again: {whole.build()[0]}")
 
@@ -145,10 +152,10 @@ def test_work_of_one_change(
         change(whole, what, next(NUMBERS))
     build(whole.site, whole.catalog)
     said: list[str] = []
-    benchmark.pedantic(
-        lambda: said.append(str(build(whole.site, whole.catalog)[1])),
-        setup=lambda: change(whole, what, next(NUMBERS)), rounds=5,
-    )  # type: ignore[no-untyped-call]  # fmt: skip
+    timed(
+        benchmark, lambda: said.append(str(build(whole.site, whole.catalog)[1])),
+        lambda: change(whole, what, next(NUMBERS)), rounds=5,
+    )  # fmt: skip
     benchmark.extra_info["said"] = said
     assert all(one.startswith("0 of") == (what == CHANGES[0]) for one in said), said
     print(f"\n{what}: {said}")
@@ -176,11 +183,9 @@ def test_beside_others(tool: str, what: str, whole: Place, tmp_path: Path, bench
     """Each makes the same pages; ours computes what stands on them, the others copy it in."""
     if tool == "fitcard":
         if what == "clean":
-            benchmark.pedantic(whole.build, setup=whole.forget, rounds=1)  # type: ignore[no-untyped-call]
+            timed(benchmark, whole.build, whole.forget)
         else:
-            benchmark.pedantic(
-                whole.build, setup=lambda: change(whole, "one new run on a processor", next(NUMBERS)), rounds=3
-            )  # type: ignore[no-untyped-call]
+            timed(benchmark, whole.build, lambda: change(whole, "one new run on a processor", next(NUMBERS)), rounds=3)
         return
     pages = list(contents(whole.site))
     command, first = _TOOLS[tool](tmp_path, pages)
@@ -197,9 +202,9 @@ def test_beside_others(tool: str, what: str, whole: Place, tmp_path: Path, bench
         def edit() -> None:
             first.write_text(first.read_text().replace("</h1>", f" {next(number)}</h1>", 1))
 
-        benchmark.pedantic(run, setup=edit, rounds=2)  # type: ignore[no-untyped-call]
+        timed(benchmark, run, edit, rounds=2)
     else:
-        benchmark.pedantic(run, rounds=1)  # type: ignore[no-untyped-call]
+        timed(benchmark, run)
     made = sum(1 for _ in (tmp_path / "out").rglob("*.html"))
     assert made >= len(pages)
     benchmark.extra_info["pages"] = made
