@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import cache, lru_cache
 from itertools import combinations
+from operator import attrgetter, mul
 from statistics import median
 from typing import NamedTuple
 
-from advisor.evidence import models_on, timed_on, timed_runs
+from advisor.evidence import TIMED, models_on, timed_on
+from advisor.kept import Fact, of_cards
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
 from advisor.speed import PLAIN, Setting, Work, work
 from catalog import Catalog
 from catalog.record import Date
 from catalog.run import Mode
-from catalog.speed import Errors, Factors, Known, SpeedFile, Sustained
+from catalog.speed import Errors, Factors, Known, SpeedFile
 from catalog.trace import Component
 
 _NAMES = tuple(Factors.model_fields)
@@ -40,46 +41,107 @@ class Point(NamedTuple):
 
 def points(catalog: Catalog) -> Iterator[Point]:
     """Every measured and published throughput on a card of the catalog, in a fixed order."""
-    for model in catalog.models:
-        file = catalog.published.get(model)
-        for speed in file.comparable if file else ():
-            setting = Setting(speed.mode, speed.batch, speed.autocast, speed.channels_last)
-            url = file.sources[speed.source].url if file else ""
-            yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
-        for run in timed_runs(catalog)[model]:
-            if run.device in catalog.cards:
-                for batch, per_second, _ in run.speeds:
-                    setting = Setting(run.mode, batch)
-                    yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
+    for model in _models(catalog):
+        yield from _points_of(catalog, model)
 
 
-Worked = tuple[Point, Work]
+def _models(catalog: Catalog) -> list[str]:
+    """The models that were run on cards or that others published speeds of, in the order of the catalog."""
+    ran = {model for device, models in models_on(catalog).items() if device in catalog.cards for model in models}
+    return [model for model in catalog.models if model in ran or model in catalog.published]
 
 
-def worked(
-    catalog: Catalog, found: Iterable[Point], fit: Mapping[str, Sustained], *, ignore_measured: bool = False
-) -> list[Worked]:
-    """Each point with its work; those on a card without a rate or a bandwidth on record say nothing and are left out."""
-    made: list[Worked] = []
-    for point in found:
-        one = work(
-            catalog, point.model, point.component, point.quantization, catalog.cards[point.gpu], point.setting, fit,
-            ignore_measured=ignore_measured,
-        )  # fmt: skip
-        if one is not None:
-            made.append((point, one))
-    return made
+def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
+    file = catalog.published.get(model)
+    for speed in file.comparable if file else ():
+        setting = Setting(speed.mode, speed.batch, speed.autocast, speed.channels_last)
+        url = file.sources[speed.source].url if file else ""
+        yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
+    for run in TIMED.of(catalog, model):
+        if run.device in catalog.cards:
+            for batch, per_second, _ in run.speeds:
+                setting = Setting(run.mode, batch)
+                yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
 
 
-def telling(found: Iterable[Worked]) -> list[Worked]:
-    """Those that say how fast the card is: its weights are multiplied as they are, and the card sets the pace, not its host."""
-    return [
-        (point, one) for point, one in found
-        if point.quantization in PLAIN and not one.waits_for_host(point.setting.batch / point.per_second)
-    ]  # fmt: skip
+class Told(NamedTuple):
+    """A measurement that says how fast its card is: its weights are multiplied as they are, and the card sets the pace, not its host."""
+
+    point: Point
+    work: Work
+    alone: Work | None
+    """Its work as it would be expected had nobody measured matrix products on that card; None where then no rate is known."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the pass took."""
+        return self.point.setting.batch / self.point.per_second
 
 
-def fit_factors(catalog: Catalog, known: Sequence[Worked]) -> Factors:
+def told(catalog: Catalog) -> list[Told]:
+    """All measurements that say how fast a card is; those on a card without a rate or a bandwidth on record are none."""
+    return [one for found in TOLD.of_some(catalog, _models(catalog)).values() for one in found]
+
+
+def _told_by(catalog: Catalog, model: str) -> list[Told]:
+    found: list[Told] = []
+    for point in _points_of(catalog, model):
+        if point.quantization not in PLAIN:
+            continue
+        of = (catalog, model, point.component, point.quantization, catalog.cards[point.gpu], point.setting)
+        one = work(*of, fit_sustained(catalog))
+        if one and not one.waits_for_host(point.setting.batch / point.per_second):
+            alone = work(*of, fit_sustained(catalog, without=point.gpu), ignore_measured=True)
+            found.append(Told(point, one, alone))
+    return found
+
+
+TOLD = Fact(_told_by, runs=True, also=of_cards)
+"""Those of a model."""
+
+
+class Group(NamedTuple):
+    """Measurements that count together: of one model on one card in one mode."""
+
+    gpu: str
+    mode: Mode
+    model: str
+
+
+class Sums(NamedTuple):
+    """What a least-squares fit needs to know of a group, however many measurements it has."""
+
+    rows: int
+    products: list[float]
+    """A square, row after row: for each pair of kinds of work the sum of their products over the measurements, each as a share of the
+    measured time. After the kinds stands the target, all time that is not unpacking."""
+
+
+def sums(known: Iterable[Told]) -> dict[Group, Sums]:
+    """The sums of each group. Fits without a card or a model leave out its groups and need no measurement again."""
+    rows: dict[Group, list[list[float]]] = {}
+    for one in known:
+        row = [value / one.seconds for value in (*_kinds(one.work), one.seconds - one.work.unpacked)]
+        rows.setdefault(Group(one.point.gpu, one.point.setting.mode, one.point.model), []).append(row)
+    return {group: Sums(len(found), _products(found)) for group, found in rows.items()}
+
+
+_kinds: Callable[[Work], tuple[float, ...]] = attrgetter(*_NAMES)
+
+
+def _products(rows: Sequence[Sequence[float]]) -> list[float]:
+    columns = list(zip(*rows, strict=True))
+    return [sum(map(mul, one, other)) for one in columns for other in columns]
+
+
+@lru_cache(maxsize=2)
+def fitted_on(catalog: Catalog) -> tuple[list[Told], dict[Group, Sums]]:
+    """The measurements that the fit of a catalog rests on, and their sums."""
+    every = told(catalog)
+    return every, sums(every)
+
+
+def fit_factors(catalog: Catalog, known: Mapping[Group, Sums]) -> Factors:
     """The factors with the least squared relative error of the time, none below zero, pulled lightly to `PRIOR`.
 
     Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying which
@@ -89,82 +151,97 @@ def fit_factors(catalog: Catalog, known: Sequence[Worked]) -> Factors:
     A card on which nobody measured matrix products may sustain more or less than its specification lets expect: its rate
     is fitted beside the factors, so that this error does not become one of theirs.
     """
-    groups = Counter((point.gpu, point.setting.mode, point.model) for point, _ in known)
-    largest = max(groups.values(), default=1)
-    guessed = {point.gpu for point, _ in known if measured_rate(catalog, point.gpu, "bf16") is None}
-    slower = dict.fromkeys(guessed, 1.0)
-    factors = PRIOR
-    for _ in range(8 if guessed else 1):  # settles to four digits in fewer
-        rows: list[tuple[list[float], float]] = []
-        for point, one in known:
-            seconds = point.setting.batch / point.per_second
-            weight = math.sqrt(largest / groups[point.gpu, point.setting.mode, point.model]) / seconds
-            scale = slower.get(point.gpu, 1.0)
-            terms = [weight * getattr(one, name) * (scale if name in _AT_RATE else 1.0) for name in _NAMES]
-            rows.append((terms, weight * (seconds - one.unpacked)))
-        factors = _bounded(rows)
-        for gpu in guessed:
-            slower[gpu] = _slower([(p, w) for p, w in known if p.gpu == gpu], factors)
-    return factors
+    largest = max((group.rows for group in known.values()), default=1)
+    by_card: dict[str, list[float]] = {}
+    alike: dict[str, list[float]] = {}
+    for gpu in {group.gpu: None for group in known}:
+        of = [group for name, group in known.items() if name.gpu == gpu]
+        by_card[gpu] = _sum(of, [largest / group.rows for group in of])
+        if measured_rate(catalog, gpu, "bf16") is None:
+            alike[gpu] = _sum(of, [1.0] * len(of))
+    slower = dict.fromkeys(alike, 1.0)
+    factors = list(_PRIOR)
+    for _ in range(8 if slower else 1):  # settles to four digits in fewer
+        whole = [0.0] * len(_SQUARE)
+        for gpu, products in by_card.items():
+            scale = slower.get(gpu, 1.0)
+            scales = [scale if name in _AT_RATE else 1.0 for name in (*_NAMES, "target")]
+            for at, (i, j) in enumerate(_SQUARE):
+                whole[at] += products[at] * scales[i] * scales[j]
+        factors = _bounded(whole)
+        for gpu, products in alike.items():
+            slower[gpu] = _slower(products, factors)
+    return Factors(**dict(zip(_NAMES, factors, strict=True)))
 
 
 _AT_RATE = {"matmul", "attention", "convolution"}
+_PRIOR: tuple[float, ...] = attrgetter(*_NAMES)(PRIOR)
 
 
-def _slower(known: Sequence[Worked], factors: Factors) -> float:
+_N = len(_NAMES)
+_SQUARE = [(i, j) for i in range(_N + 1) for j in range(_N + 1)]
+
+
+def _sum(groups: Iterable[Sums], weights: Iterable[float]) -> list[float]:
+    """The sums of groups together, as if each had been measured `weights` times."""
+    whole = [0.0] * len(_SQUARE)
+    for group, weight in zip(groups, weights, strict=True):
+        whole = [one + weight * more for one, more in zip(whole, group.products, strict=True)]
+    return whole
+
+
+def _slower(products: Sequence[float], factors: Sequence[float]) -> float:
     """How much longer than expected a card takes for what runs at its matrix rate, in least squares of relative time."""
-    top = bottom = 0.0
-    for point, one in known:
-        seconds = point.setting.batch / point.per_second
-        at_rate = sum(getattr(one, name) * getattr(factors, name) for name in _AT_RATE) / seconds
-        rest = one.seconds(factors) / seconds - at_rate
-        top += at_rate * (1 - rest)
-        bottom += at_rate * at_rate
+    at_rate = [factor if name in _AT_RATE else 0.0 for name, factor in zip(_NAMES, factors, strict=True)] + [0.0]
+    rest = [0.0 if name in _AT_RATE else -factor for name, factor in zip(_NAMES, factors, strict=True)] + [1.0]
+    top, bottom = (
+        sum(at_rate[i] * value * other[j] for value, (i, j) in zip(products, _SQUARE, strict=True))
+        for other in (rest, at_rate)
+    )
     return top / bottom if bottom and top > 0 else 1.0
 
 
-def _bounded(rows: list[tuple[list[float], float]]) -> Factors:
-    pull = math.sqrt(PRIOR_WEIGHT)
-    for index, name in enumerate(_NAMES):
-        scale = pull / getattr(PRIOR, name)
-        rows.append(([scale if i == index else 0.0 for i in range(len(_NAMES))], pull))
+def _bounded(products: list[float]) -> list[float]:
+    n = _N
+    whole = [products[row * (n + 1) : (row + 1) * (n + 1)] for row in range(n)]
+    for i, prior in enumerate(_PRIOR):  # each as one more measurement, which says that its factor over this is one
+        whole[i][i] += PRIOR_WEIGHT / prior**2
+        whole[i][n] += PRIOR_WEIGHT / prior
     best: tuple[float, list[float]] | None = None
-    for size in range(len(_NAMES), 0, -1):
-        for free in combinations(range(len(_NAMES)), size):
-            solved = _least_squares([([row[i] for i in free], target) for row, target in rows])
+    for size in range(n, 0, -1):
+        for free in combinations(range(n), size):
+            solved = _solved([[whole[i][j] for j in (*free, n)] for i in free])
             if solved is None or min(solved) < 0:
                 continue
-            whole = [0.0] * len(_NAMES)
+            factors = [0.0] * n
             for i, value in zip(free, solved, strict=True):
-                whole[i] = value
-            rest = sum((sum(a * b for a, b in zip(row, whole, strict=True)) - target) ** 2 for row, target in rows)
-            if best is None or rest < best[0]:
-                best = (rest, whole)
+                factors[i] = value
+            # What is left is the target's own sum less this, which a solution makes as large as can be.
+            explained = sum(factors[i] * whole[i][n] for i in free)
+            if best is None or explained > best[0]:
+                best = (explained, factors)
         if best is not None:  # with more factors free the error is never larger
             break
     assert best is not None  # all at zero but one always solves
-    return Factors(**{name: round(value, 4) for name, value in zip(_NAMES, best[1], strict=True)})
+    return [round(value, 4) for value in best[1]]
 
 
-def _least_squares(rows: Sequence[tuple[Sequence[float], float]]) -> list[float] | None:
-    """The solution of the normal equations by elimination; None where they have no single one."""
-    n = len(rows[0][0])
-    a = [[sum(row[i] * row[j] for row, _ in rows) for j in range(n)] for i in range(n)]
-    b = [sum(row[i] * target for row, target in rows) for i in range(n)]
+def _solved(rows: list[list[float]]) -> list[float] | None:
+    """The solution of linear equations, each with its right side last, by elimination; None where they have no single one."""
+    n = len(rows)
     for i in range(n):
-        pivot = max(range(i, n), key=lambda k: abs(a[k][i]))
-        if abs(a[pivot][i]) < 1e-12:
+        pivot = max(range(i, n), key=lambda k: abs(rows[k][i]))
+        if abs(rows[pivot][i]) < 1e-12:
             return None
-        a[i], a[pivot], b[i], b[pivot] = a[pivot], a[i], b[pivot], b[i]
+        rows[i], rows[pivot] = rows[pivot], rows[i]
         for k in range(i + 1, n):
-            ratio = a[k][i] / a[i][i]
-            b[k] -= ratio * b[i]
-            for j in range(i, n):
-                a[k][j] -= ratio * a[i][j]
-    solved = [0.0] * n
+            ratio = rows[k][i] / rows[i][i]
+            for j in range(i, n + 1):
+                rows[k][j] -= ratio * rows[i][j]
+    found = [0.0] * n
     for i in reversed(range(n)):
-        solved[i] = (b[i] - sum(a[i][j] * solved[j] for j in range(i + 1, n))) / a[i][i]
-    return solved
+        found[i] = (rows[i][n] - sum(rows[i][j] * found[j] for j in range(i + 1, n))) / rows[i][i]
+    return found
 
 
 class Residual(NamedTuple):
@@ -185,24 +262,23 @@ def left_out(catalog: Catalog, by: str) -> list[Residual]:
     A card left out keeps its specification; `gpu` also keeps matrix products that others measured on it, which say
     nothing of any model. A model left out keeps its neighbours on the same card, whose mean error corrects it.
     """
-    keys: Callable[[Point], str] = (lambda p: p.model) if by == "model" else (lambda p: p.gpu)
+    name = "model" if by == "model" else "gpu"
     found: list[Residual] = []
-    fit = fit_sustained(catalog)
-    every = telling(worked(catalog, points(catalog), fit))
-    for key in sorted({keys(point) for point, _ in every}):
-        kept = [(p, w) for p, w in every if keys(p) != key]
-        out = [(p, w) for p, w in every if keys(p) == key]
+    every, groups = fitted_on(catalog)
+    out: dict[str, list[Told]] = {}
+    for one in every:
+        out.setdefault(getattr(one.point, name), []).append(one)
+    for key in sorted(out):
+        kept = {group: its for group, its in groups.items() if getattr(group, name) != key}
         if not kept:
             continue
         factors = fit_factors(catalog, kept)
-        if by == "gpu_whole":
-            whole = fit_sustained(catalog, without=key)
-            out = worked(catalog, [p for p, _ in out], whole, ignore_measured=True)
-        for point, one in out:
-            seconds = one.seconds(factors)
-            if by == "model":
-                seconds *= _correction([(p, w) for p, w in kept if p.gpu == point.gpu], point, factors)
-            found.append(Residual(point, point.setting.batch / seconds))
+        others = _others(every, key, {_neighbours(one) for one in out[key]}, factors) if by == "model" else {}
+        for one in out[key]:
+            work = one.alone if by == "gpu_whole" else one.work
+            if work is not None:
+                seconds = work.seconds(factors) * others.get(_neighbours(one), 1.0)
+                found.append(Residual(one.point, one.point.setting.batch / seconds))
     return found
 
 
@@ -236,14 +312,20 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
     return found
 
 
-def _correction(neighbours: Sequence[Worked], point: Point, factors: Factors) -> float:
-    """How much longer than predicted other models take on the same card, in the same mode: a geometric mean."""
-    logs = [
-        math.log(p.setting.batch / p.per_second / w.seconds(factors))
-        for p, w in neighbours
-        if (p.setting.mode, p.setting.autocast) == (point.setting.mode, point.setting.autocast)
-    ]
-    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+def _neighbours(of: Told) -> tuple[str, Mode, bool]:
+    """Others on the same card, in the same mode, have these in common: card, mode and autocast."""
+    return of.point.gpu, of.point.setting.mode, of.point.setting.autocast
+
+
+def _others(
+    every: Iterable[Told], model: str, wanted: Set[tuple[str, Mode, bool]], factors: Factors
+) -> dict[tuple[str, Mode, bool], float]:
+    """How much longer than predicted other models take among some neighbours: geometric means."""
+    logs: dict[tuple[str, Mode, bool], list[float]] = {}
+    for one in every:
+        if one.point.model != model and (where := _neighbours(one)) in wanted:
+            logs.setdefault(where, []).append(math.log(one.seconds / one.work.seconds(factors)))
+    return {where: math.exp(sum(found) / len(found)) for where, found in logs.items()}
 
 
 def summary(logs: Sequence[float], half_width: float) -> Errors:
@@ -263,9 +345,8 @@ def summary(logs: Sequence[float], half_width: float) -> Errors:
 
 def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
     """All constants, from all the figures there are."""
-    fit = fit_sustained(catalog)
-    every = telling(worked(catalog, points(catalog), fit))
-    factors = fit_factors(catalog, every)
+    every, groups = fitted_on(catalog)
+    factors = fit_factors(catalog, groups)
     rates = sorted(abs(error) for error in rate_errors(catalog))
     ways = {by: left_out(catalog, by) for by in ("model", "gpu", "gpu_whole")}
     half = {by: round(max(0.01, _quantile([abs(r.log_error) for r in found], 0.8)), 4) for by, found in ways.items()}
@@ -275,24 +356,24 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
     return SpeedFile(
         fitted=today,
         fitted_on={
-            "published": sum(point.record.startswith("http") for point, _ in every),
-            "measured": sum(not point.record.startswith("http") for point, _ in every),
+            "published": sum(one.point.record.startswith("http") for one in every),
+            "measured": sum(not one.point.record.startswith("http") for one in every),
             "matrix products": len(catalog.matmul.rates),
         },
         evidence_sha256=evidence_sha256(catalog),
         factors=factors,
-        sustained=fit,
+        sustained=fit_sustained(catalog),
         known=_known(every, factors),
         half_width=half,
         residuals={by: summary([r.log_error for r in found], half[by]) for by, found in ways.items()},
     )
 
 
-def _known(every: Sequence[Worked], factors: Factors) -> dict[str, dict[Mode, Known]]:
+def _known(every: Sequence[Told], factors: Factors) -> dict[str, dict[Mode, Known]]:
     found: dict[str, dict[Mode, list[tuple[float, int]]]] = {}
-    for point, one in every:
-        log = math.log(point.setting.batch / point.per_second / one.seconds(factors))
-        found.setdefault(point.gpu, {}).setdefault(point.setting.mode, []).append((log, point.setting.batch))
+    for one in every:
+        log, setting = math.log(one.seconds / one.work.seconds(factors)), one.point.setting
+        found.setdefault(one.point.gpu, {}).setdefault(setting.mode, []).append((log, setting.batch))
     return {
         gpu: {mode: _as_known(rows) for mode, rows in sorted(modes.items())} for gpu, modes in sorted(found.items())
     }

@@ -60,12 +60,6 @@ LABELS = Fact(_by_label, runs=True)
 """By it is known whether what is said of a label has changed."""
 
 
-@lru_cache(maxsize=8)
-def timed_runs(catalog: Catalog) -> dict[str, list[Timed]]:
-    """The good runs of each model, newest first."""
-    return TIMED.of_all(catalog)
-
-
 @lru_cache(maxsize=1024)
 def timed_on(catalog: Catalog, device: str) -> dict[str, list[Timed]]:
     """The good runs on one device, newest first, by model."""

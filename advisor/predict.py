@@ -103,12 +103,12 @@ def _shares(found: Work, seconds: float, factors: Factors) -> str:
 @lru_cache(maxsize=512)
 def _factors_without(catalog: Catalog, gpu: str) -> Factors:
     """The factors as they are fitted without a card, so that its own figures have no part in a prediction that leaves them out."""
-    from advisor.calibrate import fit_factors, points, telling, worked
+    from advisor.calibrate import fit_factors, fitted_on
 
     assert catalog.speed is not None
     if gpu not in catalog.speed.known:
         return catalog.speed.factors
-    others = telling(worked(catalog, [p for p in points(catalog) if p.gpu != gpu], catalog.speed.sustained))
+    others = {group: its for group, its in fitted_on(catalog)[1].items() if group.gpu != gpu}
     return fit_factors(catalog, others) if others else catalog.speed.factors
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
 from catalog import Catalog
@@ -76,6 +77,7 @@ def _classes(card: Card, number_type: NumberType) -> tuple[str, str]:
     return f"{card.vendor} {architecture} {kind}", f"{card.vendor} {kind}"
 
 
+@lru_cache(maxsize=128)
 def fit_sustained(catalog: Catalog, without: str | None = None) -> dict[str, Sustained]:
     """The constants of each architecture and vendor by number type, fitted without the card `without`."""
     points: dict[str, list[tuple[Card, float, float]]] = {}

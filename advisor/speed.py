@@ -87,8 +87,11 @@ class Work:
 
     def seconds(self, factors: Factors) -> float:
         """How long one pass takes."""
-        busy = sum(getattr(self, name) * getattr(factors, name) for name in type(factors).model_fields)
-        return max(self.unpacked + float(busy), self.launches)
+        at_rate = (
+            self.matmul * factors.matmul + self.attention * factors.attention + self.convolution * factors.convolution
+        )
+        moved = self.moved * factors.moved + self.transposed * factors.transposed + self.computed * factors.computed
+        return max(self.unpacked + at_rate + moved, self.launches)
 
 
 def number_type(catalog: Catalog, label: str) -> NumberType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from advisor import answers
 from advisor.accuracy import speed_accuracy
-from advisor.calibrate import calibrate, evidence_sha256, fit_factors, points, telling, worked
+from advisor.calibrate import PRIOR, PRIOR_WEIGHT, calibrate, evidence_sha256, fit_factors, sums, told
 from advisor.detect import Detected, detect, with_free_memory
 from advisor.predict import predict
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
@@ -59,14 +60,39 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
     """Times made from known factors give these factors back, and a card whose rate nobody measured does not bend them."""
     truth = Factors(matmul=0.9, attention=1.5, convolution=3.0, moved=1.3, transposed=0.5, computed=0.7)
     known = []
-    for point, one in telling(worked(real, points(real), fit_sustained(real))):
+    for measured in told(real):
+        point, one = measured.point, measured.work
         slow = 1.25 if point.gpu == "rtx-pro-6000-blackwell-max-q" else 1.0
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7
-        known.append((point._replace(per_second=point.setting.batch / busy), one))
-    found = fit_factors(real, known)
+        known.append(measured._replace(point=point._replace(per_second=point.setting.batch / busy)))
+    found = fit_factors(real, sums(known))
     for name in ("matmul", "attention", "moved"):
         assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=0.08), name
+
+
+def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
+    """Summed row by row, every factor nudged either way makes more; and what is left out by group is as if it had never been there."""
+    every = [one for one in told(real) if measured_rate(real, one.point.gpu, "bf16")]
+    rows = Counter((one.point.gpu, one.point.setting.mode, one.point.model) for one in every)
+
+    def squares(factors: Factors) -> float:
+        found = 0.0
+        for one in every:
+            share = 1 - replace(one.work, launches=0.0).seconds(factors) / one.seconds
+            found += share * share * max(rows.values()) / rows[one.point.gpu, one.point.setting.mode, one.point.model]
+        pulls = ((getattr(factors, name) / getattr(PRIOR, name) - 1) ** 2 for name in Factors.model_fields)
+        return found + PRIOR_WEIGHT * float(sum(pulls))
+
+    found = fit_factors(real, sums(every))
+    for name in Factors.model_fields:
+        for nudge in (0.99, 1.01):
+            other = found.model_copy(update={name: getattr(found, name) * nudge})
+            assert squares(other) > squares(found), (name, nudge)
+    for gone in {one.point.gpu for one in every}:
+        rest = {group: its for group, its in sums(every).items() if group.gpu != gone}
+        assert rest
+        assert fit_factors(real, rest) == fit_factors(real, sums(one for one in every if one.point.gpu != gone))
 
 
 def test_a_generation_tells_what_an_unmeasured_card_sustains(real: Catalog) -> None:
