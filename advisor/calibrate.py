@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from itertools import combinations
 from operator import attrgetter, mul
 from statistics import median
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from advisor.evidence import TIMED, models_on, timed_on
 from advisor.kept import Fact, of_cards
@@ -100,48 +100,85 @@ TOLD = Fact(_told_by, runs=True, also=of_cards)
 """Those of a model."""
 
 
-class Group(NamedTuple):
-    """Measurements that count together: of one model on one card in one mode."""
-
-    gpu: str
-    mode: Mode
-    model: str
-
-
-class Sums(NamedTuple):
-    """What a least-squares fit needs to know of a group, however many measurements it has."""
-
-    rows: int
-    products: list[float]
-    """A square, row after row: for each pair of kinds of work the sum of their products over the measurements, each as a share of the
-    measured time. After the kinds stands the target, all time that is not unpacking."""
+_Products = list[float]
+"""A square, row after row: for each pair of kinds of work the sum of their products over some measurements, each as a share of the
+measured time. After the kinds stands the target, all time that is not unpacking. A least-squares fit needs to know no more, however many
+measurements there are."""
+_Group = tuple[Mode, str]
+"""Measurements that count together: of one mode and model on one card."""
 
 
-def sums(known: Iterable[Told]) -> dict[Group, Sums]:
-    """The sums of each group. Fits without a card or a model leave out its groups and need no measurement again."""
-    rows: dict[Group, list[list[float]]] = {}
+class OfCard(NamedTuple):
+    """What a fit needs to know of one card."""
+
+    largest: int
+    """Measurements of its largest group."""
+    groups: _Products
+    """With each group counted as one measurement."""
+    rows: _Products
+    """With each measurement counted as one."""
+
+
+class Basis(NamedTuple):
+    """What fits of a catalog rest on."""
+
+    told: list[Told]
+    groups: dict[str, dict[_Group, tuple[int, _Products]]]
+    """How many measurements each group of each card has, and their products."""
+    cards: dict[str, OfCard]
+
+
+@lru_cache(maxsize=2)
+def basis(catalog: Catalog) -> Basis:
+    """That of a catalog, from which those of fits without a card or a model follow by leaving out its groups."""
+    return basis_of(told(catalog))
+
+
+def basis_of(known: Sequence[Told]) -> Basis:
+    """That of some measurements."""
+    rows: dict[str, dict[_Group, list[list[float]]]] = {}
     for one in known:
         row = [value / one.seconds for value in (*_kinds(one.work), one.seconds - one.work.unpacked)]
-        rows.setdefault(Group(one.point.gpu, one.point.setting.mode, one.point.model), []).append(row)
-    return {group: Sums(len(found), _products(found)) for group, found in rows.items()}
+        rows.setdefault(one.point.gpu, {}).setdefault((one.point.setting.mode, one.point.model), []).append(row)
+    groups = {gpu: {of: (len(its), _products(its)) for of, its in found.items()} for gpu, found in rows.items()}
+    return Basis([*known], groups, {gpu: _of_card([*found.values()]) for gpu, found in groups.items()})
 
 
-_kinds: Callable[[Work], tuple[float, ...]] = attrgetter(*_NAMES)
+_kinds: Callable[[Work | Factors], tuple[float, ...]] = attrgetter(*_NAMES)
 
 
-def _products(rows: Sequence[Sequence[float]]) -> list[float]:
+def _products(rows: Sequence[Sequence[float]]) -> _Products:
     columns = list(zip(*rows, strict=True))
     return [sum(map(mul, one, other)) for one in columns for other in columns]
 
 
-@lru_cache(maxsize=2)
-def fitted_on(catalog: Catalog) -> tuple[list[Told], dict[Group, Sums]]:
-    """The measurements that the fit of a catalog rests on, and their sums."""
-    every = told(catalog)
-    return every, sums(every)
+def _of_card(groups: Sequence[tuple[int, _Products]]) -> OfCard:
+    each = [[value / count for value in products] for count, products in groups]
+    return OfCard(max(count for count, _ in groups), _summed(each), _summed([products for _, products in groups]))
 
 
-def fit_factors(catalog: Catalog, known: Mapping[Group, Sums]) -> Factors:
+def _summed(several: Sequence[_Products]) -> _Products:
+    return [sum(values) for values in zip(*several, strict=True)]
+
+
+@lru_cache(maxsize=512)
+def fit_without(catalog: Catalog, by: Literal["gpu", "model"], key: str) -> Factors | None:
+    """The factors as they are fitted without a card or a model; None where nothing else was measured."""
+    known = basis(catalog)
+    cards = dict(known.cards)
+    if by == "gpu":
+        cards.pop(key, None)
+    else:
+        for gpu, groups in known.groups.items():
+            others = [group for (_, model), group in groups.items() if model != key]
+            if not others:
+                del cards[gpu]
+            elif len(others) < len(groups):
+                cards[gpu] = _of_card(others)
+    return fit_factors(catalog, cards) if cards else None
+
+
+def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
     """The factors with the least squared relative error of the time, none below zero, pulled lightly to `PRIOR`.
 
     Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying which
@@ -151,46 +188,29 @@ def fit_factors(catalog: Catalog, known: Mapping[Group, Sums]) -> Factors:
     A card on which nobody measured matrix products may sustain more or less than its specification lets expect: its rate
     is fitted beside the factors, so that this error does not become one of theirs.
     """
-    largest = max((group.rows for group in known.values()), default=1)
-    by_card: dict[str, list[float]] = {}
-    alike: dict[str, list[float]] = {}
-    for gpu in {group.gpu: None for group in known}:
-        of = [group for name, group in known.items() if name.gpu == gpu]
-        by_card[gpu] = _sum(of, [largest / group.rows for group in of])
-        if measured_rate(catalog, gpu, "bf16") is None:
-            alike[gpu] = _sum(of, [1.0] * len(of))
-    slower = dict.fromkeys(alike, 1.0)
-    factors = list(_PRIOR)
-    for _ in range(8 if slower else 1):  # settles to four digits in fewer
-        whole = [0.0] * len(_SQUARE)
-        for gpu, products in by_card.items():
+    largest = max((card.largest for card in cards.values()), default=1)
+    slower = {gpu: 1.0 for gpu in cards if measured_rate(catalog, gpu, "bf16") is None}
+    factors: list[float] = []
+    for _ in range(8):  # settles to four digits in fewer
+        before, whole = factors, [0.0] * len(_SQUARE)
+        for gpu, card in cards.items():
             scale = slower.get(gpu, 1.0)
             scales = [scale if name in _AT_RATE else 1.0 for name in (*_NAMES, "target")]
             for at, (i, j) in enumerate(_SQUARE):
-                whole[at] += products[at] * scales[i] * scales[j]
+                whole[at] += largest * card.groups[at] * scales[i] * scales[j]
         factors = _bounded(whole)
-        for gpu, products in alike.items():
-            slower[gpu] = _slower(products, factors)
+        if factors == before or not slower:
+            break
+        slower = {gpu: _slower(cards[gpu].rows, factors) for gpu in slower}
     return Factors(**dict(zip(_NAMES, factors, strict=True)))
 
 
 _AT_RATE = {"matmul", "attention", "convolution"}
-_PRIOR: tuple[float, ...] = attrgetter(*_NAMES)(PRIOR)
-
-
 _N = len(_NAMES)
 _SQUARE = [(i, j) for i in range(_N + 1) for j in range(_N + 1)]
 
 
-def _sum(groups: Iterable[Sums], weights: Iterable[float]) -> list[float]:
-    """The sums of groups together, as if each had been measured `weights` times."""
-    whole = [0.0] * len(_SQUARE)
-    for group, weight in zip(groups, weights, strict=True):
-        whole = [one + weight * more for one, more in zip(whole, group.products, strict=True)]
-    return whole
-
-
-def _slower(products: Sequence[float], factors: Sequence[float]) -> float:
+def _slower(products: _Products, factors: Sequence[float]) -> float:
     """How much longer than expected a card takes for what runs at its matrix rate, in least squares of relative time."""
     at_rate = [factor if name in _AT_RATE else 0.0 for name, factor in zip(_NAMES, factors, strict=True)] + [0.0]
     rest = [0.0 if name in _AT_RATE else -factor for name, factor in zip(_NAMES, factors, strict=True)] + [1.0]
@@ -201,10 +221,12 @@ def _slower(products: Sequence[float], factors: Sequence[float]) -> float:
     return top / bottom if bottom and top > 0 else 1.0
 
 
-def _bounded(products: list[float]) -> list[float]:
+def _bounded(products: _Products) -> list[float]:
     n = _N
     whole = [products[row * (n + 1) : (row + 1) * (n + 1)] for row in range(n)]
-    for i, prior in enumerate(_PRIOR):  # each as one more measurement, which says that its factor over this is one
+    for i, prior in enumerate(
+        _kinds(PRIOR)
+    ):  # each as one more measurement, which says that its factor over this is one
         whole[i][i] += PRIOR_WEIGHT / prior**2
         whole[i][n] += PRIOR_WEIGHT / prior
     best: tuple[float, list[float]] | None = None
@@ -262,17 +284,15 @@ def left_out(catalog: Catalog, by: str) -> list[Residual]:
     A card left out keeps its specification; `gpu` also keeps matrix products that others measured on it, which say
     nothing of any model. A model left out keeps its neighbours on the same card, whose mean error corrects it.
     """
-    name = "model" if by == "model" else "gpu"
     found: list[Residual] = []
-    every, groups = fitted_on(catalog)
+    name: Literal["gpu", "model"] = "model" if by == "model" else "gpu"
+    every = basis(catalog).told
     out: dict[str, list[Told]] = {}
     for one in every:
         out.setdefault(getattr(one.point, name), []).append(one)
     for key in sorted(out):
-        kept = {group: its for group, its in groups.items() if getattr(group, name) != key}
-        if not kept:
+        if (factors := fit_without(catalog, name, key)) is None:
             continue
-        factors = fit_factors(catalog, kept)
         others = _others(every, key, {_neighbours(one) for one in out[key]}, factors) if by == "model" else {}
         for one in out[key]:
             work = one.alone if by == "gpu_whole" else one.work
@@ -345,8 +365,8 @@ def summary(logs: Sequence[float], half_width: float) -> Errors:
 
 def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
     """All constants, from all the figures there are."""
-    every, groups = fitted_on(catalog)
-    factors = fit_factors(catalog, groups)
+    every, _, cards = basis(catalog)
+    factors = fit_factors(catalog, cards)
     rates = sorted(abs(error) for error in rate_errors(catalog))
     ways = {by: left_out(catalog, by) for by in ("model", "gpu", "gpu_whole")}
     half = {by: round(max(0.01, _quantile([abs(r.log_error) for r in found], 0.8)), 4) for by, found in ways.items()}

@@ -100,16 +100,14 @@ def _shares(found: Work, seconds: float, factors: Factors) -> str:
     return ", ".join(f"{share / whole:.0%} {name}" for name, share in largest if share / whole >= 0.02)
 
 
-@lru_cache(maxsize=512)
 def _factors_without(catalog: Catalog, gpu: str) -> Factors:
     """The factors as they are fitted without a card, so that its own figures have no part in a prediction that leaves them out."""
-    from advisor.calibrate import fit_factors, fitted_on
+    from advisor.calibrate import fit_without
 
     assert catalog.speed is not None
     if gpu not in catalog.speed.known:
         return catalog.speed.factors
-    others = {group: its for group, its in fitted_on(catalog)[1].items() if group.gpu != gpu}
-    return fit_factors(catalog, others) if others else catalog.speed.factors
+    return fit_without(catalog, "gpu", gpu) or catalog.speed.factors
 
 
 def _from_other_runs(

@@ -13,7 +13,7 @@ import pytest
 
 from advisor import answers
 from advisor.accuracy import speed_accuracy
-from advisor.calibrate import PRIOR, PRIOR_WEIGHT, calibrate, evidence_sha256, fit_factors, sums, told
+from advisor.calibrate import PRIOR, PRIOR_WEIGHT, basis_of, calibrate, evidence_sha256, fit_factors, fit_without, told
 from advisor.detect import Detected, detect, with_free_memory
 from advisor.predict import predict
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
@@ -66,7 +66,7 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7
         known.append(measured._replace(point=point._replace(per_second=point.setting.batch / busy)))
-    found = fit_factors(real, sums(known))
+    found = fit_factors(real, basis_of(known).cards)
     for name in ("matmul", "attention", "moved"):
         assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=0.08), name
 
@@ -84,15 +84,16 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
         pulls = ((getattr(factors, name) / getattr(PRIOR, name) - 1) ** 2 for name in Factors.model_fields)
         return found + PRIOR_WEIGHT * float(sum(pulls))
 
-    found = fit_factors(real, sums(every))
+    found = fit_factors(real, basis_of(every).cards)
     for name in Factors.model_fields:
         for nudge in (0.99, 1.01):
             other = found.model_copy(update={name: getattr(found, name) * nudge})
             assert squares(other) > squares(found), (name, nudge)
-    for gone in {one.point.gpu for one in every}:
-        rest = {group: its for group, its in sums(every).items() if group.gpu != gone}
-        assert rest
-        assert fit_factors(real, rest) == fit_factors(real, sums(one for one in every if one.point.gpu != gone))
+    everything = told(real)
+    for name in ("gpu", "model"):
+        for gone in sorted({getattr(one.point, name) for one in everything}):
+            rest = [one for one in everything if getattr(one.point, name) != gone]
+            assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).cards), gone
 
 
 def test_a_generation_tells_what_an_unmeasured_card_sustains(real: Catalog) -> None:
