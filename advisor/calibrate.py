@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
 from operator import attrgetter, mul
@@ -104,8 +104,15 @@ _Products = list[float]
 """A square, row after row: for each pair of kinds of work the sum of their products over some measurements, each as a share of the
 measured time. After the kinds stands the target, all time that is not unpacking. A least-squares fit needs to know no more, however many
 measurements there are."""
-_Group = tuple[Mode, str]
-"""Measurements that count together: of one mode and model on one card."""
+
+
+class Group(NamedTuple):
+    """Measurements that count together: of one model in one mode on one card."""
+
+    size: int
+    products: _Products
+    mean: _Products
+    """Of one measurement."""
 
 
 class OfCard(NamedTuple):
@@ -123,8 +130,8 @@ class Basis(NamedTuple):
     """What fits of a catalog rest on."""
 
     told: list[Told]
-    groups: dict[str, dict[_Group, tuple[int, _Products]]]
-    """How many measurements each group of each card has, and their products."""
+    groups: dict[str, dict[tuple[Mode, str], Group]]
+    """Those of each card, by mode and model."""
     cards: dict[str, OfCard]
 
 
@@ -136,28 +143,32 @@ def basis(catalog: Catalog) -> Basis:
 
 def basis_of(known: Sequence[Told]) -> Basis:
     """That of some measurements."""
-    rows: dict[str, dict[_Group, list[list[float]]]] = {}
+    rows: dict[str, dict[tuple[Mode, str], list[list[float]]]] = {}
     for one in known:
         row = [value / one.seconds for value in (*_kinds(one.work), one.seconds - one.work.unpacked)]
         rows.setdefault(one.point.gpu, {}).setdefault((one.point.setting.mode, one.point.model), []).append(row)
-    groups = {gpu: {of: (len(its), _products(its)) for of, its in found.items()} for gpu, found in rows.items()}
+    groups = {gpu: {of: _group(its) for of, its in found.items()} for gpu, found in rows.items()}
     return Basis([*known], groups, {gpu: _of_card([*found.values()]) for gpu, found in groups.items()})
 
 
 _kinds: Callable[[Work | Factors], tuple[float, ...]] = attrgetter(*_NAMES)
 
 
-def _products(rows: Sequence[Sequence[float]]) -> _Products:
+def _group(rows: Sequence[Sequence[float]]) -> Group:
     columns = list(zip(*rows, strict=True))
-    return [sum(map(mul, one, other)) for one in columns for other in columns]
+    products: list[float] = [sum(map(mul, one, other)) for one in columns for other in columns]
+    return Group(len(rows), products, [value / len(rows) for value in products])
 
 
-def _of_card(groups: Sequence[tuple[int, _Products]]) -> OfCard:
-    each = [[value / count for value in products] for count, products in groups]
-    return OfCard(max(count for count, _ in groups), _summed(each), _summed([products for _, products in groups]))
+def _of_card(groups: Sequence[Group]) -> OfCard:
+    return OfCard(
+        max(group.size for group in groups),
+        _summed(group.mean for group in groups),
+        _summed(group.products for group in groups),
+    )
 
 
-def _summed(several: Sequence[_Products]) -> _Products:
+def _summed(several: Iterable[Sequence[float]]) -> _Products:
     return [sum(values) for values in zip(*several, strict=True)]
 
 
@@ -181,8 +192,8 @@ def fit_without(catalog: Catalog, by: Literal["gpu", "model"], key: str) -> Fact
 def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
     """The factors with the least squared relative error of the time, none below zero, pulled lightly to `PRIOR`.
 
-    Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying which
-    factors lie on it (six are few).
+    Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying all choices of
+    factors that may lie on it (six are few).
     Measurements count per card, mode and model, not per row, so that neither a card with many rows nor one with many batches
     of one model is the only one that is heard.
     A card on which nobody measured matrix products may sustain more or less than its specification lets expect: its rate
@@ -190,15 +201,12 @@ def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
     """
     largest = max((card.largest for card in cards.values()), default=1)
     slower = {gpu: 1.0 for gpu in cards if measured_rate(catalog, gpu, "bf16") is None}
+    sure = _summed([_NOTHING, *(card.groups for gpu, card in cards.items() if gpu not in slower)])
     factors: list[float] = []
     for _ in range(8):  # settles to four digits in fewer
-        before, whole = factors, [0.0] * len(_SQUARE)
-        for gpu, card in cards.items():
-            scale = slower.get(gpu, 1.0)
-            scales = [scale if name in _AT_RATE else 1.0 for name in (*_NAMES, "target")]
-            for at, (i, j) in enumerate(_SQUARE):
-                whole[at] += largest * card.groups[at] * scales[i] * scales[j]
-        factors = _bounded(whole)
+        before = factors
+        scaled = [_scaled(cards[gpu].groups, scale) for gpu, scale in slower.items()]
+        factors = _bounded([largest * value for value in _summed([sure, *scaled])])
         if factors == before or not slower:
             break
         slower = {gpu: _slower(cards[gpu].rows, factors) for gpu in slower}
@@ -208,6 +216,13 @@ def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
 _AT_RATE = {"matmul", "attention", "convolution"}
 _N = len(_NAMES)
 _SQUARE = [(i, j) for i in range(_N + 1) for j in range(_N + 1)]
+_NOTHING = [0.0] * len(_SQUARE)
+
+
+def _scaled(products: _Products, scale: float) -> _Products:
+    """As if all work at the card's matrix rate took so many times as long."""
+    scales = [scale if name in _AT_RATE else 1.0 for name in (*_NAMES, "target")]
+    return [value * scales[i] * scales[j] for value, (i, j) in zip(products, _SQUARE, strict=True)]
 
 
 def _slower(products: _Products, factors: Sequence[float]) -> float:
@@ -224,12 +239,10 @@ def _slower(products: _Products, factors: Sequence[float]) -> float:
 def _bounded(products: _Products) -> list[float]:
     n = _N
     whole = [products[row * (n + 1) : (row + 1) * (n + 1)] for row in range(n)]
-    for i, prior in enumerate(
-        _kinds(PRIOR)
-    ):  # each as one more measurement, which says that its factor over this is one
+    for i, prior in enumerate(_kinds(PRIOR)):  # each as one more measurement: its factor over this is one
         whole[i][i] += PRIOR_WEIGHT / prior**2
         whole[i][n] += PRIOR_WEIGHT / prior
-    best: tuple[float, list[float]] | None = None
+    best = (0.0, [0.0] * n)
     for size in range(n, 0, -1):
         for free in combinations(range(n), size):
             solved = _solved([[whole[i][j] for j in (*free, n)] for i in free])
@@ -240,11 +253,10 @@ def _bounded(products: _Products) -> list[float]:
                 factors[i] = value
             # What is left is the target's own sum less this, which a solution makes as large as can be.
             explained = sum(factors[i] * whole[i][n] for i in free)
-            if best is None or explained > best[0]:
+            if explained > best[0]:
                 best = (explained, factors)
-        if best is not None:  # with more factors free the error is never larger
+        if size == n and best[0]:  # none is held at zero, so no other choice leaves less
             break
-    assert best is not None  # all at zero but one always solves
     return [round(value, 4) for value in best[1]]
 
 
@@ -288,16 +300,20 @@ def left_out(catalog: Catalog, by: str) -> list[Residual]:
     name: Literal["gpu", "model"] = "model" if by == "model" else "gpu"
     every = basis(catalog).told
     out: dict[str, list[Told]] = {}
+    near: dict[_Place, list[Told]] = {}
     for one in every:
         out.setdefault(getattr(one.point, name), []).append(one)
+        near.setdefault(_place(one), []).append(one)
     for key in sorted(out):
         if (factors := fit_without(catalog, name, key)) is None:
             continue
-        others = _others(every, key, {_neighbours(one) for one in out[key]}, factors) if by == "model" else {}
+        corrections = dict[_Place, float]()
+        if by == "model":
+            corrections = {where: _correction(near[where], key, factors) for where in set(map(_place, out[key]))}
         for one in out[key]:
             work = one.alone if by == "gpu_whole" else one.work
             if work is not None:
-                seconds = work.seconds(factors) * others.get(_neighbours(one), 1.0)
+                seconds = work.seconds(factors) * corrections.get(_place(one), 1.0)
                 found.append(Residual(one.point, one.point.setting.batch / seconds))
     return found
 
@@ -332,20 +348,18 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
     return found
 
 
-def _neighbours(of: Told) -> tuple[str, Mode, bool]:
-    """Others on the same card, in the same mode, have these in common: card, mode and autocast."""
+_Place = tuple[str, Mode, bool]
+"""Card, mode and autocast: what neighbours have in common."""
+
+
+def _place(of: Told) -> _Place:
     return of.point.gpu, of.point.setting.mode, of.point.setting.autocast
 
 
-def _others(
-    every: Iterable[Told], model: str, wanted: Set[tuple[str, Mode, bool]], factors: Factors
-) -> dict[tuple[str, Mode, bool], float]:
-    """How much longer than predicted other models take among some neighbours: geometric means."""
-    logs: dict[tuple[str, Mode, bool], list[float]] = {}
-    for one in every:
-        if one.point.model != model and (where := _neighbours(one)) in wanted:
-            logs.setdefault(where, []).append(math.log(one.seconds / one.work.seconds(factors)))
-    return {where: math.exp(sum(found) / len(found)) for where, found in logs.items()}
+def _correction(neighbours: Iterable[Told], without: str, factors: Factors) -> float:
+    """How much longer than predicted other models take: a geometric mean."""
+    logs = [math.log(one.seconds / one.work.seconds(factors)) for one in neighbours if one.point.model != without]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
 def summary(logs: Sequence[float], half_width: float) -> Errors:

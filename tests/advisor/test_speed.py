@@ -13,7 +13,17 @@ import pytest
 
 from advisor import answers
 from advisor.accuracy import speed_accuracy
-from advisor.calibrate import PRIOR, PRIOR_WEIGHT, basis_of, calibrate, evidence_sha256, fit_factors, fit_without, told
+from advisor.calibrate import (
+    PRIOR,
+    PRIOR_WEIGHT,
+    OfCard,
+    basis_of,
+    calibrate,
+    evidence_sha256,
+    fit_factors,
+    fit_without,
+    told,
+)
 from advisor.detect import Detected, detect, with_free_memory
 from advisor.predict import predict
 from advisor.rates import fit_sustained, measured_rate, sustained_rate
@@ -94,6 +104,27 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
         for gone in sorted({getattr(one.point, name) for one in everything}):
             rest = [one for one in everything if getattr(one.point, name) != gone]
             assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).cards), gone
+
+
+def test_factors_at_the_bound_are_those_of_the_smallest_sum(real: Catalog) -> None:
+    """For measurements that would rather have some factors negative: no factor at zero would lessen the squares if it grew, and the
+    slope of all others is level."""
+    chance, held = random.Random(7), 0
+    prior = [getattr(PRIOR, name) for name in Factors.model_fields]
+    for _ in range(200):
+        wish = [chance.uniform(-2, 3) for _ in prior]
+        share = [chance.uniform(0, 3) for _ in prior]  # of one kind that all measurements have much of
+        rows = [[one * share[0] + chance.uniform(0, 1) for one in share] for _ in range(8)]
+        rows = [[*row, sum(a * b for a, b in zip(row, wish, strict=True))] for row in rows]
+        products = [sum(row[i] * row[j] for row in rows) for i in range(7) for j in range(7)]
+        found = fit_factors(real, {"rtx-4090": OfCard(1, products, products)})
+        factors = [getattr(found, name) for name in Factors.model_fields]
+        for i, factor in enumerate(factors):
+            slope = sum(row[i] * (sum(a * b for a, b in zip(row, factors, strict=False)) - row[-1]) for row in rows)
+            slope += PRIOR_WEIGHT / prior[i] * (factor / prior[i] - 1)
+            assert slope > -0.1 if factor == 0 else abs(slope) < 0.1, (factors, slope)
+        held += factors.count(0) > 1
+    assert held > 50
 
 
 def test_a_generation_tells_what_an_unmeasured_card_sustains(real: Catalog) -> None:
