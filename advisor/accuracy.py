@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -113,9 +114,9 @@ class SpeedGroup:
 
 def speed_groups(rows: Columns[SpeedRow]) -> list[SpeedGroup]:
     """The errors by card and mode."""
-    grouped: dict[tuple[str, Mode], list[float]] = {}
-    for gpu, mode, error in zip(rows.column("gpu"), rows.column("mode"), rows.errors, strict=True):
-        grouped.setdefault((gpu, mode), []).append(error)
+    grouped: defaultdict[tuple[str, Mode], list[float]] = defaultdict(list)
+    for where, error in zip(zip(rows.column("gpu"), rows.column("mode"), strict=True), rows.errors, strict=True):
+        grouped[where].append(error)
     found: list[SpeedGroup] = []
     for (gpu, mode), errors in sorted(grouped.items()):
         sizes = sorted(map(abs, errors))
@@ -149,8 +150,7 @@ def _left_out(catalog: Catalog, way: str) -> tuple[Errors, Columns[SpeedRow]]:
     else:
         parts = _kept(catalog, [way], _key_of_way, left_out)
     rows = Columns(SpeedRow, parts)
-    ratios = zip(rows.column("predicted_per_second"), rows.column("measured_per_second"), strict=True)
-    return summary([math.log(predicted / measured) for predicted, measured in ratios], half), rows
+    return summary(rows.errors, half), rows
 
 
 def _kept(

@@ -203,7 +203,7 @@ def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
     slower = {gpu: 1.0 for gpu in cards if measured_rate(catalog, gpu, "bf16") is None}
     sure = _summed([_NOTHING, *(card.groups for gpu, card in cards.items() if gpu not in slower)])
     factors: list[float] = []
-    for _ in range(8):  # settles to four digits in fewer
+    for _ in range(8):  # then no factor moves by a thousandth any more
         before = factors
         scaled = [_scaled(cards[gpu].groups, scale) for gpu, scale in slower.items()]
         factors = _bounded([largest * value for value in _summed([sure, *scaled])])
@@ -285,6 +285,11 @@ class Residual(NamedTuple):
     per_second: float
 
     @property
+    def error(self) -> float:
+        """Signed relative error."""
+        return self.per_second / self.point.per_second - 1
+
+    @property
     def log_error(self) -> float:
         """Natural logarithm of predicted over measured."""
         return math.log(self.per_second / self.point.per_second)
@@ -362,12 +367,12 @@ def _correction(neighbours: Iterable[Told], without: str, factors: Factors) -> f
     return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
-def summary(logs: Sequence[float], half_width: float) -> Errors:
-    """Median, 90th percentile and bias of relative errors (given as natural logarithms of predicted over measured), and how many
-    lie in an interval of that half width."""
-    signed = [math.expm1(log) for log in logs]
+def summary(signed: Sequence[float], half_width: float) -> Errors:
+    """Median, 90th percentile and bias of relative errors (predicted over measured, less one), and how many lie in an interval of that
+    half width, which is a natural logarithm."""
     errors = sorted(map(abs, signed))
-    inside = sum(abs(log) <= half_width for log in logs)
+    low, high = math.expm1(-half_width), math.expm1(half_width)
+    inside = sum(low <= error <= high for error in signed)
     return Errors(
         count=len(errors),
         median=round(median(errors), 4) if errors else 0.0,
@@ -399,7 +404,7 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
         sustained=fit_sustained(catalog),
         known=_known(every, factors),
         half_width=half,
-        residuals={by: summary([r.log_error for r in found], half[by]) for by, found in ways.items()},
+        residuals={by: summary([r.error for r in found], half[by]) for by, found in ways.items()},
     )
 
 

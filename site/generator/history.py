@@ -58,9 +58,8 @@ def newest(catalog: Catalog, most: int = NEWEST) -> tuple[list[Event], int]:
     places = [(event.updated, key, (key, "")) for key, event in of_cards.items()]
     places += [(at, key, (key, model)) for model, told in PLACES.of_all(catalog).items() for at, key in told]
     chosen = _newest_first(places)[:most]
-    found = {
-        event.key: event for model in {m for _, m in chosen if m} for event in EVENTS.of(catalog, model)
-    } | of_cards
+    of_models = EVENTS.of_some(catalog, dict.fromkeys(model for _, model in chosen if model))
+    found = {event.key: event for told in of_models.values() for event in told} | of_cards
     return [found[key] for key, _ in chosen], len(places) - len(chosen)
 
 
