@@ -172,7 +172,7 @@ def _summed(several: Iterable[Sequence[float]]) -> _Products:
     return [sum(values) for values in zip(*several, strict=True)]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def fit_without(catalog: Catalog, by: Literal["gpu", "model"], key: str) -> Factors | None:
     """The factors as they are fitted without a card or a model; None where nothing else was measured."""
     known = basis(catalog)
