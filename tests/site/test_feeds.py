@@ -124,8 +124,13 @@ def test_the_sitemap_has_every_page_with_its_day(real: Catalog, pages: list[Page
     assert {page.path for page in pages} | {"policy/"} <= {unquote(url.removeprefix(BASE)) for url in found}
     assert all(url.startswith(BASE) for url in found)
     assert found[f"{BASE}policy/"] is None
-    newest = max(run.measured_at for run in real.runs)[:10]
-    assert found[BASE] == max(newest, *(m.reviewed for m in real.models.values()), *(c.reviewed or "" for c in real.cards.values()), real.matmul.reviewed)  # fmt: skip
+    assert real.speed
+    days = [run.measured_at[:10] for run in real.runs] + [model.reviewed for model in real.models.values()]
+    days += [card.reviewed or "" for card in real.cards.values()] + [real.matmul.reviewed, real.speed.fitted]
+    days += [
+        day for file in real.published.values() for day in (file.reviewed, *(s.read for s in file.sources.values()))
+    ]
+    assert found[BASE] == max(days)
     assert all(day is None or re.fullmatch(r"\d{4}-\d\d-\d\d", day) for day in found.values())
 
 
