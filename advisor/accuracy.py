@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -114,9 +113,9 @@ class SpeedGroup:
 
 def speed_groups(rows: Columns[SpeedRow]) -> list[SpeedGroup]:
     """The errors by card and mode."""
-    grouped: defaultdict[tuple[str, Mode], list[float]] = defaultdict(list)
-    for where, error in zip(zip(rows.column("gpu"), rows.column("mode"), strict=True), rows.errors, strict=True):
-        grouped[where].append(error)
+    grouped: dict[tuple[str, Mode], list[float]] = {}
+    for gpu, mode, error in zip(rows.column("gpu"), rows.column("mode"), rows.errors, strict=True):
+        grouped.setdefault((gpu, mode), []).append(error)
     found: list[SpeedGroup] = []
     for (gpu, mode), errors in sorted(grouped.items()):
         sizes = sorted(map(abs, errors))

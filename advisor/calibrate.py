@@ -38,6 +38,11 @@ class Point(NamedTuple):
     per_second: float
     record: str
 
+    @property
+    def seconds(self) -> float:
+        """How long the pass took."""
+        return self.setting.batch / self.per_second
+
 
 def points(catalog: Catalog) -> Iterator[Point]:
     """Every measured and published throughput on a card of the catalog, in a fixed order."""
@@ -72,11 +77,6 @@ class Told(NamedTuple):
     alone: Work | None
     """Its work as it would be expected had nobody measured matrix products on that card; None where then no rate is known."""
 
-    @property
-    def seconds(self) -> float:
-        """How long the pass took."""
-        return self.point.setting.batch / self.point.per_second
-
 
 def told(catalog: Catalog) -> list[Told]:
     """All measurements that say how fast a card is; those on a card without a rate or a bandwidth on record are none."""
@@ -90,7 +90,7 @@ def _told_by(catalog: Catalog, model: str) -> list[Told]:
             continue
         of = (catalog, model, point.component, point.quantization, catalog.cards[point.gpu], point.setting)
         one = work(*of, fit_sustained(catalog))
-        if one and not one.waits_for_host(point.setting.batch / point.per_second):
+        if one and not one.waits_for_host(point.seconds):
             alone = work(*of, fit_sustained(catalog, without=point.gpu), ignore_measured=True)
             found.append(Told(point, one, alone))
     return found
@@ -145,7 +145,8 @@ def basis_of(known: Sequence[Told]) -> Basis:
     """That of some measurements."""
     rows: dict[str, dict[tuple[Mode, str], list[list[float]]]] = {}
     for one in known:
-        row = [value / one.seconds for value in (*_kinds(one.work), one.seconds - one.work.unpacked)]
+        seconds = one.point.seconds
+        row = [value / seconds for value in (*_kinds(one.work), seconds - one.work.unpacked)]
         rows.setdefault(one.point.gpu, {}).setdefault((one.point.setting.mode, one.point.model), []).append(row)
     groups = {gpu: {of: _group(its) for of, its in found.items()} for gpu, found in rows.items()}
     return Basis([*known], groups, {gpu: _of_card([*found.values()]) for gpu, found in groups.items()})
@@ -213,7 +214,7 @@ def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
     return Factors(**dict(zip(_NAMES, factors, strict=True)))
 
 
-_AT_RATE = {"matmul", "attention", "convolution"}
+_AT_RATE = [name in ("matmul", "attention", "convolution") for name in _NAMES]
 _N = len(_NAMES)
 _SQUARE = [(i, j) for i in range(_N + 1) for j in range(_N + 1)]
 _NOTHING = [0.0] * len(_SQUARE)
@@ -221,14 +222,14 @@ _NOTHING = [0.0] * len(_SQUARE)
 
 def _scaled(products: _Products, scale: float) -> _Products:
     """As if all work at the card's matrix rate took so many times as long."""
-    scales = [scale if name in _AT_RATE else 1.0 for name in (*_NAMES, "target")]
+    scales = [scale if at_rate else 1.0 for at_rate in _AT_RATE] + [1.0]
     return [value * scales[i] * scales[j] for value, (i, j) in zip(products, _SQUARE, strict=True)]
 
 
 def _slower(products: _Products, factors: Sequence[float]) -> float:
     """How much longer than expected a card takes for what runs at its matrix rate, in least squares of relative time."""
-    at_rate = [factor if name in _AT_RATE else 0.0 for name, factor in zip(_NAMES, factors, strict=True)] + [0.0]
-    rest = [0.0 if name in _AT_RATE else -factor for name, factor in zip(_NAMES, factors, strict=True)] + [1.0]
+    at_rate = [factor if it_is else 0.0 for it_is, factor in zip(_AT_RATE, factors, strict=True)] + [0.0]
+    rest = [0.0 if it_is else -factor for it_is, factor in zip(_AT_RATE, factors, strict=True)] + [1.0]
     top, bottom = (
         sum(at_rate[i] * value * other[j] for value, (i, j) in zip(products, _SQUARE, strict=True))
         for other in (rest, at_rate)
@@ -363,7 +364,7 @@ def _place(of: Told) -> _Place:
 
 def _correction(neighbours: Iterable[Told], without: str, factors: Factors) -> float:
     """How much longer than predicted other models take: a geometric mean."""
-    logs = [math.log(one.seconds / one.work.seconds(factors)) for one in neighbours if one.point.model != without]
+    logs = [math.log(one.point.seconds / one.work.seconds(factors)) for one in neighbours if one.point.model != without]
     return math.exp(sum(logs) / len(logs)) if logs else 1.0
 
 
@@ -401,7 +402,7 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
         },
         evidence_sha256=evidence_sha256(catalog),
         factors=factors,
-        sustained=fit_sustained(catalog),
+        sustained=dict(fit_sustained(catalog)),
         known=_known(every, factors),
         half_width=half,
         residuals={by: summary([r.error for r in found], half[by]) for by, found in ways.items()},
@@ -411,7 +412,7 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
 def _known(every: Sequence[Told], factors: Factors) -> dict[str, dict[Mode, Known]]:
     found: dict[str, dict[Mode, list[tuple[float, int]]]] = {}
     for one in every:
-        log, setting = math.log(one.seconds / one.work.seconds(factors)), one.point.setting
+        log, setting = math.log(one.point.seconds / one.work.seconds(factors)), one.point.setting
         found.setdefault(one.point.gpu, {}).setdefault(setting.mode, []).append((log, setting.batch))
     return {
         gpu: {mode: _as_known(rows) for mode, rows in sorted(modes.items())} for gpu, modes in sorted(found.items())

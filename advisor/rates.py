@@ -78,7 +78,7 @@ def _classes(card: Card, number_type: NumberType) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=128)
-def fit_sustained(catalog: Catalog, without: str | None = None) -> dict[str, Sustained]:
+def fit_sustained(catalog: Catalog, without: str | None = None) -> Mapping[str, Sustained]:
     """The constants of each architecture and vendor by number type, fitted without the card `without`."""
     points: dict[str, list[tuple[Card, float, float]]] = {}
     for key in sorted({rate.gpu for rate in catalog.matmul.rates} - {without}):

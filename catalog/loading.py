@@ -474,14 +474,9 @@ def _card_faults(
             yield Problem(path, line, f"{at}.segment", f"runtimes.yaml has no reserve for {card.segment}")
 
 
-_PLACE = attrgetter("device", "model")
-
-
 def _moved_runs(root: Path, name: str, runs: Sequence[RunEntry]) -> list[Problem]:
     """The runs of a file that belong into another."""
     _, device, model = name.removesuffix(".yaml").split("/", 2)
-    if set(map(_PLACE, runs)) <= {(device, model)}:
-        return []
     return [
         Problem(root / name, 1, f"runs.{index}", f"is a run of {run.model} on {run.device}: move it to {_file_of(run)}")
         for index, run in enumerate(runs)
@@ -571,7 +566,7 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
             line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
             yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
     models, labels = set(catalog.models), set(catalog.quantizations)
-    known = set(map(attrgetter("model", "quantization"), catalog.run_index))
+    known = {(run.model, run.quantization) for run in catalog.run_index}
     right = all(model in models and label in labels for model, label in known)
     for run in () if right else catalog.run_index:
         if run.model not in models:

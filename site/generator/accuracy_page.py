@@ -23,7 +23,7 @@ from catalog import Catalog
 SIDE = 360
 """Width and height of a plot, in its own units."""
 MARGIN = 44
-MOST_ROWS, MOST_DOTS = 250, 500
+MOST_ROWS, MOST_DOTS = 500, 1000
 """More than anybody looks at; every measurement also stands on its run's own page."""
 
 R = TypeVar("R")
