@@ -32,7 +32,7 @@ UNREADABLE = "unreadable"
 """Stands for the bytes of a file that cannot be read; whoever needs them says why."""
 
 
-def digest(content: bytes) -> str:
+def digest(content: bytes | memoryview) -> str:
     """Half a SHA-256, in hex: enough that no two contents are ever taken for each other."""
     return hashlib.sha256(content).hexdigest()[:32]
 

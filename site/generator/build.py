@@ -92,9 +92,10 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     root = root or ROOT / "catalog"
     sources, digests = read_sources(), catalog_digests(root) if root.is_dir() else {}
     key = combined((sources.key, *(f"{name} {digest}" for name, digest in digests.items())))
-    head = None if clean else manifest.read_head(target)
-    if head and head["key"] == key:
-        return Report(current=head["outputs"], pages=head["pages"], seconds=time.perf_counter() - began)
+    found = None if clean else manifest.find(target)
+    if found and found.head["key"] == key:
+        current, pages = found.head["outputs"], found.head["pages"]
+        return Report(current=current, pages=pages, seconds=time.perf_counter() - began)
 
     # Only now, since they take longer than finding out that nothing changed.
     from catalog import load
@@ -106,7 +107,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     catalog = load(root, digests=digests)
     if any(digests.get(name) != content for name, content in catalog.digests.items()):
         key = "data edited when the build began"  # so the next build looks at everything again
-    old = None if clean else manifest.read(target)
+    old = found.manifest() if found else None
     had = old.groups if old else dict[str, Group]()
     inputs = Inputs(catalog, sources)
     with begun(partial(search.keep, catalog), needed=old is None and not search.is_kept(catalog)) as ended:
@@ -149,7 +150,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
         used |= {name for names in {one.inputs for one in wanted.values()} for name in names}
         named = {name: inputs[name] for name in used if not name.startswith("run:")}
         new = Manifest(key, named, now)
-        trees.replace(target, new, {path: place for path, (place, _) in made.items()})
+        trees.replace(target, new, {path: place for path, (place, _) in made.items()}, whole=old is not None)
     removed = [path for path in before if path not in wanted]
     removed += [path for name, group in had.items() if name not in now for path in group.outputs]
     return Report(

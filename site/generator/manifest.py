@@ -81,31 +81,39 @@ class Manifest:
         return {path: output for group in self.groups.values() for path, output in group.outputs.items()}
 
 
-def read_head(folder: Path) -> dict[str, Any] | None:
-    """The key and the counts of a site whose manifest is whole; None for any other folder."""
-    found = _read(folder)
-    return found[0] if found else None
+@dataclass(frozen=True)
+class Written:
+    """A manifest as it was found, known to be whole."""
+
+    head: Mapping[str, Any]
+    """The key, and how many outputs and pages there are."""
+    content: bytes
+
+    def manifest(self) -> Manifest:
+        """All of it."""
+        _, inputs, names, *lines = self.content.split(b"\n")
+        heads: dict[str, tuple[str, int, int]] = json.loads(names)
+        groups = {name: Group(*head, line) for (name, head), line in zip(heads.items(), lines, strict=False)}
+        return Manifest(self.head["key"], json.loads(inputs), groups)
+
+
+def find(folder: Path) -> Written | None:
+    """The manifest of a site; None where there is none, or one that is damaged or of another version."""
+    try:
+        content = (folder / NAME).read_bytes()
+        end = content.index(b"\n")
+        head: dict[str, Any] = json.loads(content[:end])
+        total = head.pop("sum")
+        whole = head["fitcard"] == _VERSION and total == combined((_json(head), digest(memoryview(content)[end + 1 :])))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return Written(head, content) if whole else None
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest of a site; None where there is none, or one that is damaged or of another version."""
-    if (found := _read(folder)) is None:
-        return None
-    inputs, names, *lines = found[1].split(b"\n")
-    heads: dict[str, tuple[str, int, int]] = json.loads(names)
-    groups = {name: Group(*head, line) for (name, head), line in zip(heads.items(), lines, strict=False)}
-    return Manifest(found[0]["key"], json.loads(inputs), groups)
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], bytes] | None:
-    try:
-        line, _, rest = (folder / NAME).read_bytes().partition(b"\n")
-        head: dict[str, Any] = json.loads(line)
-        total = head.pop("sum")
-        whole = head["fitcard"] == _VERSION and total == combined((_json(head), digest(rest)))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return (head, rest) if whole else None
+    """The same, with all that it says."""
+    found = find(folder)
+    return found.manifest() if found else None
 
 
 def _json(value: Any) -> str:

@@ -79,8 +79,9 @@ def work_folder(target: Path) -> Generator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def replace(target: Path, new: Manifest, made: Mapping[str, str]) -> None:
-    """Make the site what `new` says: from the files that were `made` and, for everything else, from the site of now.
+def replace(target: Path, new: Manifest, made: Mapping[str, str], *, whole: bool) -> None:
+    """Make the site what `new` says: from the files that were `made` and, for everything else, from the site of now, which may be known
+    to be `whole`.
 
     Raises OSError and leaves the site as it was when that cannot be done; then the spare is gone too.
     """
@@ -90,7 +91,7 @@ def replace(target: Path, new: Manifest, made: Mapping[str, str]) -> None:
     except OSError:
         shutil.rmtree(spare(target), ignore_errors=True)
         raise
-    if manifest.read_head(spare(target)) is None:
+    if not whole and manifest.find(spare(target)) is None:
         # There was none, so it is made now, when nobody waits for the site, and not at the next build.
         try:
             shutil.rmtree(spare(target), ignore_errors=True)

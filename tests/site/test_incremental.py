@@ -497,7 +497,7 @@ def test_folders_are_moved_whole_only_where_nothing_lies_below_them(tmp_path: Pa
     }
     target = tmp_path / "site"
     target.mkdir()
-    trees.replace(target, new, made)
+    trees.replace(target, new, made, whole=False)
     for place in (target, trees.spare(target)):
         assert {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()} - {manifest.NAME} == set(
             outputs
