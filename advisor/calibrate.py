@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import combinations
-from operator import attrgetter, mul
+from operator import attrgetter, mul, sub
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -21,7 +21,9 @@ from catalog.run import Mode
 from catalog.speed import Errors, Factors, Known, SpeedFile
 from catalog.trace import Component
 
-_NAMES = tuple(Factors.model_fields)
+_AT_RATE = ("matmul", "attention", "convolution")
+"""The kinds of work that run at a card's matrix rate."""
+_NAMES = (*_AT_RATE, *(name for name in Factors.model_fields if name not in _AT_RATE))
 PRIOR = Factors(matmul=1.0, attention=1.1, convolution=4.0, moved=1.1, transposed=1.0, computed=1.0)
 """What a factor stays near where the measurements say little of it; its weight is that of `PRIOR_WEIGHT` measurements."""
 PRIOR_WEIGHT = 0.5
@@ -130,8 +132,8 @@ class Basis(NamedTuple):
     """What fits of a catalog rest on."""
 
     told: list[Told]
-    groups: dict[str, dict[tuple[Mode, str], Group]]
-    """Those of each card, by mode and model."""
+    groups: dict[str, dict[str, list[Group]]]
+    """Those of each model on each card, one for each mode."""
     cards: dict[str, OfCard]
 
 
@@ -143,13 +145,15 @@ def basis(catalog: Catalog) -> Basis:
 
 def basis_of(known: Sequence[Told]) -> Basis:
     """That of some measurements."""
-    rows: dict[str, dict[tuple[Mode, str], list[list[float]]]] = {}
+    rows: dict[tuple[str, str, Mode], list[list[float]]] = {}
     for one in known:
         seconds = one.point.seconds
         row = [value / seconds for value in (*_kinds(one.work), seconds - one.work.unpacked)]
-        rows.setdefault(one.point.gpu, {}).setdefault((one.point.setting.mode, one.point.model), []).append(row)
-    groups = {gpu: {of: _group(its) for of, its in found.items()} for gpu, found in rows.items()}
-    return Basis([*known], groups, {gpu: _of_card([*found.values()]) for gpu, found in groups.items()})
+        rows.setdefault((one.point.gpu, one.point.model, one.point.setting.mode), []).append(row)
+    groups: dict[str, dict[str, list[Group]]] = {}
+    for (gpu, model, _), its in rows.items():
+        groups.setdefault(gpu, {}).setdefault(model, []).append(_group(its))
+    return Basis([*known], groups, {gpu: _of_card(its) for gpu, its in groups.items()})
 
 
 _kinds: Callable[[Work | Factors], tuple[float, ...]] = attrgetter(*_NAMES)
@@ -161,16 +165,28 @@ def _group(rows: Sequence[Sequence[float]]) -> Group:
     return Group(len(rows), products, [value / len(rows) for value in products])
 
 
-def _of_card(groups: Sequence[Group]) -> OfCard:
+def _of_card(groups: Mapping[str, Sequence[Group]]) -> OfCard:
+    every = [group for its in groups.values() for group in its]
     return OfCard(
-        max(group.size for group in groups),
-        _summed(group.mean for group in groups),
-        _summed(group.products for group in groups),
+        max(group.size for group in every),
+        _summed(group.mean for group in every),
+        _summed(group.products for group in every),
     )
 
 
 def _summed(several: Iterable[Sequence[float]]) -> _Products:
     return [sum(values) for values in zip(*several, strict=True)]
+
+
+def _without(card: OfCard, groups: Mapping[str, Sequence[Group]], model: str) -> OfCard:
+    """What a fit needs to know of a card when one of its models is left out; there are others. Taken off the sums, since to add up the
+    others for each model takes many times as long, and a fit is rounded to far fewer digits than that loses."""
+    own = groups[model]
+    return OfCard(
+        max(group.size for other, its in groups.items() if other != model for group in its),
+        list(map(sub, card.groups, _summed(group.mean for group in own))),
+        list(map(sub, card.rows, _summed(group.products for group in own))),
+    )
 
 
 @lru_cache(maxsize=128)
@@ -181,12 +197,11 @@ def fit_without(catalog: Catalog, by: Literal["gpu", "model"], key: str) -> Fact
     if by == "gpu":
         cards.pop(key, None)
     else:
-        for gpu, groups in known.groups.items():
-            others = [group for (_, model), group in groups.items() if model != key]
-            if not others:
+        for gpu in (gpu for gpu, groups in known.groups.items() if key in groups):
+            if len(known.groups[gpu]) == 1:
                 del cards[gpu]
-            elif len(others) < len(groups):
-                cards[gpu] = _of_card(others)
+            else:
+                cards[gpu] = _without(cards[gpu], known.groups[gpu], key)
     return fit_factors(catalog, cards) if cards else None
 
 
@@ -214,26 +229,25 @@ def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
     return Factors(**dict(zip(_NAMES, factors, strict=True)))
 
 
-_AT_RATE = [name in ("matmul", "attention", "convolution") for name in _NAMES]
-_N = len(_NAMES)
-_SQUARE = [(i, j) for i in range(_N + 1) for j in range(_N + 1)]
-_NOTHING = [0.0] * len(_SQUARE)
+_N, _R = len(_NAMES), len(_AT_RATE)
+_NOTHING = [0.0] * (_N + 1) ** 2
+_TIMES_AT_RATE = [(row < _R) + (column < _R) for row in range(_N + 1) for column in range(_N + 1)]
+"""Of each product in a square, how many of its two factors are work at the card's matrix rate."""
 
 
 def _scaled(products: _Products, scale: float) -> _Products:
     """As if all work at the card's matrix rate took so many times as long."""
-    scales = [scale if at_rate else 1.0 for at_rate in _AT_RATE] + [1.0]
-    return [value * scales[i] * scales[j] for value, (i, j) in zip(products, _SQUARE, strict=True)]
+    scales = 1.0, scale, scale * scale
+    return [value * scales[times] for value, times in zip(products, _TIMES_AT_RATE, strict=True)]
 
 
 def _slower(products: _Products, factors: Sequence[float]) -> float:
     """How much longer than expected a card takes for what runs at its matrix rate, in least squares of relative time."""
-    at_rate = [factor if it_is else 0.0 for it_is, factor in zip(_AT_RATE, factors, strict=True)] + [0.0]
-    rest = [0.0 if it_is else -factor for it_is, factor in zip(_AT_RATE, factors, strict=True)] + [1.0]
-    top, bottom = (
-        sum(at_rate[i] * value * other[j] for value, (i, j) in zip(products, _SQUARE, strict=True))
-        for other in (rest, at_rate)
-    )
+    top = bottom = 0.0
+    for i, factor in enumerate(factors[:_R]):
+        row = products[i * (_N + 1) : (i + 1) * (_N + 1)]
+        top += factor * (row[_N] - sum(map(mul, factors[_R:], row[_R:])))
+        bottom += factor * sum(map(mul, factors[:_R], row))
     return top / bottom if bottom and top > 0 else 1.0
 
 
@@ -247,7 +261,7 @@ def _bounded(products: _Products) -> list[float]:
     for size in range(n, 0, -1):
         for free in combinations(range(n), size):
             solved = _solved([[whole[i][j] for j in (*free, n)] for i in free])
-            if solved is None or min(solved) < 0:
+            if min(solved) < 0:
                 continue
             factors = [0.0] * n
             for i, value in zip(free, solved, strict=True):
@@ -261,21 +275,17 @@ def _bounded(products: _Products) -> list[float]:
     return [round(value, 4) for value in best[1]]
 
 
-def _solved(rows: list[list[float]]) -> list[float] | None:
-    """The solution of linear equations, each with its right side last, by elimination; None where they have no single one."""
+def _solved(rows: list[list[float]]) -> list[float]:
+    """The solution of linear equations, each with its right side last, by elimination. Sums of squares, to each of which the prior adds,
+    have one, and need no exchange of rows."""
     n = len(rows)
-    for i in range(n):
-        pivot = max(range(i, n), key=lambda k: abs(rows[k][i]))
-        if abs(rows[pivot][i]) < 1e-12:
-            return None
-        rows[i], rows[pivot] = rows[pivot], rows[i]
+    for i, row in enumerate(rows):
         for k in range(i + 1, n):
-            ratio = rows[k][i] / rows[i][i]
-            for j in range(i, n + 1):
-                rows[k][j] -= ratio * rows[i][j]
+            ratio = rows[k][i] / row[i]
+            rows[k] = [value - ratio * above for value, above in zip(rows[k], row, strict=True)]
     found = [0.0] * n
     for i in reversed(range(n)):
-        found[i] = (rows[i][n] - sum(rows[i][j] * found[j] for j in range(i + 1, n))) / rows[i][i]
+        found[i] = (rows[i][n] - sum(map(mul, rows[i][i + 1 :], found[i + 1 :]))) / rows[i][i]
     return found
 
 
