@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -116,7 +118,7 @@ def _machine(catalog: Catalog, card_id: str) -> Machine | None:
 @lru_cache(maxsize=8)
 def _newest_by_device(catalog: Catalog) -> dict[str, int]:
     """The place of the newest run on each device."""
-    return {entry.device: at for at, entry in enumerate(catalog.run_index)}
+    return dict(zip(map(attrgetter("device"), catalog.run_index), count(), strict=False))
 
 
 def device_names(catalog: Catalog, devices: Iterable[str]) -> dict[str, str]:

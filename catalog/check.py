@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalog.gpu import NUMBER_TYPES
 from catalog.loading import Catalog
-
-
-def _rates(catalog: Catalog) -> dict[tuple[str, str, str], tuple[str, ...]]:
-    """The stated unit rates of each generation and kind."""
-    found: dict[tuple[str, str, str], tuple[str, ...]] = {}
-    for card in catalog.cards.values():
-        if card.rates:
-            stated = tuple(name for name in NUMBER_TYPES if getattr(card.rates, name) is not None)
-            found[card.vendor, card.generation, card.spec.unit_rates or ""] = ("supports", *stated)
-    return found
 
 
 @dataclass(frozen=True)
@@ -31,13 +20,14 @@ class Report:
 
 def check(catalog: Catalog) -> Report:
     """Count through a catalog that has been loaded, and so is well-formed."""
-    unverified = [f"gpus: {key}: {figure}" for key, card in catalog.cards.items() for figure in card.spec.unverified]
+    cards = catalog.card_index.values()
+    unverified = [f"gpus: {key}: {figure}" for key, card in catalog.card_index.items() for figure in card.unverified]
     unverified += [f"models: {key}: {fact}" for key, model in catalog.model_index.items() for fact in model.unverified]
     unverified += [f"runtimes: {name}" for name in catalog.runtimes.unverified()]
     runtimes = catalog.runtimes
     figures = (
-        sum(len(file) for file in _rates(catalog).values())
-        + sum(len(card.spec.figures) for card in catalog.cards.values())
+        sum({(card.vendor, card.generation, card.units): card.unit_figures for card in cards}.values())
+        + sum(card.figures for card in cards)
         + sum(model.facts for model in catalog.model_index.values())
     )
     figures += (

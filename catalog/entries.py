@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from catalog.files import digest
-from catalog.gpu import Card, Segment
+from catalog.gpu import NUMBER_TYPES, Card, Segment
 from catalog.model import Model
 from catalog.published import PublishedFile
 from catalog.record import UNVERIFIED
@@ -70,14 +71,24 @@ class TraceEntry(NamedTuple):
 
 
 class CardEntry(NamedTuple):
-    """A card by its names and its memory."""
+    """A card by its names, its memory, and how many figures are stated of it."""
 
     name: str
     spec_name: str
     aliases: tuple[str, ...]
     vendor: str
+    generation: str
     segment: Segment
     memory_gib: float
+    reviewed: str | None
+    figures: int
+    """Those of its own that need a source."""
+    unverified: tuple[str, ...]
+    """Those that nobody has read in a source."""
+    units: str
+    """Names the rates of its units among those of its generation."""
+    unit_figures: int
+    """Those of its units that need a source: the same for all cards with such units."""
     digest: str
     """Of all that is known of this card: another card of the same file changes nothing in it."""
 
@@ -85,9 +96,12 @@ class CardEntry(NamedTuple):
     def of(cls, card: Card) -> CardEntry:
         spec = card.spec
         content = json.dumps(card.model_dump(mode="json"), separators=(",", ":"))
+        rates = [kind for kind in NUMBER_TYPES if getattr(card.rates, kind, None) is not None]
         return cls(
-            card.name, spec.name, spec.aliases, card.vendor, spec.segment, spec.memory_gib, digest(content.encode())
-        )
+            card.name, spec.name, spec.aliases, card.vendor, card.generation, spec.segment, spec.memory_gib, card.reviewed,
+            len(spec.figures), spec.unverified, spec.unit_rates or "", 1 + len(rates) if card.rates else 0,
+            digest(content.encode()),
+        )  # fmt: skip
 
 
 class PublishedEntry(NamedTuple):
@@ -118,3 +132,25 @@ class RunEntry(NamedTuple):
         return cls(
             run.key, run.model, run.machine.device, run.component, run.quantization, run.mode, run.status, run.measured_at
         )  # fmt: skip
+
+
+class RunFileEntry(NamedTuple):
+    """A file of runs, and what its place and the rest of the catalog are held to."""
+
+    runs: tuple[RunEntry, ...]
+    device: str | None
+    """None where they are not all of one."""
+    model: str | None
+    """The same."""
+    quantizations: tuple[str, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> RunFileEntry:
+        # Runs of one file have most texts in common, and those that are one object are kept and read once.
+        same: dict[str, str] = {}
+        entries = tuple(RunEntry._make(same.setdefault(text, text) for text in RunEntry.of(run)) for run in runs)
+        devices, models = {run.device for run in entries}, {run.model for run in entries}
+        labels = tuple(dict.fromkeys(run.quantization for run in entries))
+        return cls(
+            entries, devices.pop() if len(devices) == 1 else None, models.pop() if len(models) == 1 else None, labels
+        )

@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +21,7 @@ import pydantic
 
 from catalog import cache, files
 from catalog.cores import spread
-from catalog.entries import CardEntry, ModelEntry, PublishedEntry, RunEntry, TraceEntry
+from catalog.entries import CardEntry, ModelEntry, PublishedEntry, RunEntry, RunFileEntry, TraceEntry
 from catalog.errors import CatalogError, Problem, shown
 from catalog.exceptions import Excepted, ExceptionsFile
 from catalog.gpu import Card, GpuFile
@@ -123,7 +124,7 @@ class Catalog:
 
     @cached_property
     def _places_by_key(self) -> dict[str, int]:
-        return {entry.key: at for at, entry in enumerate(self.run_index)}
+        return dict(zip(map(attrgetter("key"), self.run_index), count(), strict=False))
 
     @cached_property
     def file_of_card(self) -> dict[str, str]:
@@ -356,9 +357,9 @@ def _read_trace(path: Path) -> tuple[TraceEntry, Trace, Lines]:
     return TraceEntry.of(trace), trace, {}
 
 
-def _read_run_file(path: Path) -> tuple[tuple[RunEntry, ...], tuple[Run, ...], Lines]:
+def _read_run_file(path: Path) -> tuple[RunFileEntry, tuple[Run, ...], Lines]:
     runs = read_runs(path)
-    return tuple(RunEntry.of(run) for run in runs), runs, {}
+    return RunFileEntry.of(runs), runs, {}
 
 
 _READERS: Mapping[str, Any] = {
@@ -416,21 +417,21 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         faults += _card_faults(root / name, entry.cards, where, runtimes, shelf)
         where |= {key: name for key in entry.cards if key not in where}
         begun += [Problem(root / name, line, at, message) for line, at, message in entry.begun]
-    for name, runs in entries["runs"].items():
-        faults += _moved_runs(root, name, runs)
+    for name, file in entries["runs"].items():
+        faults += _moved_runs(root, name, file)
     if faults or quantizations is None or runtimes is None:
         raise CatalogError(faults)
     card_index = {key: entries["gpus"][name].cards[key] for key, name in sorted(where.items())}
     files_of_cards = cache.LazyMapping(entries["gpus"], shelf.record)
     files_of_runs = cache.LazyMapping(entries["runs"], shelf.record, AT_HAND)
-    ordered = [entry for runs in entries["runs"].values() for entry in runs]
+    ordered = [entry for file in entries["runs"].values() for entry in file.runs]
     # By time, then by key; two sorts by one text take a third of the time of one by both.
     ordered.sort(key=attrgetter("key"))
     ordered.sort(key=attrgetter("measured_at"))
 
     def run_of(entry: RunEntry) -> Run:
         name = _file_of(entry)
-        run: Run = files_of_runs[name][entries["runs"][name].index(entry)]
+        run: Run = files_of_runs[name][entries["runs"][name].runs.index(entry)]
         return run
 
     # Fine-tunes of one architecture have one and the same trace.
@@ -450,7 +451,11 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     )  # fmt: skip
     catalog.digests.update(known)
     # Only now: names that a faulty file would have given would seem to be missing.
-    faults = [*_references(catalog), *(_untraced(catalog) if traces_needed else ())]
+    faults = [
+        *_references(catalog),
+        *_unknown(catalog, entries["runs"]),
+        *(_untraced(catalog) if traces_needed else ()),
+    ]
     if faults:
         raise CatalogError(faults)
     return catalog
@@ -474,12 +479,14 @@ def _card_faults(
             yield Problem(path, line, f"{at}.segment", f"runtimes.yaml has no reserve for {card.segment}")
 
 
-def _moved_runs(root: Path, name: str, runs: Sequence[RunEntry]) -> list[Problem]:
+def _moved_runs(root: Path, name: str, file: RunFileEntry) -> list[Problem]:
     """The runs of a file that belong into another."""
     _, device, model = name.removesuffix(".yaml").split("/", 2)
+    if (file.device, file.model) == (device, model):
+        return []
     return [
         Problem(root / name, 1, f"runs.{index}", f"is a run of {run.model} on {run.device}: move it to {_file_of(run)}")
-        for index, run in enumerate(runs)
+        for index, run in enumerate(file.runs)
         if run.device != device or run.model != model
     ]
 
@@ -565,18 +572,19 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
             path = catalog.root / "matmul.yaml"
             line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
             yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
+
+
+def _unknown(catalog: Catalog, run_files: Mapping[str, RunFileEntry]) -> Iterator[Problem]:
+    """Runs of models and of quantizations that are not in the catalog, where no file has runs of another model."""
     models, labels = set(catalog.models), set(catalog.quantizations)
-    known = {(run.model, run.quantization) for run in catalog.run_index}
-    right = all(model in models and label in labels for model, label in known)
-    for run in () if right else catalog.run_index:
-        if run.model not in models:
-            yield Problem(_run_file(catalog, run), 1, run.key, f"no model {run.model} in the catalog")
-        if run.quantization not in labels:
-            yield Problem(_run_file(catalog, run), 1, run.key, f"no quantization {run.quantization!r} in the catalog")
-
-
-def _run_file(catalog: Catalog, run: RunEntry) -> Path:
-    return catalog.root / _file_of(run)
+    for name, file in run_files.items():
+        if file.model not in models or not labels.issuperset(file.quantizations):
+            for run in file.runs:
+                if run.model not in models:
+                    yield Problem(catalog.root / name, 1, run.key, f"no model {run.model} in the catalog")
+                if run.quantization not in labels:
+                    what = f"no quantization {run.quantization!r} in the catalog"
+                    yield Problem(catalog.root / name, 1, run.key, what)
 
 
 def _untraced(catalog: Catalog) -> Iterator[Problem]:

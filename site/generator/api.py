@@ -99,7 +99,7 @@ def index(catalog: Catalog) -> Index:
         version=VERSION,
         counts=Counts(
             models=len(catalog.models), gpus=len(catalog.cards), quantizations=len(catalog.quantizations),
-            runs=len(catalog.run_index), published=sum(len(file.speeds) for file in catalog.published.values()),
+            runs=len(catalog.run_index), published=sum(len(entry.speeds) for entry in catalog.published_index.values()),
         ),
         documents=tuple(
             Link(path=ROOT + path, schema_path=described, what=what)

@@ -19,6 +19,7 @@ from advisor.answers import UNITS, default_component
 from advisor.consequences import consequences, told
 from advisor.kept import Fact, of_cards
 from catalog import Catalog
+from catalog.entries import CardEntry
 from catalog.record import Source
 from catalog.run import Run
 from generator.words import rate
@@ -123,7 +124,7 @@ def _published(catalog: Catalog, model: str) -> Iterator[Event]:
         if not mine:
             continue
         who = ", ".join(dict.fromkeys(file.sources[speed.source].publisher for speed in mine))
-        cards = ", ".join(dict.fromkeys(catalog.cards[speed.gpu].name for speed in mine))
+        cards = ", ".join(dict.fromkeys(catalog.card_index[speed.gpu].name for speed in mine))
         yield Event(
             date=day, kind="published", title=f"{_many(len(mine), 'published throughput')} of {catalog.models[model].name}",
             text=f"Measured by others: {who}. On {cards}.", path=quote(f"models/{model}/"), key=f"published/{day}/{model}",
@@ -143,12 +144,11 @@ def _reviewed(catalog: Catalog, model: str) -> Event:
 def _cards(catalog: Catalog) -> Iterator[Event]:
     """By generation, since that is how they are reviewed; a line for each of hundreds would drown the rest."""
 
-    def place(key: str) -> tuple[str, str, str]:
-        card = catalog.cards[key]
+    def place(card: CardEntry) -> tuple[str, str, str]:
         return card.reviewed or "", card.vendor, card.generation
 
-    for (day, vendor, generation), group in groupby(sorted(catalog.cards, key=place), key=place):
-        names = [catalog.cards[key].spec.name for key in group]
+    for (day, vendor, generation), group in groupby(sorted(catalog.card_index.values(), key=place), key=place):
+        names = [card.spec_name for card in group]
         yield Event(
             date=day, kind="cards", title=f"{_many(len(names), 'card')} of {generation if generation.startswith(vendor) else f'{vendor} {generation}'} reviewed",
             text=f"{', '.join(names)}.", path="gpus/", key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",
@@ -166,7 +166,7 @@ def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
     """The newest day of one input (see `outputs.py` for the names), or nothing. Traces have no date: they follow the model."""
     whole, _, one = name.partition(":")
     models = [catalog.models[one]] if one in catalog.models else catalog.models.values()
-    cards = [catalog.cards[one]] if one in catalog.cards else catalog.cards.values()
+    cards = [catalog.card_index[one]] if one in catalog.cards else catalog.card_index.values()
     days: list[str | None] = []
     match whole:
         case "models" | "model" | "names" | "name":

@@ -93,7 +93,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "vendors": by_vendor(catalog),
         "vendors_key": of_cards(catalog) if catalog.digests else "",
         "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
-        "kind_options": [(kind, kind) for kind in sorted({card.spec.segment for card in catalog.cards.values()})],
+        "kind_options": [(kind, kind) for kind in sorted({card.segment for card in catalog.card_index.values()})],
         "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
         "capacity": capacity(catalog, key, main),
         "memory_chart": memory_chart(catalog, key, main),
@@ -243,7 +243,7 @@ def questions(catalog: Catalog, key: str) -> Sequence[Question]:
 
 def _minimum_memory(catalog: Catalog, key: str) -> Question:
     question = f"What's the minimum VRAM to run {catalog.models[key].name}?"
-    if not any(card.vendor == "NVIDIA" for card in catalog.cards.values()):
+    if not any(card.vendor == "NVIDIA" for card in catalog.card_index.values()):
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = answers.default_component(catalog, key)
     fitting = [card for card, pick in picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
