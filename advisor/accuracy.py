@@ -216,8 +216,10 @@ def _packed(residuals: Iterable[Residual]) -> Packed:
     ])  # fmt: skip
 
 
-def memory_summary(rows: Columns[MemoryRow]) -> MemoryErrors:
+@lru_cache(maxsize=2)
+def memory_summary(catalog: Catalog) -> MemoryErrors:
     """How far required memory is off."""
+    rows = memory_errors(catalog)
     errors = list(map(abs, rows.errors))
     return MemoryErrors(
         count=len(rows), median_error=median(errors) if errors else None, worst_error=max(errors, default=None)

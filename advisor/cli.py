@@ -170,14 +170,14 @@ def accuracy(root: Path | None, as_json: bool) -> None:
     from advisor.accuracy import memory_errors, memory_summary, speed_accuracy
 
     catalog = load(root)
-    rows, speeds = memory_errors(catalog), speed_accuracy(catalog)
+    rows, total, speeds = memory_errors(catalog), memory_summary(catalog), speed_accuracy(catalog)
     if not as_json:
         from advisor import tables
 
-        return tables.accuracy(rows, speeds)
+        return tables.accuracy(rows, total, speeds)
     document = {
         "memory": {
-            "summary": memory_summary(rows).model_dump(),
+            "summary": total.model_dump(),
             "rows": [{**row._asdict(), "error": row.error} for row in rows],
         },
         "speed": {

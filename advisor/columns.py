@@ -3,6 +3,7 @@ that as many records take."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -49,8 +50,7 @@ class Columns(Sequence[R], Generic[R]):
     def largest(self, most: int) -> list[R]:
         """The rows with the largest errors, those first; among equals the first."""
         sizes = list(map(abs, self.errors))
-        order = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)
-        return [self[at] for at in order[:most]]
+        return [self[at] for at in heapq.nlargest(most, range(len(sizes)), key=sizes.__getitem__)]
 
     def __getitem__(self, at: Any) -> Any:
         chosen = [column[at] for column in self._columns.values()]

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from advisor import answers
-from advisor.accuracy import WAYS, MemoryRow, SpeedAccuracy, memory_summary, speed_groups
+from advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
 from advisor.answers import Answer
 from advisor.columns import Columns
 from advisor.detect import Detected
@@ -86,7 +86,7 @@ def devices(catalog: Catalog, found: Sequence[tuple[Detected, Catalog, str]]) ->
         runs_on(here, key, list(answers.models(here, key)))
 
 
-def accuracy(memory: Columns[MemoryRow], speeds: Sequence[SpeedAccuracy]) -> None:
+def accuracy(memory: Columns[MemoryRow], total: MemoryErrors, speeds: Sequence[SpeedAccuracy]) -> None:
     """Predictions against measurements."""
     console = Console(highlight=False)
     table = Table(
@@ -98,7 +98,6 @@ def accuracy(memory: Columns[MemoryRow], speeds: Sequence[SpeedAccuracy]) -> Non
             f"{row.measured_bytes / 1e9:.3f}", f"{row.error:+.1%}",
         )  # fmt: skip
     console.print(table)
-    total = memory_summary(memory)
     if total.median_error is not None and total.worst_error is not None:
         console.print(
             f"{total.count} measurements: median error {total.median_error:.1%}, worst {total.worst_error:.1%}"

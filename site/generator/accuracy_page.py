@@ -67,7 +67,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
     names = device_names(catalog, {gpu for one in speeds for gpu in one.rows.column("gpu")})
     return {
         "ways": WAYS,
-        "memory": memory_summary(memory),
+        "memory": memory_summary(catalog),
         "memory_rows": memory.largest(MOST_ROWS),
         "memory_plot": _plot(
             "Memory", "GB",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from advisor.accuracy import memory_errors, memory_summary
+from advisor.accuracy import memory_summary
 from advisor.answers import TIGHT_ABOVE
 from catalog import Catalog
 from catalog.check import check
@@ -14,13 +14,12 @@ from catalog.tensor_types import TENSOR_TYPES
 
 def view(catalog: Catalog) -> dict[str, Any]:
     """Assumptions with their reasons, and predictions against measurements."""
-    memory = memory_summary(memory_errors(catalog))
     return {
         "runtimes": catalog.runtimes,
         "types": tuple(TENSOR_TYPES.values()),
         "unverified": UNVERIFIED,
         "report": check(catalog),
         "fit": catalog.speed,
-        "memory": memory,
+        "memory": memory_summary(catalog),
         "tight_above": TIGHT_ABOVE,
     }
