@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -58,6 +58,12 @@ def _by_label(catalog: Catalog, model: str) -> dict[str, str]:
 
 LABELS = Fact(_by_label, runs=True)
 """By it is known whether what is said of a label has changed."""
+
+
+@lru_cache(maxsize=2)
+def labels_run(catalog: Catalog) -> Mapping[str, Mapping[str, str]]:
+    """The same of all models."""
+    return LABELS.of_all(catalog)
 
 
 @lru_cache(maxsize=1024)

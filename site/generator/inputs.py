@@ -244,14 +244,18 @@ class Inputs:
 
     def _of_label(self, label: str) -> str:
         """The digest of the runs of a label, and of those of BF16 that they are compared with."""
-        return combined(f"{model} {of[label]}" for model, of in self._labels.items() if label in of)
+        return combined(self._labels.get(label, ()))
 
     @cached_property
-    def _labels(self) -> dict[str, dict[str, str]]:
-        """That of each model and label. Imported here, since it takes longer than finding out that nothing changed."""
-        from advisor.evidence import LABELS
+    def _labels(self) -> dict[str, list[str]]:
+        """By label, what identifies the runs of each model. Imported here, since it takes longer than finding out that nothing changed."""
+        from advisor.evidence import labels_run
 
-        return LABELS.of_all(self.catalog)
+        found: dict[str, list[str]] = {}
+        for model, labels in labels_run(self.catalog).items():
+            for label, runs in labels.items():
+                found.setdefault(label, []).append(f"{model} {runs}")
+        return found
 
     def _files(self, names: Iterable[str]) -> str:
         return combined(f"{name} {self.catalog.digests[name]}" for name in names)

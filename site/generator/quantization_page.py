@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from advisor import answers
 from advisor.answers import default_component
-from advisor.evidence import good_runs
+from advisor.evidence import good_runs, labels_run
 from advisor.kept import Fact, of_cards, of_rules, of_traces
 from catalog import Catalog, cache
 from catalog.files import code_digest, combined
@@ -69,7 +69,6 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
     """Everything that the template of a quantization page draws."""
     quantization = catalog.quantizations[label]
     file = catalog.quantization_file
-    served, refused = _support(catalog, quantization)
     return {
         "label": label,
         "quantization": quantization,
@@ -79,9 +78,9 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "towers": TOWERS,
         "units": answers.UNITS,
         "cards_key": combined(("cards of", label, of_rules(catalog), of_cards(catalog))) if catalog.digests else None,
-        "served": served,
-        "refused": refused,
-        "seen": _seen(catalog).get(label, []),
+        "cards": len(catalog.cards),
+        "support": partial(_support, catalog, quantization),
+        "seen": _seen(catalog, label),
         "sources": [file.sources[key] for key in (*quantization.sources, quantization.requires.source) if key],
         "jsonld": graph(breadcrumbs(("Home", "../../"), ("Quantizations", "../"), (quantization.name, None))),
     }  # fmt: skip
@@ -139,14 +138,24 @@ def _became(catalog: Catalog, label: str) -> list[Became]:
     return sorted(found, key=lambda one: one.name.casefold())
 
 
-@lru_cache(maxsize=2)
-def _seen(catalog: Catalog) -> dict[str, list[Seen]]:
-    """The newest good run of each model for each label, component, device and mode, by label."""
-    found: dict[str, list[Seen]] = {}
-    for labels in SEEN.of_all(catalog).values():
-        for label, seen in labels.items():
-            found.setdefault(label, []).extend(seen)
-    return found
+def _seen(catalog: Catalog, label: str) -> list[Seen]:
+    """The newest good run of each model in a label for each component, device and mode. Kept by label, since a new run is of one or two."""
+    runs = {model: labels[label] for model, labels in labels_run(catalog).items() if label in labels}
+    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
+        return [seen for model in runs for seen in SEEN.of(catalog, model).get(label, ())]
+    digests = {model: combined((runs[model], catalog.model_index[model].config_sha256)) for model in runs}
+    what = f"seen {label} {code_digest(Path(__file__).parent)} {of_rules(catalog)}"
+    kept = cache.Bundles[list[Seen]](
+        what, digests, lambda some: {model: combined((what, digests[model])) for model in some}
+    )
+    kept.keep({model: _seen_in(catalog, model).get(label, []) for model in kept.missing})
+    return [seen for model in runs for seen in kept.found[model]]
+
+
+@lru_cache(maxsize=4096)
+def _seen_in(catalog: Catalog, model: str) -> dict[str, list[Seen]]:
+    """Those of one model. Kept while the pages of all labels are made."""
+    return SEEN.of(catalog, model)
 
 
 def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Card]], dict[str, list[Card]]]:
