@@ -23,6 +23,9 @@ from urllib.parse import urlsplit
 
 from catalog.cores import apart
 from catalog.errors import FitcardError
+from catalog.files import code_digest
+from catalog.loading import HERE
+from catalog.record import Record
 from generator.build import build
 from generator.inputs import ROOT, code
 from generator.manifest import NAME
@@ -75,11 +78,10 @@ def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
     """Build now and after every edit, until interrupted or left alone. When our own code was edited, begin again with the new.
 
     Each build is made in a copy of this process: what follows from a catalog is kept in memory for as long as there is room, and here
-    catalogs come and go. What a build imports is imported before, so that it need not be each time.
+    catalogs come and go.
     """
     begun, parent = code(ROOT), os.getppid()
-    for name in ("generator.render", "generator.prepare", "generator.hook", "generator.picture"):
-        importlib.import_module(name)
+    start_up()
     with contextlib.suppress(KeyboardInterrupt):
         while os.getppid() == parent:
             before = _signature(_watched(catalog))
@@ -95,6 +97,20 @@ def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
                 if _signature(_watched(catalog)) != before:
                     break
                 time.sleep(max(INTERVAL_S, 10 * (time.monotonic() - began)))
+
+
+def start_up() -> None:
+    """Do what builds would do once in each process: import, have validators built, identify the code."""
+    for name in ("generator.render", "generator.prepare", "generator.hook", "generator.picture", "generator.documents"):
+        importlib.import_module(name)
+    kinds = [Record]
+    for kind in kinds:
+        kind.model_rebuild()
+        kinds += kind.__subclasses__()
+    for folder in ("advisor", "site/generator"):
+        code_digest(HERE, ROOT / folder)
+        code_digest(ROOT / folder)
+    code_digest(HERE)
 
 
 def _watched(catalog: Path | None) -> Iterator[Path]:
