@@ -19,7 +19,7 @@ import json
 import posixpath
 import re
 import traceback
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -200,55 +200,63 @@ class Inputs:
 
     def _digest(self, name: str) -> str:
         kind, colon, key = name.partition(":")
-        catalog, digests = self.catalog, self.catalog.digests
-        one = {"model": "models/{}.yaml", "trace": "traces/{}.json", "published": "published/{}.yaml"}
-        if name == "code":
-            return self.sources.code
-        if name == "templates":
-            return combined(f"{template} {digest(content)}" for template, content in self.sources.templates.items())
-        if colon and kind in one:
-            return digests.get(one[kind].format(key), "none")
-        if colon and kind == "card":
-            return catalog.card_index[key].digest if key in catalog.cards else "none"
-        if colon and kind == "run":
-            return key  # it is the hash of the run
-        if colon and kind in ("template", "theme"):
-            return digest(self.sources.theme[key])
-        if colon and kind == "doc":
-            return digest(self.sources.docs[key]) if key in self.sources.docs else "none"
-        if colon and kind == "link":
-            return "there" if key in self.pages else "none"
-        if colon and kind in ("runs", "device"):
-            return self._files((self._of_model if kind == "runs" else self._of_device).get(key, ()))
-        if colon and kind == "label":
-            return self._of_label(key)
-        if name in ("models", "traces", "published", "runs"):
-            return self._files(in_folder(digests, name))
-        if colon and kind == "name":
-            return digest(str(catalog.model_index.get(key)).encode())
-        if name == "names":
-            return combined(f"{model} {entry}" for model, entry in catalog.model_index.items())
-        if name == "cards":
-            return combined(f"{card} {entry.digest}" for card, entry in catalog.card_index.items())
-        if name == "speed":
-            # Predictions also ask who made the cards that it was fitted on.
-            makers = [
-                f"{gpu} {catalog.card_index[gpu].vendor}"
-                for gpu in (catalog.speed.known if catalog.speed else ())
-                if gpu in catalog.cards
-            ]
-            return combined((digests.get("speed.yaml", "none"), *makers))
-        if name in ("quantizations", "runtimes", "matmul"):
-            return digests.get(f"{name}.yaml", "none")
+        if colon and kind in self._of_one:
+            return self._of_one[kind](key)
+        if name in self._of_all:
+            return self._of_all[name]()
         raise ValueError(f"no input is called {name!r}: the names are in {__name__}")
 
-    def _of_label(self, label: str) -> str:
-        """The digest of the runs of a label, and of those of BF16 that they are compared with."""
-        return combined(self._labels.get(label, ()))
+    @cached_property
+    def _of_one(self) -> dict[str, Callable[[str], str]]:
+        """What gives the digest of one thing, by its kind."""
+        catalog, sources, digests = self.catalog, self.sources, self.catalog.digests
+        return {
+            "model": lambda key: digests.get(f"models/{key}.yaml", "none"),
+            "trace": lambda key: digests.get(f"traces/{key}.json", "none"),
+            "published": lambda key: digests.get(f"published/{key}.yaml", "none"),
+            "name": lambda key: self._names.get(key, "none"),
+            "card": lambda key: catalog.card_index[key].digest if key in catalog.card_index else "none",
+            "run": str,  # its key is the hash of the run
+            "runs": lambda key: self._files(self._of_model.get(key, ())),
+            "device": lambda key: self._files(self._of_device.get(key, ())),
+            "label": lambda key: combined(self._labels.get(key, ())),
+            "template": lambda key: digest(sources.theme[key]),
+            "theme": lambda key: digest(sources.theme[key]),
+            "doc": lambda key: digest(sources.docs[key]) if key in sources.docs else "none",
+            "link": lambda key: "there" if key in self.pages else "none",
+        }
+
+    @cached_property
+    def _of_all(self) -> dict[str, Callable[[], str]]:
+        """What gives the digest of all of a kind, by its name."""
+        catalog, digests = self.catalog, self.catalog.digests
+        folders = ("models", "traces", "published", "runs")
+        files = ("quantizations", "runtimes", "matmul")
+        return {
+            **{folder: lambda folder=folder: self._files(in_folder(digests, folder)) for folder in folders},
+            **{name: lambda name=name: digests.get(f"{name}.yaml", "none") for name in files},
+            "code": lambda: self.sources.code,
+            "templates": lambda: combined(f"{name} {digest(text)}" for name, text in self.sources.templates.items()),
+            "names": lambda: combined(f"{model} {name}" for model, name in self._names.items()),
+            "cards": lambda: combined(f"{card} {entry.digest}" for card, entry in catalog.card_index.items()),
+            "speed": self._speed,
+        }
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """What lists say of each model."""
+        return {model: digest(str(entry).encode()) for model, entry in self.catalog.model_index.items()}
+
+    def _speed(self) -> str:
+        """Predictions also ask who made the cards that it was fitted on."""
+        catalog = self.catalog
+        fitted = catalog.speed.known if catalog.speed else ()
+        makers = (f"{gpu} {catalog.card_index[gpu].vendor}" for gpu in fitted if gpu in catalog.card_index)
+        return combined((catalog.digests.get("speed.yaml", "none"), *makers))
 
     @cached_property
     def _labels(self) -> dict[str, list[str]]:
-        """By label, what identifies the runs of each model. Imported here, since it takes longer than finding out that nothing changed."""
+        """By label, what identifies the runs of each model, and those of BF16 that they are compared with. Imported here, since it takes longer than finding out that nothing changed."""
         from advisor.evidence import labels_run
 
         found: dict[str, list[str]] = {}

@@ -156,12 +156,17 @@ def source_of(made: Made) -> str:
     return made.output.source if isinstance(made.output, Document) else made.path
 
 
+def configured(root: Path, folder: Path) -> MkDocsConfig:
+    """How MkDocs is to build into a folder."""
+    return load_config(str(root / "mkdocs.yml"), site_dir=str(folder), strict=True)
+
+
 def render(stale: Sequence[Made], sources: Sources, there: Container[str], folder: Path) -> dict[str, tuple[str, str]]:
     """Make outputs in folders below `folder`: where each is and the digest of its content, by path.
 
     `there` are the source files that documents may link to. Raises FitcardError, whatever MkDocs calls it.
     """
-    config: MkDocsConfig = load_config(str(sources.root / "mkdocs.yml"), site_dir=str(folder), strict=True)
+    config = configured(sources.root, folder)
     # What has something in common goes to one part, which then works it out once. What tells of all runs takes long, so that is begun
     # first.
     long, rest = dict[str, list[Made]](), dict[str, list[Made]]()

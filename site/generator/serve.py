@@ -103,6 +103,9 @@ def start_up() -> None:
     """Do what builds would do once in each process: import, have validators built, identify the code."""
     for name in ("generator.render", "generator.prepare", "generator.hook", "generator.picture", "generator.documents"):
         importlib.import_module(name)
+    importlib.import_module("generator.render").configured(
+        ROOT, ROOT / "build/site"
+    )  # which looks for plugins in all packages
     kinds = [Record]
     for kind in kinds:
         kind.model_rebuild()
