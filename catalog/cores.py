@@ -121,11 +121,11 @@ def begun(work: Callable[[], object], *, needed: bool) -> Generator[Callable[[],
         wait()
 
 
-def dealt(groups: Iterable[Sequence[T]], count: int) -> list[list[T]]:
+def dealt(groups: Iterable[Sequence[T]], count: int, *, whole: int = 1) -> list[list[T]]:
     """Groups of things to do in at most `count` parts of about the same length, none of them empty. Each group is in one part, for what
-    it has in common, but those that would keep one core busy when the others are done are cut."""
+    it has in common, but those that would keep one core busy when the others are done are cut where they are longer than `whole`."""
     groups = list(groups)
-    most = max(1, sum(map(len, groups)) // min(count, 4 * cores()))
+    most = max(whole, sum(map(len, groups)) // min(count, 4 * cores()))
     cut = [group[at : at + most] for group in groups for at in range(0, len(group), most)]
     parts: list[list[T]] = [[] for _ in range(min(count, len(cut)))]
     shortest = [(0, number) for number in range(len(parts))]

@@ -28,6 +28,8 @@ from generator.outputs import OF_GROUPS, SITE, Asset, Group, Output, Page
 
 TOGETHER = 8
 """Fewer outputs are made in this process, since to start others takes as long."""
+WHOLE = 16
+"""What a model, a card or the labels have to be made again after a new run is less, and is made by one process, for what it has in common."""
 AT_MOST = 1000
 """Outputs that one call of MkDocs makes: it holds them all in memory."""
 
@@ -174,7 +176,7 @@ def render(stale: Sequence[Made], sources: Sources, there: Container[str], folde
         (long if "runs" in output.inputs else rest).setdefault(_work(output), []).append(output)
     count = max(4 * cores(), -(-len(stale) // AT_MOST))
     early = sorted(long.values(), key=len, reverse=True)
-    parts = [[*stale]] if len(stale) < TOGETHER else early + dealt(rest.values(), count)
+    parts = [[*stale]] if len(stale) < TOGETHER else early + dealt(rest.values(), count, whole=WHOLE)
     found: dict[str, tuple[str, str]] = {}
     for one in spread(partial(_render, config, sources, there, folder), list(enumerate(parts))):
         found |= one

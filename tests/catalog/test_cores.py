@@ -15,13 +15,14 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("lengths", ([], [1], [3, 3, 3, 3], [1] * 100, [500, 1, 1, 1], [40, 30, 20, 10, 5, 5, 5]))
 @pytest.mark.parametrize("count", (1, 4, 32))
-def test_groups_are_dealt_whole_and_evenly(lengths: list[int], count: int) -> None:
+@pytest.mark.parametrize("whole", (1, 8))
+def test_groups_are_dealt_whole_and_evenly(lengths: list[int], count: int, whole: int) -> None:
     groups = [[(number, at) for at in range(length)] for number, length in enumerate(lengths)]
-    parts = dealt(groups, count)
+    parts = dealt(groups, count, whole=whole)
     assert len(parts) <= count
     assert all(parts)
     assert sorted(item for part in parts for item in part) == sorted(item for group in groups for item in group)
-    most = max(1, sum(lengths) // min(count, 4 * cores()))  # a group that is longer may be cut
+    most = max(whole, sum(lengths) // min(count, 4 * cores()))  # a group that is longer may be cut
     for number, length in enumerate(lengths):
         homes = [part for part in parts if any(item[0] == number for item in part)]
         assert len(homes) <= -(-length // most)
