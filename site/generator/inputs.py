@@ -21,7 +21,7 @@ import re
 import traceback
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,11 +209,11 @@ class Inputs:
     @cached_property
     def _of_one(self) -> dict[str, Callable[[str], str]]:
         """What gives the digest of one thing, by its kind."""
-        catalog, sources, digests = self.catalog, self.sources, self.catalog.digests
+        catalog, sources = self.catalog, self.sources
         return {
-            "model": lambda key: digests.get(f"models/{key}.yaml", "none"),
-            "trace": lambda key: digests.get(f"traces/{key}.json", "none"),
-            "published": lambda key: digests.get(f"published/{key}.yaml", "none"),
+            "model": lambda key: self._file(f"models/{key}.yaml"),
+            "trace": lambda key: self._file(f"traces/{key}.json"),
+            "published": lambda key: self._file(f"published/{key}.yaml"),
             "name": lambda key: self._names.get(key, "none"),
             "card": lambda key: catalog.card_index[key].digest if key in catalog.card_index else "none",
             "run": str,  # its key is the hash of the run
@@ -229,12 +229,12 @@ class Inputs:
     @cached_property
     def _of_all(self) -> dict[str, Callable[[], str]]:
         """What gives the digest of all of a kind, by its name."""
-        catalog, digests = self.catalog, self.catalog.digests
+        catalog = self.catalog
         folders = ("models", "traces", "published", "runs")
         files = ("quantizations", "runtimes", "matmul")
         return {
-            **{folder: lambda folder=folder: self._files(in_folder(digests, folder)) for folder in folders},
-            **{name: lambda name=name: digests.get(f"{name}.yaml", "none") for name in files},
+            **{folder: partial(self._folder, folder) for folder in folders},
+            **{name: partial(self._file, f"{name}.yaml") for name in files},
             "code": lambda: self.sources.code,
             "templates": lambda: combined(f"{name} {digest(text)}" for name, text in self.sources.templates.items()),
             "names": lambda: combined(f"{model} {name}" for model, name in self._names.items()),
@@ -252,11 +252,12 @@ class Inputs:
         catalog = self.catalog
         fitted = catalog.speed.known if catalog.speed else ()
         makers = (f"{gpu} {catalog.card_index[gpu].vendor}" for gpu in fitted if gpu in catalog.card_index)
-        return combined((catalog.digests.get("speed.yaml", "none"), *makers))
+        return combined((self._file("speed.yaml"), *makers))
 
     @cached_property
     def _labels(self) -> dict[str, list[str]]:
-        """By label, what identifies the runs of each model, and those of BF16 that they are compared with. Imported here, since it takes longer than finding out that nothing changed."""
+        """By label, what identifies the runs of each model, and those of BF16 that they are compared with. Imported here, since it takes
+        longer than finding out that nothing changed."""
         from advisor.evidence import labels_run
 
         found: dict[str, list[str]] = {}
@@ -264,6 +265,12 @@ class Inputs:
             for label, runs in labels.items():
                 found.setdefault(label, []).append(f"{model} {runs}")
         return found
+
+    def _file(self, name: str) -> str:
+        return self.catalog.digests.get(name, "none")
+
+    def _folder(self, folder: str) -> str:
+        return self._files(in_folder(self.catalog.digests, folder))
 
     def _files(self, names: Iterable[str]) -> str:
         return combined(f"{name} {self.catalog.digests[name]}" for name in names)
