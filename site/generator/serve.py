@@ -100,12 +100,15 @@ def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
 
 
 def start_up() -> None:
-    """Do what builds would do once in each process: import, have validators built, identify the code."""
-    for name in ("generator.render", "generator.prepare", "generator.hook", "generator.picture", "generator.documents"):
-        importlib.import_module(name)
-    importlib.import_module("generator.render").configured(
-        ROOT, ROOT / "build/site"
-    )  # which looks for plugins in all packages
+    """Do what builds would do once in each process: import, have validators built, look for plugins, identify the code."""
+    from PIL import Image
+
+    from generator import render
+
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        importlib.import_module(f"generator.{file.stem}")
+    Image.preinit()
+    render.configured(ROOT, ROOT / "build/site")
     kinds = [Record]
     for kind in kinds:
         kind.model_rebuild()

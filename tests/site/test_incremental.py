@@ -431,6 +431,37 @@ def served(small: Path, site: Path, checkout: Path) -> Iterator[str]:
         process.communicate(timeout=30)
 
 
+STARTED_UP = """
+import sys
+from pathlib import Path
+from catalog import cores
+from catalog.record import Record
+from generator.build import build
+from generator.serve import start_up
+
+def kinds(of):
+    return [of, *(kind for inner in of.__subclasses__() for kind in kinds(inner))]
+
+start_up()
+cores.cores = lambda: 1  # so that everything is made in this process
+imported, unbuilt = set(sys.modules), [kind for kind in kinds(Record) if not kind.__pydantic_complete__]
+print(build(Path(sys.argv[2]), Path(sys.argv[1]))[1].made.keys())
+assert not unbuilt, unbuilt
+assert set(sys.modules) == imported, set(sys.modules) - imported
+"""
+
+
+def test_where_builds_are_watched_none_imports_anything(small: Path, tmp_path: Path) -> None:
+    """Each is made in a copy of one process: what that has not imported, every build would have to."""
+    build(tmp_path / "site", small)
+    new_run(small, POOL[0], "rtx-4090", 3)
+    command = [sys.executable, "-c", STARTED_UP, str(small), str(tmp_path / "site")]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"share/models/{POOL[0]}.png" in done.stdout
+
+
 def fetched(address: str) -> str:
     try:
         with urllib.request.urlopen(address, timeout=30) as answer:
