@@ -86,6 +86,37 @@ def test_a_card_id_in_two_files(copied: Path) -> None:
         load(copied)
 
 
+def test_runs_lie_where_they_belong_and_are_of_what_is_there(copied: Path) -> None:
+    """Of a file's runs exactly those are named that are of another device, or whose quantization or model is not in the catalog."""
+    runs, good = copied / "runs", made_run(1)
+    path = add_run(runs, good)
+    machine = {**good.machine.model_dump(mode="json"), "device": "cpu-other"}
+    other = add_run(copied / "elsewhere", made_run(2, machine=machine))
+    mixed = json.loads(_uncommented(path))
+    mixed["runs"] += json.loads(_uncommented(other))["runs"]
+    before = path.read_text()
+    path.write_text(json.dumps(mixed))
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    name = path.relative_to(copied).as_posix()
+    moved = name.replace(good.machine.device, "cpu-other")
+    assert str(caught.value).endswith(f"{name}:1: runs.1: is a run of {good.model} on cpu-other: move it to {moved}")
+    assert len(caught.value.problems) == 1
+    path.write_text(before)
+    label, model = made_run(3, quantization="Q9_9"), made_run(4, model="google/gone")
+    add_run(runs, label)
+    add_run(runs, model)
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    assert {(problem.field, problem.message) for problem in caught.value.problems} == {
+        (label.key, "no quantization 'Q9_9' in the catalog"), (model.key, "no model google/gone in the catalog"),
+    }  # fmt: skip
+
+
+def _uncommented(path: Path) -> str:
+    return "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
+
+
 def test_every_fault_of_all_files_is_reported_at_once(copied: Path) -> None:
     spoil(copied, CARDS, "memory_gib: 8\n", "memory_gib: eight\n")
     spoil(copied, MODEL, "family: SigLIP\n", "")
