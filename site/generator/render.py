@@ -29,7 +29,7 @@ from generator.outputs import OF_GROUPS, SITE, Asset, Group, Output, Page
 TOGETHER = 8
 """Fewer outputs are made in this process, since to start others takes as long."""
 WHOLE = 16
-"""What a model, a card or the labels have to be made again after a new run is less, and is made by one process, for what it has in common."""
+"""Outputs of one model or card, or of labels, that are never cut into parts: a new run makes fewer stale, and they have much in common."""
 AT_MOST = 1000
 """Outputs that one call of MkDocs makes: it holds them all in memory."""
 
