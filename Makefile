@@ -42,7 +42,7 @@ profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine
 	@$(BIN)/fitcard profile $(or $(ARGS),google/siglip-so400m-patch14-384)
 
 schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors read
-	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m catalog.json_schema
+	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m fitcard.catalog.json_schema
 
 # The browser tests drive a real Chromium, and the Nu checker runs in Java.
 BROWSER := $(if $(CHROMIUM),,chromium fonts-dejavu) $(if $(JAVA),,default-jre-headless)

@@ -10,17 +10,18 @@ from functools import lru_cache
 from statistics import median
 from typing import NamedTuple
 
-from advisor.calibrate import Residual, left_out, left_out_on, only_run, summary
-from advisor.columns import Columns, Packed
-from advisor.evidence import good_runs
-from advisor.kept import Fact, of_model, of_rules
-from advisor.memory import need
-from catalog import Catalog, cache
-from catalog.files import combined, run_files
-from catalog.record import Record
-from catalog.run import Mode
-from catalog.speed import Errors
-from catalog.trace import Component
+from fitcard.advisor.calibrate import Residual, left_out, left_out_on, only_run, summary
+from fitcard.advisor.columns import Columns, Packed
+from fitcard.advisor.evidence import good_runs
+from fitcard.advisor.kept import Fact, of_model, of_rules
+from fitcard.advisor.memory import need
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.record import Record
+from fitcard.catalog.schema.run import Mode
+from fitcard.catalog.schema.speed import Errors
+from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.hashing import combined, run_files
 
 WAYS = {
     "gpu": "The card left out: nothing measured of any model on it, but others' matrix products on it",

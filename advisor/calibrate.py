@@ -11,15 +11,15 @@ from operator import attrgetter, mul, sub
 from statistics import median
 from typing import Literal, NamedTuple
 
-from advisor.evidence import TIMED, models_on, timed_on
-from advisor.kept import Fact, of_cards
-from advisor.rates import fit_sustained, measured_rate, sustained_rate
-from advisor.speed import PLAIN, Setting, Work, work
-from catalog import Catalog
-from catalog.record import Date
-from catalog.run import Mode
-from catalog.speed import Errors, Factors, Known, SpeedFile
-from catalog.trace import Component
+from fitcard.advisor.evidence import TIMED, models_on, timed_on
+from fitcard.advisor.kept import Fact, of_cards
+from fitcard.advisor.rates import fit_sustained, measured_rate, sustained_rate
+from fitcard.advisor.speed import PLAIN, Setting, Work, work
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.record import Date
+from fitcard.catalog.schema.run import Mode
+from fitcard.catalog.schema.speed import Errors, Factors, Known, SpeedFile
+from fitcard.catalog.schema.trace import Component
 
 _AT_RATE = ("matmul", "attention", "convolution")
 """The kinds of work that run at a card's matrix rate."""
@@ -346,7 +346,7 @@ def only_run(catalog: Catalog) -> list[str]:
 
 def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
     """The same of one device: it depends on what was run there, and on nothing else."""
-    from advisor.predict import other_runs
+    from fitcard.advisor.predict import other_runs
 
     found: list[Residual] = []
     setting = cache(Setting)  # tens of thousands of points have a few of them

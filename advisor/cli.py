@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import click
 
-from advisor import answers
-from advisor.answers import Answer
-from catalog import Catalog, load
-from catalog.amount import parse_bytes
-from catalog.errors import CatalogError, FitcardError, UnknownName
-from catalog.gpu import GIB, Card, Gpu
-from catalog.names import find_card, find_model, find_quantization
+from fitcard.advisor import fit as answers
+from fitcard.advisor.fit import Answer
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
+from fitcard.catalog.names import find_card, find_model, find_quantization
+from fitcard.catalog.schema.gpu import GIB, Card, Gpu
+from fitcard.catalog.units import parse_bytes
 
 DOES_NOT_FIT = 3
 
@@ -64,9 +64,9 @@ def gpus(
     rows = list(answers.gpus(catalog, model_id, quantizations=labels, component=component, batch=batch, mode=mode))
     if as_json:
         return _print_rows(rows)
-    from advisor import tables
+    from fitcard.advisor import console
 
-    tables.matrix(catalog, rows, labels)
+    console.matrix(catalog, rows, labels)
     return None
 
 
@@ -108,9 +108,9 @@ def fit(
     if as_json:
         click.echo(json.dumps(answer.document(), indent=2, ensure_ascii=False))
     else:
-        from advisor import tables
+        from fitcard.advisor import console
 
-        tables.explain(catalog, answer)
+        console.explain(catalog, answer)
     if answer.verdict in ("no", "unsupported"):
         sys.exit(DOES_NOT_FIT)
 
@@ -132,9 +132,9 @@ def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) 
     rows = list(answers.models(catalog, card))
     if as_json:
         return _print_rows(rows)
-    from advisor import tables
+    from fitcard.advisor import console
 
-    tables.runs_on(catalog, card, rows)
+    console.runs_on(catalog, card, rows)
     return None
 
 
@@ -143,8 +143,8 @@ def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) 
 @click.pass_obj
 def detect(root: Path | None, as_json: bool) -> None:
     """This machine's GPUs and their free memory, then what runs here at this moment."""
-    from advisor.detect import detect as look
-    from advisor.detect import with_free_memory
+    from fitcard.advisor.detect import detect as look
+    from fitcard.advisor.detect import with_free_memory
 
     catalog = load(root)
     devices = look(catalog)
@@ -157,9 +157,9 @@ def detect(root: Path | None, as_json: bool) -> None:
         }
         click.echo(json.dumps(document))
         return
-    from advisor import tables
+    from fitcard.advisor import console
 
-    tables.devices(catalog, found)
+    console.devices(catalog, found)
 
 
 @click.command(epilog="Example: fitcard accuracy --json")
@@ -167,14 +167,14 @@ def detect(root: Path | None, as_json: bool) -> None:
 @click.pass_obj
 def accuracy(root: Path | None, as_json: bool) -> None:
     """Predictions against every measurement there is, each made without it."""
-    from advisor.accuracy import memory_errors, memory_summary, speed_accuracy
+    from fitcard.advisor.accuracy import memory_errors, memory_summary, speed_accuracy
 
     catalog = load(root)
     rows, total, speeds = memory_errors(catalog), memory_summary(catalog), speed_accuracy(catalog)
     if not as_json:
-        from advisor import tables
+        from fitcard.advisor import console
 
-        return tables.accuracy(rows, total, speeds)
+        return console.accuracy(rows, total, speeds)
     document = {
         "memory": {
             "summary": total.model_dump(),
@@ -200,8 +200,8 @@ def calibrate(root: Path | None) -> None:
 
     import yaml
 
-    from advisor.calibrate import calibrate as fit_all
-    from catalog.store import write_atomically
+    from fitcard.advisor.calibrate import calibrate as fit_all
+    from fitcard.catalog.storage.writer import write_atomically
 
     catalog = load(root)
     made = fit_all(catalog, datetime.now(UTC).date().isoformat())
@@ -227,9 +227,9 @@ def diff(root: Path | None, base: str, as_json: bool) -> None:
     BASE is a git revision of the catalog, or a folder with another catalog. What follows are verdicts, best choices, throughputs, their
     order, and predictions that moved by more than 5 %.
     """
-    from advisor.changes import changes
-    from advisor.markdown import pull_request
-    from catalog.revision import catalog_at
+    from fitcard.advisor.diff import changes
+    from fitcard.advisor.markdown import pull_request
+    from fitcard.catalog.revision import catalog_at
 
     say = _progress()
     after = load(root)
@@ -275,7 +275,7 @@ def _model(root: Path | None, typed: str) -> tuple[Catalog, str]:
         except UnknownName:
             if "/" not in typed:
                 raise
-    from advisor.unlisted import with_model
+    from fitcard.advisor.adhoc import with_model
 
     return with_model(catalog, typed)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from heapq import nsmallest
 
-from catalog import Catalog
-from catalog.trace import Component
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.trace import Component
 
 BAND = 1.6
 """Models within this factor of each other are in one band. Halving or doubling is a tier; 1.6 lies between."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from catalog import Catalog
-from catalog.gpu import GIB, Card, Gpu
-from catalog.host import card_of_device, cpu_id, cpu_label
-from catalog.record import Record
+from fitcard.catalog import Catalog
+from fitcard.catalog.host import card_of_device, cpu_id, cpu_label
+from fitcard.catalog.schema.gpu import GIB, Card, Gpu
+from fitcard.catalog.schema.record import Record
 
 MIB = 2**20
 _AMD = "0x1002"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from advisor.kept import Fact
-from catalog import Catalog
-from catalog.files import combined, run_files
-from catalog.gpu import NumberType
-from catalog.published import PublishedSpeed
-from catalog.run import Mode, Run, Speed
-from catalog.trace import Component
+from fitcard.advisor.kept import Fact
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import NumberType
+from fitcard.catalog.schema.published import PublishedSpeed
+from fitcard.catalog.schema.run import Mode, Run, Speed
+from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.storage.hashing import combined, run_files
 
 
 @lru_cache(maxsize=64)

@@ -12,11 +12,12 @@ from typing import Any, Generic, TypeVar
 
 import pydantic
 
-from catalog import Catalog, cache
-from catalog.cores import cores, spread
-from catalog.files import code_digest, combined, run_files
-from catalog.loading import HERE
-from catalog.twins import dealt_alike
+from fitcard.catalog import Catalog
+from fitcard.catalog.loader import HERE
+from fitcard.catalog.parallel import cores, spread
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.hashing import code_digest, combined, run_files
+from fitcard.catalog.twins import dealt_alike
 
 T = TypeVar("T")
 SPREAD_FROM = 40
@@ -76,7 +77,8 @@ class Fact(Generic[T]):
     def _what(self, catalog: Catalog) -> str:
         """Identifies it, and what it follows from besides the model."""
         module = sys.modules[self.make.__module__]
-        code = code_digest(Path(str(module.__file__)).parent)
+        folder = Path(str(module.__file__)).parent
+        code = code_digest(folder.parent if "generator" in folder.parent.name else folder)
         return f"{self.make.__module__}.{self.make.__qualname__} {code} {self.also(catalog)}"
 
 

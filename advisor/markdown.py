@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from advisor.changes import Change, Value
+from fitcard.advisor.diff import Change, Value
 
 MOST = 25
 """Rows of one kind that are shown; `--json` has them all."""

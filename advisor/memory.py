@@ -16,13 +16,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from catalog import Catalog
-from catalog.gpu import Card
-from catalog.quantization import Quantization, held_tensors
-from catalog.runtimes import Runtimes
-from catalog.tensor_types import TENSOR_TYPES
-from catalog.trace import Activations, Component, Phase, at_batch
-from catalog.twins import first_alike, typed_alike
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.quantization import Quantization, held_tensors
+from fitcard.catalog.schema.runtimes import Runtimes
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
+from fitcard.catalog.schema.trace import Activations, Component, Phase, at_batch
+from fitcard.catalog.twins import first_alike, typed_alike
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from advisor.evidence import Timed, timed_on
-from advisor.speed import PLAIN, Setting, Work, has_own_rate, work
-from catalog import Catalog
-from catalog.gpu import Card
-from catalog.run import Mode
-from catalog.speed import Factors
-from catalog.trace import Component
+from fitcard.advisor.evidence import Timed, timed_on
+from fitcard.advisor.speed import PLAIN, Setting, Work, has_own_rate, work
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.run import Mode
+from fitcard.catalog.schema.speed import Factors
+from fitcard.catalog.schema.trace import Component
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _shares(found: Work, seconds: float, factors: Factors) -> str:
 
 def _factors_without(catalog: Catalog, gpu: str) -> Factors:
     """The factors as they are fitted without a card, so that its own figures have no part in a prediction that leaves them out."""
-    from advisor.calibrate import fit_without
+    from fitcard.advisor.calibrate import fit_without
 
     assert catalog.speed is not None
     if gpu not in catalog.speed.known:

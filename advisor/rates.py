@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
 
-from catalog import Catalog
-from catalog.gpu import Card, NumberType
-from catalog.speed import Sustained
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import Card, NumberType
+from fitcard.catalog.schema.speed import Sustained
 
 POWER_EXPONENT = 0.62
 POWER_LIMITED_BELOW = 0.9

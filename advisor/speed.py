@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from advisor.memory import weights_of
-from advisor.rates import Rate, measured_rate, sustained_rate
-from catalog import Catalog
-from catalog.gpu import Card, NumberType
-from catalog.run import Mode
-from catalog.speed import Factors, Sustained
-from catalog.trace import Component, Operation, at_batch
-from catalog.twins import first_alike
+from fitcard.advisor.memory import weights_of
+from fitcard.advisor.rates import Rate, measured_rate, sustained_rate
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import Card, NumberType
+from fitcard.catalog.schema.run import Mode
+from fitcard.catalog.schema.speed import Factors, Sustained
+from fitcard.catalog.schema.trace import Component, Operation, at_batch
+from fitcard.catalog.twins import first_alike
 
 PLAIN = {"FP32", "BF16", "FP16"}
 """Labels whose weights are multiplied as they are stored."""

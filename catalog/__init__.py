@@ -3,10 +3,10 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-from catalog.errors import CatalogError, FitcardError, Problem, UnknownName
+from fitcard.catalog.errors import CatalogError, FitcardError, Problem, UnknownName
 
 if TYPE_CHECKING:
-    from catalog.loading import Catalog, load
+    from fitcard.catalog.loader import Catalog, load
 
 # Pydantic would look through all installed packages for plugins, which takes a tenth of a command's time; we want none.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -17,7 +17,7 @@ __all__ = ["Catalog", "CatalogError", "FitcardError", "Problem", "UnknownName", 
 def __getattr__(name: str) -> Any:
     """Loading brings pydantic with it; a build that finds nothing changed, or `--help`, never needs either."""
     if name in ("Catalog", "load"):
-        from catalog import loading
+        from fitcard.catalog import loader
 
-        return getattr(loading, name)
+        return getattr(loader, name)
     raise AttributeError(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalog.loading import Catalog
+from fitcard.catalog.loader import Catalog
 
 
 @dataclass(frozen=True)

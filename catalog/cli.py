@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from catalog import load
-from catalog.check import check as look
-from catalog.errors import shown
-from catalog.imports.plan import FORMATS, Plan, plan, unpinned
-from catalog.linters import LINTERS, problems
-from catalog.record import Source
+from fitcard.catalog import load
+from fitcard.catalog.check import check as look
+from fitcard.catalog.errors import shown
+from fitcard.catalog.importers.plan import FORMATS, Plan, plan, unpinned
+from fitcard.catalog.linters import LINTERS, problems
+from fitcard.catalog.schema.record import Source
 
 
 @click.command(epilog="Example: fitcard check --json")
@@ -83,7 +83,7 @@ def import_(
     FILE is timm's benchmark CSV, optimum-benchmark's benchmark.json (or benchmark_report.json beside benchmark_config.json), the JSON of
     llama-bench, or a file of a Hugging Face repository's .eval_results. What cannot be mapped is listed with the reason.
     """
-    from catalog.imports.write import write
+    from fitcard.catalog.importers.write import write
 
     catalog = load(root)
     source = Source(
@@ -127,7 +127,7 @@ _SHOWN = 12
 
 
 def _print(found: Plan, written: list[Path], dry_run: bool) -> None:
-    from catalog.imports.write import claim_text
+    from fitcard.catalog.importers.write import claim_text
 
     counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in _counts(found).items())
     click.echo(f"{FORMATS[found.format].TITLE}: {counts}")

@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from catalog.errors import FitcardError, UnknownName
+from fitcard.catalog.errors import FitcardError, UnknownName
 
 HUB = "https://huggingface.co"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")

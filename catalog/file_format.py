@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from catalog.quantization import Quantization, Typed, typed_tensors
-from catalog.trace import LAYER, Component, Tensor
-from catalog.twins import first_alike, typed_alike
+from fitcard.catalog.schema.quantization import Quantization, Typed, typed_tensors
+from fitcard.catalog.schema.trace import LAYER, Component, Tensor
+from fitcard.catalog.twins import first_alike, typed_alike
 
 if TYPE_CHECKING:
-    from catalog.loading import Catalog
+    from fitcard.catalog.loader import Catalog
 
 GGUF_ALIGNMENT = 32
 SAFETENSORS_METADATA = {"format": "pt"}

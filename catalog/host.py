@@ -6,8 +6,8 @@ import platform
 import re
 from pathlib import Path
 
-from catalog.cores import cores
-from catalog.loading import Catalog
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.parallel import cores
 
 _FEATURES = (
     "avx2", "f16c", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16",

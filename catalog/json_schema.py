@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from catalog.exceptions import ExceptionsFile
-from catalog.gpu import GpuFile
-from catalog.loading import HERE
-from catalog.matmul import MatmulFile
-from catalog.model import Model
-from catalog.published import PublishedFile
-from catalog.quantization import Quantizations
-from catalog.record import Record
-from catalog.runtimes import Runtimes
-from catalog.speed import SpeedFile
-from catalog.store import write_atomically
+from fitcard.catalog.loader import HERE
+from fitcard.catalog.schema.gpu import GpuFile
+from fitcard.catalog.schema.matmul import MatmulFile
+from fitcard.catalog.schema.model import Model
+from fitcard.catalog.schema.published import PublishedFile
+from fitcard.catalog.schema.quantization import Quantizations
+from fitcard.catalog.schema.record import Record
+from fitcard.catalog.schema.runtimes import Runtimes
+from fitcard.catalog.schema.speed import SpeedFile
+from fitcard.catalog.schema.waivers import ExceptionsFile
+from fitcard.catalog.storage.writer import write_atomically
 
 FILES: dict[str, type[Record]] = {
     "model": Model,

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from catalog.file_format import variant_bytes
-from catalog.loading import Catalog
-from catalog.model import Model
-from catalog.quantization import bits_per_weight, census_of, held_bytes
-from catalog.trace import Component, Trace
-from catalog.twins import typed_alike
+from fitcard.catalog.file_format import variant_bytes
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.model import Model
+from fitcard.catalog.schema.quantization import bits_per_weight, census_of, held_bytes
+from fitcard.catalog.schema.trace import Component, Trace
+from fitcard.catalog.twins import typed_alike
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
 _COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all"}

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from catalog.errors import FitcardError, shorten, shown
+from fitcard.catalog.errors import FitcardError, shorten, shown
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from catalog.cores import dealt
-from catalog.loading import Catalog
-from catalog.quantization import Typed, typed_tensors
-from catalog.trace import Component
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.parallel import dealt
+from fitcard.catalog.schema.quantization import Typed, typed_tensors
+from fitcard.catalog.schema.trace import Component
 
 
 def first_alike(catalog: Catalog, model: str) -> str:

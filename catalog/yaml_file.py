@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.errors import CatalogError, Problem, shorten
+from fitcard.catalog.errors import CatalogError, Problem, shorten
 
 if TYPE_CHECKING:
     import yaml

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from catalog import Catalog, load
-from catalog.configuration import from_hub, from_path, is_hub_id, is_local
-from catalog.errors import CatalogError, FitcardError, Problem, shorten, shown
-from catalog.names import find_card
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.configuration import from_hub, from_path, is_hub_id, is_local
+from fitcard.catalog.errors import CatalogError, FitcardError, Problem, shorten, shown
+from fitcard.catalog.names import find_card
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -42,7 +42,7 @@ def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | N
 
 
 def _add_card(catalog: Catalog, key: str, like: str) -> None:
-    from catalog.beginnings import add_card
+    from fitcard.catalog.scaffold import add_card
 
     if not _SLUG.fullmatch(key):
         raise click.UsageError(
@@ -76,9 +76,9 @@ def _add_model(catalog: Catalog, typed: str, model_id: str | None) -> None:
         raise click.UsageError(f"{typed} does not say which model it is: give its id on the hub as --id ORG/NAME")
     _check_new(catalog, key)
 
-    from catalog.beginnings import add_model, model_text
-    from profiler.cli import trace_table, trace_with_status
-    from profiler.differences import differences
+    from fitcard.catalog.scaffold import add_model, model_text
+    from fitcard.profiler.cli import trace_table, trace_with_status
+    from fitcard.profiler.differences import differences
 
     config = differences(found.values)
     trace = trace_with_status(config, key)

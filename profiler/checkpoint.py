@@ -6,9 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from catalog.errors import FitcardError
-from catalog.run import Weights
-from profiler.weights import SEED
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.schema.run import Weights
+from fitcard.profiler.weights import SEED
 
 
 def find_weights(given: str, model_id: str) -> tuple[Path | None, Weights]:

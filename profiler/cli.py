@@ -16,13 +16,13 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from catalog import load
-from catalog.amount import parse_bytes
-from catalog.configuration import from_path
-from catalog.errors import FitcardError
-from catalog.names import find_model, find_quantization
-from catalog.run import Mode, Run
-from catalog.trace import Component, Trace
+from fitcard.catalog import load
+from fitcard.catalog.configuration import from_path
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.names import find_model, find_quantization
+from fitcard.catalog.schema.run import Mode, Run
+from fitcard.catalog.schema.trace import Component, Trace
+from fitcard.catalog.units import parse_bytes
 
 _BUSY = "[bold]"
 UNSTABLE = 0.05
@@ -100,12 +100,12 @@ def profile(
 
     Interrupted, the same command goes on where it was.
     """
-    from catalog.store import add_run, check_writable
-    from profiler.checkpoint import find_weights
-    from profiler.devices import find_device, machine
-    from profiler.journal import Journal, forget
-    from profiler.run import RANDOM, Settings, cases, device_id, estimate_s, ladder, missing_packages
-    from profiler.run import profile as run_all
+    from fitcard.catalog.storage.writer import add_run, check_writable
+    from fitcard.profiler.checkpoint import find_weights
+    from fitcard.profiler.devices import find_device, machine
+    from fitcard.profiler.journal import Journal, forget
+    from fitcard.profiler.runner import RANDOM, Settings, cases, device_id, estimate_s, ladder, missing_packages
+    from fitcard.profiler.runner import profile as run_all
 
     if fleet and (device or fresh):
         raise click.UsageError(
@@ -132,7 +132,7 @@ def profile(
     )  # fmt: skip
     folder = output or catalog.root / "runs"
     if fleet:
-        from profiler.fleet import profile_fleet
+        from fitcard.profiler.fleet import profile_fleet
 
         _report(profile_fleet(catalog, model_id, settings, weights, fleet, folder, _stderr), folder, as_json)
         return
@@ -268,7 +268,7 @@ def trace(root: Path | None, model: str | None, every: bool, output: Path | None
 
 
 def _trace(config: dict[str, Any], path: Path) -> None:
-    from catalog.store import write_trace
+    from fitcard.catalog.storage.writer import write_trace
 
     made = trace_with_status(config, path.stem)
     write_trace(path, made)
@@ -278,7 +278,7 @@ def _trace(config: dict[str, Any], path: Path) -> None:
 
 def trace_with_status(config: dict[str, Any], name: str) -> Trace:
     """The trace of a configuration, with what is being done on the screen meanwhile."""
-    from profiler.trace import trace as trace_model
+    from fitcard.profiler.trace import trace as trace_model
 
     with _stderr.status(f"{name}: building the model without weights") as status:
         return trace_model(config, lambda what: status.update(f"{name}: {what}"))

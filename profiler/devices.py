@@ -19,10 +19,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from catalog.errors import FitcardError
-from catalog.host import cpu_cores, cpu_features, cpu_label, cpu_name
-from catalog.run import Machine
-from profiler import nvml
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.host import cpu_cores, cpu_features, cpu_label, cpu_name
+from fitcard.catalog.schema.run import Machine
+from fitcard.profiler import nvml
 
 LIBRARIES = (
     "torch", "transformers", "safetensors", "gguf", "xllamacpp", "torchao", "bitsandbytes", "onnxruntime",

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from catalog.errors import FitcardError
-from profiler.skeleton import resolve
+from fitcard.catalog.errors import FitcardError
+from fitcard.profiler.meta_model import resolve
 
 _SILENT = re.compile(
     r"architectures|auto_map|id2label|label2id|num_labels|problem_type|_?name_or_path|transformers_version|(torch_)?dtype"

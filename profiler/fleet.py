@@ -14,14 +14,14 @@ from typing import Any
 
 from rich.console import Console
 
-from catalog import Catalog
-from catalog.errors import FitcardError
-from catalog.run import Run
-from catalog.store import add_run
-from catalog.trace import Component
-from profiler.checkpoint import find_weights, pinned
-from profiler.devices import find_device
-from profiler.run import Case, Processes, References, Settings, Truth, cases, ladder, workspace
+from fitcard.catalog import Catalog
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.schema.run import Run
+from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.storage.writer import add_run
+from fitcard.profiler.checkpoint import find_weights, pinned
+from fitcard.profiler.devices import find_device
+from fitcard.profiler.runner import Case, Processes, References, Settings, Truth, cases, ladder, workspace
 
 RETRIES = 3
 """How often a case is run again when the worker or the node under it died."""

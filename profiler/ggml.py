@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from catalog.errors import FitcardError
-from catalog.tensor_types import TENSOR_TYPES
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 
 TYPE_NUMBERS = {
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8,

@@ -7,13 +7,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from catalog import Catalog
-from catalog.errors import FitcardError
-from catalog.loading import read_runs
-from catalog.run import Machine, Run
-from catalog.store import write_atomically
-from catalog.trace import Component
-from profiler.run import METRICS_VERSION, Settings
+from fitcard.catalog import Catalog
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.loader import read_runs
+from fitcard.catalog.schema.run import Machine, Run
+from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.storage.writer import write_atomically
+from fitcard.profiler.runner import METRICS_VERSION, Settings
 
 
 class Journal:

@@ -19,8 +19,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from catalog.model import config_sha256
-from catalog.trace import (
+from fitcard.catalog.schema.model import config_sha256
+from fitcard.catalog.schema.trace import (
     LAYER,
     Activations,
     Fused,
@@ -34,7 +34,7 @@ from catalog.trace import (
     layer_pattern,
     tensor_role,
 )
-from profiler.skeleton import Path, build, inputs, paths
+from fitcard.profiler.meta_model import Path, build, inputs, paths
 
 BATCHES = (1, 2, 4, 16, 64)
 """Where activation peaks are traced; between and beyond them they are interpolated."""

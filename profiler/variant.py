@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from catalog.quantization import Quantization, StoredTensor, stored_tensors
-from catalog.trace import Component, Tensor
-from profiler.devices import Device
-from profiler.modules import put, weight_bytes
-from profiler.skeleton import Path, build, kept_modules, paths, resolve, vision_config
+from fitcard.catalog.schema.quantization import Quantization, StoredTensor, stored_tensors
+from fitcard.catalog.schema.trace import Component, Tensor
+from fitcard.profiler.devices import Device
+from fitcard.profiler.meta_model import Path, build, kept_modules, paths, resolve, vision_config
+from fitcard.profiler.modules import put, weight_bytes
 
 Inputs = dict[str, torch.Tensor]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from catalog.errors import FitcardError
-from catalog.quantization import StoredTensor
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.schema.quantization import StoredTensor
 
 Values = Callable[[StoredTensor], torch.Tensor]
 """Gives the float32 values of a tensor."""

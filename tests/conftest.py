@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog import Catalog, load
-from catalog.loading import HERE
-from generator.build import build
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.loader import HERE
+from fitcard.site.generator.build import build
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a script, where shells have Ctrl-C ignored; what tests interrupt must not inherit that.

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from catalog import cache
-from catalog.exceptions import ExceptionsFile
-from catalog.gpu import GpuFile
-from catalog.model import Model
-from catalog.published import PublishedFile
-from catalog.record import Record, read_record
-from catalog.run import Content
+from fitcard.catalog.schema.gpu import GpuFile
+from fitcard.catalog.schema.model import Model
+from fitcard.catalog.schema.published import PublishedFile
+from fitcard.catalog.schema.record import Record, read_record
+from fitcard.catalog.schema.run import Content
+from fitcard.catalog.schema.waivers import ExceptionsFile
+from fitcard.catalog.storage import cache
 from tests.conftest import ROOT, Cli
 
 KINDS: dict[str, type[Record]] = {

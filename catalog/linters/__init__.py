@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
-from catalog import cache
-from catalog.errors import Problem
-from catalog.files import code_digest, combined
-from catalog.linters import (
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.linters import (
     aliases,
     bandwidth,
     dates,
@@ -29,7 +27,9 @@ from catalog.linters import (
     stale,
     unwritten,
 )
-from catalog.loading import HERE, Catalog
+from fitcard.catalog.loader import HERE, Catalog
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.hashing import code_digest, combined
 
 Scope = Literal["pages", "files"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from catalog.errors import Problem
-from catalog.loading import Catalog
-from catalog.names import card_names, joined, model_names
-from catalog.yaml_file import Location
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.names import card_names, joined, model_names
+from fitcard.catalog.yaml_file import Location
 
 NAME = "aliases"
 SCOPE = "files"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from statistics import median
 
-from catalog.errors import Problem
-from catalog.gpu import Card
-from catalog.loading import Catalog
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.gpu import Card
 
 NAME = "bandwidth"
 SCOPE = "pages"

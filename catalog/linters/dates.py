@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import date
 from statistics import median
 
-from catalog.errors import Problem
-from catalog.linters.stale import newest
-from catalog.loading import Catalog
-from catalog.model import Model
-from catalog.yaml_file import Location
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.linters.stale import newest
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.model import Model
+from fitcard.catalog.yaml_file import Location
 
 NAME = "dates"
 SCOPE = "pages"

@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from catalog.errors import Problem
-from catalog.gpu import Card
-from catalog.loading import Catalog
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.gpu import Card
 
 NAME = "families"
 SCOPE = "pages"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from catalog.errors import Problem
-from catalog.loading import Catalog
-from catalog.record import TO_WRITE
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.record import TO_WRITE
 
 NAME = "licences"
 SCOPE = "pages"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.errors import Problem
-from catalog.gpu import Gpu
-from catalog.loading import Catalog
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.gpu import Gpu
 
 NAME = "memory"
 SCOPE = "pages"

@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from catalog import cache
-from catalog.cores import cores, spread
-from catalog.errors import Problem
-from catalog.files import code_digest, combined
-from catalog.loading import HERE, Catalog
-from catalog.model import Model
-from catalog.prose import bare_numbers, fill, other_models
-from catalog.yaml_file import Location
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import HERE, Catalog
+from fitcard.catalog.parallel import cores, spread
+from fitcard.catalog.prose import bare_numbers, fill, other_models
+from fitcard.catalog.schema.model import Model
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.hashing import code_digest, combined
+from fitcard.catalog.yaml_file import Location
 
 NAME = "prose"
 SCOPE = "pages"

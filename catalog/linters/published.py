@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.errors import Problem
-from catalog.gpu import NUMBER_TYPES, Card, NumberType
-from catalog.loading import Catalog
-from catalog.published import PublishedSpeed
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.gpu import NUMBER_TYPES, Card, NumberType
+from fitcard.catalog.schema.published import PublishedSpeed
 
 NAME = "published"
 SCOPE = "pages"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from catalog.errors import Problem
-from catalog.gpu import NUMBER_TYPES, Card
-from catalog.linters.bandwidth import far_from_peers
-from catalog.loading import Catalog
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.linters.bandwidth import far_from_peers
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.gpu import NUMBER_TYPES, Card
 
 NAME = "rates"
 SCOPE = "pages"

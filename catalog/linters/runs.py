@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from catalog.errors import Problem
-from catalog.loading import Catalog
-from catalog.quantization import Census, predicted_census
-from catalog.run import Run
-from catalog.trace import Component
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.quantization import Census, predicted_census
+from fitcard.catalog.schema.run import Run
+from fitcard.catalog.schema.trace import Component
 
 NAME = "runs"
 SCOPE = "files"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.errors import Problem
-from catalog.loading import Catalog
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
 
 NAME = "stale"
 SCOPE = "files"

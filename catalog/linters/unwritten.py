@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog.errors import Problem
-from catalog.loading import Catalog
-from catalog.record import texts_to_write
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.loader import Catalog
+from fitcard.catalog.schema.record import texts_to_write
 
 NAME = "unwritten"
 SCOPE = "pages"

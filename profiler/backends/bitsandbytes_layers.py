@@ -12,14 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from catalog.file_format import NF4_BLOCK, SAFETENSORS_METADATA
-from catalog.quantization import Quantization
-from catalog.run import Mode
-from profiler.backends.torch_dtype import DTYPES, plain_row
-from profiler.devices import Device
-from profiler.modules import owner, put
-from profiler.variant import Runnable, Variant, of_module
-from profiler.weights import Values
+from fitcard.catalog.file_format import NF4_BLOCK, SAFETENSORS_METADATA
+from fitcard.catalog.schema.quantization import Quantization
+from fitcard.catalog.schema.run import Mode
+from fitcard.profiler.backends.torch_dtype import DTYPES, plain_row
+from fitcard.profiler.devices import Device
+from fitcard.profiler.modules import owner, put
+from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.weights import Values
 
 bnb: Any = import_module("bitsandbytes")  # its own types hide half of what it exports
 

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from catalog.file_format import GGUF_ALIGNMENT, gguf_metadata
-from catalog.quantization import Quantization
-from catalog.run import Mode
-from catalog.tensor_types import TENSOR_TYPES
-from profiler import ggml
-from profiler.devices import Device
-from profiler.modules import owner, put
-from profiler.packed import PackedEmbedding, PackedLinear
-from profiler.variant import Runnable, Variant, of_module
-from profiler.weights import Values
+from fitcard.catalog.file_format import GGUF_ALIGNMENT, gguf_metadata
+from fitcard.catalog.schema.quantization import Quantization
+from fitcard.catalog.schema.run import Mode
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
+from fitcard.profiler import ggml
+from fitcard.profiler.devices import Device
+from fitcard.profiler.modules import owner, put
+from fitcard.profiler.packed_layers import PackedEmbedding, PackedLinear
+from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.weights import Values
 
 
 def unsupported(variant: Variant, mode: Mode) -> str | None:

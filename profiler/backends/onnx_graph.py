@@ -20,15 +20,15 @@ from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 from onnxruntime.quantization.registry import IntegerOpsRegistry
 from torch import nn
 
-from catalog.quantization import Quantization
-from catalog.run import Mode
-from catalog.tensor_types import TENSOR_TYPES
-from catalog.trace import ONNX_LOOP
-from profiler.devices import Device
-from profiler.skeleton import Path as Way
-from profiler.skeleton import inputs
-from profiler.variant import Inputs, Runnable, Variant, with_values
-from profiler.weights import Values
+from fitcard.catalog.schema.quantization import Quantization
+from fitcard.catalog.schema.run import Mode
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
+from fitcard.catalog.schema.trace import ONNX_LOOP
+from fitcard.profiler.devices import Device
+from fitcard.profiler.meta_model import Path as Way
+from fitcard.profiler.meta_model import inputs
+from fitcard.profiler.variant import Inputs, Runnable, Variant, with_values
+from fitcard.profiler.weights import Values
 
 OPSET = 18
 ORDER = ("input_ids", "pixel_values")

@@ -11,13 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from catalog.file_format import SAFETENSORS_METADATA
-from catalog.quantization import Quantization
-from catalog.run import Mode
-from profiler.devices import Device
-from profiler.modules import put
-from profiler.variant import Runnable, Variant, of_module
-from profiler.weights import Values
+from fitcard.catalog.file_format import SAFETENSORS_METADATA
+from fitcard.catalog.schema.quantization import Quantization
+from fitcard.catalog.schema.run import Mode
+from fitcard.profiler.devices import Device
+from fitcard.profiler.modules import put
+from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.weights import Values
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

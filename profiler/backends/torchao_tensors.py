@@ -21,14 +21,14 @@ from torchao.quantization.quantize_.workflows import (
     QuantizeTensorToInt8Kwargs,
 )
 
-from catalog.file_format import SAFETENSORS_METADATA
-from catalog.quantization import Quantization
-from catalog.run import Mode
-from profiler.backends.torch_dtype import DTYPES, plain_row
-from profiler.devices import Device
-from profiler.modules import held_bytes, put
-from profiler.variant import Runnable, Variant, of_module
-from profiler.weights import Values
+from fitcard.catalog.file_format import SAFETENSORS_METADATA
+from fitcard.catalog.schema.quantization import Quantization
+from fitcard.catalog.schema.run import Mode
+from fitcard.profiler.backends.torch_dtype import DTYPES, plain_row
+from fitcard.profiler.devices import Device
+from fitcard.profiler.modules import held_bytes, put
+from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.weights import Values
 
 GROUP = 128
 

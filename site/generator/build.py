@@ -11,15 +11,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog.cores import begun
-from catalog.errors import FitcardError
-from catalog.files import catalog_digests, combined
-from generator import manifest, trees
-from generator.inputs import ROOT, Inputs, code, read_documents, read_sources, references
-from generator.manifest import Group, Manifest
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.parallel import begun
+from fitcard.catalog.storage.hashing import catalog_digests, combined
+from fitcard.site.generator.engine import manifest, publish
+from fitcard.site.generator.engine.digests import ROOT, Inputs, code, read_documents, read_sources, references
+from fitcard.site.generator.engine.manifest import Group, Manifest
 
 if TYPE_CHECKING:
-    from generator.render import Made
+    from fitcard.site.generator.engine.render import Made
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def build(target: Path | None = None, catalog: Path | None = None, *, clean: boo
     """
     began = time.perf_counter()
     target = (target or ROOT / "build" / "site").resolve()
-    trees.check_ours(target)
+    publish.check_ours(target)
     with _written_to(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    with trees.locked(target), _uncollected():
-        trees.check_ours(target)
+    with publish.locked(target), _uncollected():
+        publish.check_ours(target)
         return target, _build(target, catalog, clean, began)
 
 
@@ -98,11 +98,11 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
         return Report(current=current, pages=pages, seconds=time.perf_counter() - began)
 
     # Only now, since they take longer than finding out that nothing changed.
-    from catalog import load
-    from generator import search
-    from generator.outputs import SEARCH, SITE, groups
-    from generator.prepare import MANY, prepare
-    from generator.render import everything, render
+    from fitcard.catalog import load
+    from fitcard.site.generator.data import search
+    from fitcard.site.generator.engine.render import everything, render
+    from fitcard.site.generator.outputs import SEARCH, SITE, groups
+    from fitcard.site.generator.prepare import MANY, prepare
 
     catalog = load(root, digests=digests)
     if any(digests.get(name) != content for name, content in catalog.digests.items()):
@@ -132,7 +132,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
     wanted = {path: made for outputs in listed.values() for path, made in outputs.items()}
     before = {path: output for name in listed if name in had for path, output in had[name].outputs.items()}
     stale = [made for path, made in wanted.items() if path not in before or before[path][0] != digest_of[path]]
-    with _written_to(target), trees.work_folder(target) as folder:
+    with _written_to(target), publish.work_folder(target) as folder:
         if len(stale) >= MANY:
             prepare(catalog)
         made = render(stale, sources, inputs.pages, folder) if stale else {}
@@ -150,7 +150,7 @@ def _build(target: Path, root: Path | None, clean: bool, began: float) -> Report
         used |= {name for names in {one.inputs for one in wanted.values()} for name in names}
         named = {name: inputs[name] for name in used if not name.startswith("run:")}
         new = Manifest(key, named, now)
-        trees.replace(target, new, {path: place for path, (place, _) in made.items()}, whole=old is not None)
+        publish.replace(target, new, {path: place for path, (place, _) in made.items()}, whole=old is not None)
     removed = [path for path in before if path not in wanted]
     removed += [path for name, group in had.items() if name not in now for path in group.outputs]
     return Report(
@@ -164,7 +164,7 @@ class Sourced(Container[str]):
     that is found nowhere else."""
 
     def __init__(self, listed: Mapping[str, Mapping[str, Made]], rest: Mapping[str, Group]) -> None:
-        from generator.render import source_of
+        from fitcard.site.generator.engine.render import source_of
 
         self._listed = {source_of(made) for outputs in listed.values() for made in outputs.values()}
         self._rest = rest

@@ -17,10 +17,10 @@ import click
 @click.pass_obj
 def build(root: Path | None, output: Path | None, explain: bool, clean: bool, watch: bool) -> None:
     """Build the website: what changed since the last time, and what depends on it."""
-    from generator.build import build as make
+    from fitcard.site.generator.build import build as make
 
     if watch:
-        from generator.serve import watch as keep_current
+        from fitcard.site.generator.serve import watch as keep_current
 
         return keep_current(output, root, explain)
     folder, report = make(output, root, clean=clean)
@@ -38,6 +38,6 @@ def build(root: Path | None, output: Path | None, explain: bool, clean: bool, wa
 @click.pass_obj
 def serve(root: Path | None, address: str, output: Path | None) -> None:
     """Serve the website, and show every edit in the browser at once."""
-    from generator.serve import serve as run
+    from fitcard.site.generator.serve import serve as run
 
     run(address, output, root)

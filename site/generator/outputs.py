@@ -13,12 +13,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from catalog import Catalog
-from catalog.entries import RunEntry
-from catalog.errors import CatalogError, FitcardError
-from catalog.linters import untrue_on_pages
-from catalog.twins import first_alike
-from generator import accuracy_page, gpu_page, home_page, model_page, numbers_page, quantization_page, run_page
+from fitcard.catalog import Catalog
+from fitcard.catalog.errors import CatalogError, FitcardError
+from fitcard.catalog.linters import untrue_on_pages
+from fitcard.catalog.storage.index import RunEntry
+from fitcard.catalog.twins import first_alike
+from fitcard.site.generator.pages import (
+    accuracy_page,
+    gpu_page,
+    home_page,
+    model_page,
+    numbers_page,
+    quantization_page,
+    run_page,
+)
 
 RULES = ("quantizations", "runtimes", "matmul", "speed")
 """What every prediction rests on besides the model and the card."""
@@ -100,8 +108,8 @@ def groups(catalog: Catalog) -> list[Group]:
     """
     if untruths := untrue_on_pages(catalog):
         raise CatalogError(untruths)
-    from generator import search  # here, since they make outputs and so import this module
-    from generator.feeds import address
+    from fitcard.site.generator.data import search  # here, since they make outputs and so import this module
+    from fitcard.site.generator.data.feeds import address
 
     base = address()
     found = [
@@ -130,16 +138,17 @@ def outputs(catalog: Catalog) -> list[Output]:
 
 
 def _of_site(catalog: Catalog, base: str) -> Iterator[Output]:
-    from generator import api, export, feeds
+    from fitcard.site.generator.data import api, csv_tables, feeds
 
     yield from site_pages(catalog)
     yield from api.assets(catalog)
-    yield from export.assets(catalog)
+    yield from csv_tables.assets(catalog)
     yield from feeds.assets(catalog, base)
 
 
 def _of_model(catalog: Catalog, base: str, key: str) -> Iterator[Output]:
-    from generator import api, badges, feeds, model_card, share
+    from fitcard.site.generator.data import api, feeds, model_card
+    from fitcard.site.generator.media import badges, share
 
     yield model(catalog, key)
     for entry in catalog.entries_of(key):
@@ -150,7 +159,8 @@ def _of_model(catalog: Catalog, base: str, key: str) -> Iterator[Output]:
 
 
 def _of_card(catalog: Catalog, key: str) -> Iterator[Output]:
-    from generator import api, share
+    from fitcard.site.generator.data import api
+    from fitcard.site.generator.media import share
 
     yield card(catalog, key)
     yield from api.of_card(catalog, key)

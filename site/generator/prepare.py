@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from advisor import accuracy, evidence, kept, picks
-from catalog import Catalog
-from catalog.twins import first_alike
-from generator import api, export, history, labels, quantization_page, sizes
+from fitcard.advisor import accuracy, evidence, kept, recommend
+from fitcard.catalog import Catalog
+from fitcard.catalog.twins import first_alike
+from fitcard.site.generator.data import api, csv_tables
+from fitcard.site.generator.pages import events, quantization_page, variants, vram_tiers
 
 MANY = 64
 """Stale outputs from which it is worth looking for everything that is not kept yet; fewer find it out as they are made."""
@@ -18,11 +19,11 @@ def prepare(catalog: Catalog) -> None:
         evidence.TIMED,
         accuracy.MEMORY,
         quantization_page.SEEN,
-        export.LINES,
-        export.MODEL,
-        history.EVENTS,
+        csv_tables.LINES,
+        csv_tables.MODEL,
+        events.EVENTS,
         api.ENTRY,
     )
-    of_firsts = ((labels.HELD, firsts), (sizes.PICKS, firsts))
-    kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], picks.not_kept(catalog))
-    history.newest(catalog)  # from events that are kept by now
+    of_firsts = ((variants.HELD, firsts), (vram_tiers.PICKS, firsts))
+    kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], recommend.not_kept(catalog))
+    events.newest(catalog)  # from events that are kept by now

@@ -21,14 +21,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from catalog.cores import apart
-from catalog.errors import FitcardError
-from catalog.files import code_digest
-from catalog.loading import HERE
-from catalog.record import Record
-from generator.build import build
-from generator.inputs import ROOT, code
-from generator.manifest import NAME
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.parallel import apart
+from fitcard.catalog.schema.record import Record
+from fitcard.catalog.storage.hashing import code_digest
+from fitcard.site.generator.build import build
+from fitcard.site.generator.engine.digests import ROOT, code
+from fitcard.site.generator.engine.manifest import NAME
 
 INTERVAL_S = 0.2
 """Between two looks at the files; longer where there are so many that looking takes more than a tenth of it."""
@@ -62,7 +61,7 @@ def serve(address: str, target: Path | None, catalog: Path | None) -> None:
     command += ["build", "--watch", "--output", str(folder)]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "site"), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
     }
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -103,20 +102,18 @@ def start_up() -> None:
     """Do what builds would do once in each process: import, have validators built, look for plugins, identify the code."""
     from PIL import Image
 
-    from generator import render
+    from fitcard.site.generator.engine import render
 
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        importlib.import_module(f"generator.{file.stem}")
+    package = Path(__file__).parent
+    for file in sorted((*package.glob("*.py"), *package.glob("*/*.py"))):
+        importlib.import_module(".".join(("fitcard.site.generator", *file.relative_to(package).with_suffix("").parts)))
     Image.preinit()
     render.configured(ROOT, ROOT / "build/site")
     kinds = [Record]
     for kind in kinds:
         kind.model_rebuild()
         kinds += kind.__subclasses__()
-    for folder in ("advisor", "site/generator"):
-        code_digest(HERE, ROOT / folder)
-        code_digest(ROOT / folder)
-    code_digest(HERE)
+    code_digest(*(ROOT / folder for folder in ("catalog", "advisor", "site/generator")))
 
 
 def _watched(catalog: Path | None) -> Iterator[Path]:
@@ -127,7 +124,7 @@ def _watched(catalog: Path | None) -> Iterator[Path]:
 
 
 def _code() -> Iterator[Path]:
-    yield from (ROOT / "mkdocs.yml", ROOT / "fitcard.py", ROOT / "catalog", ROOT / "advisor", ROOT / "site/generator")
+    yield from (ROOT / "mkdocs.yml", ROOT / "src", ROOT / "catalog", ROOT / "advisor", ROOT / "site/generator")
 
 
 def _signature(places: Iterator[Path]) -> dict[str, tuple[int, int, int]]:

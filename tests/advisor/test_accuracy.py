@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from statistics import median
 
-from advisor.accuracy import memory_errors, speed_accuracy
-from advisor.calibrate import device_left_out, left_out
-from catalog import Catalog, load
-from catalog.file_format import file_bytes
-from catalog.loading import HERE
-from catalog.quantization import held_bytes, predicted_census
+from fitcard.advisor.accuracy import memory_errors, speed_accuracy
+from fitcard.advisor.calibrate import device_left_out, left_out
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.file_format import file_bytes
+from fitcard.catalog.loader import HERE
+from fitcard.catalog.schema.quantization import held_bytes, predicted_census
 
 SO400M = "google/siglip-so400m-patch14-384"
 

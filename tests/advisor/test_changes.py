@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from advisor import changes as module
-from advisor.answers import throughput
-from advisor.changes import Change, changes
-from advisor.markdown import MOST, pull_request
-from advisor.picks import picks
-from catalog import Catalog
-from catalog.gpu import Card
-from catalog.published import PublishedFile
+from fitcard.advisor import diff as module
+from fitcard.advisor.diff import Change, changes
+from fitcard.advisor.fit import throughput
+from fitcard.advisor.markdown import MOST, pull_request
+from fitcard.advisor.recommend import picks
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.published import PublishedFile
 from tests.advisor.test_answers import with_memory
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli, copy_catalog

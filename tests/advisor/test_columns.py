@@ -6,7 +6,7 @@ import pickle
 import random
 from typing import NamedTuple
 
-from advisor.columns import Columns, Packed
+from fitcard.advisor.columns import Columns, Packed
 
 
 class Row(NamedTuple):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from advisor import answers
-from advisor.accuracy import speed_accuracy
-from advisor.calibrate import (
+from fitcard.advisor import fit
+from fitcard.advisor.accuracy import speed_accuracy
+from fitcard.advisor.calibrate import (
     PRIOR,
     PRIOR_WEIGHT,
     OfCard,
@@ -24,13 +24,13 @@ from advisor.calibrate import (
     fit_without,
     told,
 )
-from advisor.detect import Detected, detect, with_free_memory
-from advisor.predict import predict
-from advisor.rates import fit_sustained, measured_rate, sustained_rate
-from advisor.speed import Setting, work
-from catalog import Catalog
-from catalog.gpu import GIB, Card
-from catalog.speed import Factors
+from fitcard.advisor.detect import Detected, detect, with_free_memory
+from fitcard.advisor.predict import predict
+from fitcard.advisor.rates import fit_sustained, measured_rate, sustained_rate
+from fitcard.advisor.speed import Setting, work
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import GIB, Card
+from fitcard.catalog.schema.speed import Factors
 from tests.conftest import Cli
 
 SO400M = "google/siglip-so400m-patch14-384"
@@ -172,8 +172,8 @@ def test_only_predicted_means_that_nothing_of_the_card_took_part(real: Catalog) 
     other = replace(other, speed=calibrate(other, "2026-01-01"))
     ask = {"batch": 64, "mode": "compiled"}
     for only in (True, False):
-        mine = answers.fit(real, SO400M, "rtx-4090", "FP16", only_predicted=only, **ask).speed  # type: ignore[arg-type]
-        theirs = answers.fit(other, SO400M, "rtx-4090", "FP16", only_predicted=only, **ask).speed  # type: ignore[arg-type]
+        mine = fit.fit(real, SO400M, "rtx-4090", "FP16", only_predicted=only, **ask).speed  # type: ignore[arg-type]
+        theirs = fit.fit(other, SO400M, "rtx-4090", "FP16", only_predicted=only, **ask).speed  # type: ignore[arg-type]
         assert mine is not None
         assert theirs is not None
         assert (mine.per_second == pytest.approx(theirs.per_second, rel=1e-9)) == only
@@ -184,11 +184,11 @@ def test_a_card_without_bandwidth_or_rate_has_no_speed(real: Catalog) -> None:
     for left_out in ({"bandwidth_gb_per_s": None}, {"units": None, "boost_mhz": None}):
         bare = card.model_copy(update={"spec": card.spec.model_copy(update=left_out), "rates": None})
         catalog = replace(real, cards={**real.cards, "rtx-3060": bare})
-        answer = answers.fit(catalog, SO400M, "rtx-3060", "BF16")
+        answer = fit.fit(catalog, SO400M, "rtx-3060", "BF16")
         assert answer.verdict == "fits"
         assert answer.speed is None
     without = replace(real, speed=None)
-    assert answers.fit(without, SO400M, "rtx-3060", "BF16").speed is None
+    assert fit.fit(without, SO400M, "rtx-3060", "BF16").speed is None
 
 
 def test_intervals_widen_with_what_is_not_known(real: Catalog) -> None:
@@ -226,7 +226,7 @@ def test_more_memory_or_a_smaller_batch_never_makes_it_worse(real: Catalog) -> N
         def verdict(label: str, batch: int, gib: float, model: str = model, card: Card = card) -> int:
             spec = card.spec.model_copy(update={"memory_gib": gib})
             catalog = replace(real, cards={**real.cards, card.id: card.model_copy(update={"spec": spec})})
-            return VERDICTS[answers.fit(catalog, model, card.id, label, batch=batch, with_speed=False).verdict]
+            return VERDICTS[fit.fit(catalog, model, card.id, label, batch=batch, with_speed=False).verdict]
 
         here = verdict(labels[0], batch, memory)
         assert verdict(labels[0], batch, memory * chance.uniform(1, 4)) >= here
@@ -240,11 +240,11 @@ def test_the_largest_batch_is_the_largest(real: Catalog) -> None:
     for _ in range(200):
         model, card = chance.choice(list(real.models)), chance.choice(list(real.cards))
         label = chance.choice(["BF16", "Q8_0", "INT8-weight-only", "FP32"])
-        most = answers.fit(real, model, card, label, with_speed=False).max_batch
-        if 0 < most < answers.MOST_BATCH:
-            assert answers.fit(real, model, card, label, batch=most, with_speed=False).verdict in ("fits", "tight")
-        if most < answers.MOST_BATCH:
-            beyond = answers.fit(real, model, card, label, batch=most + 1, with_speed=False)
+        most = fit.fit(real, model, card, label, with_speed=False).max_batch
+        if 0 < most < fit.MOST_BATCH:
+            assert fit.fit(real, model, card, label, batch=most, with_speed=False).verdict in ("fits", "tight")
+        if most < fit.MOST_BATCH:
+            beyond = fit.fit(real, model, card, label, batch=most + 1, with_speed=False)
             assert beyond.verdict in ("no", "unsupported")
 
 
@@ -263,7 +263,7 @@ def test_200_random_catalog_entries_never_crash_the_advisor(real: Catalog) -> No
         changed = card.model_copy(update={"spec": spec, "rates": chance.choice([None, card.rates])})
         catalog = replace(real, cards={"card": changed.model_copy(update={"id": "card"})})
         model = chance.choice(list(real.models))
-        for answer in answers.gpus(catalog, model, batch=chance.choice([1, 5, 1000]), only_predicted=bool(number % 2)):
+        for answer in fit.gpus(catalog, model, batch=chance.choice([1, 5, 1000]), only_predicted=bool(number % 2)):
             assert answer.verdict in ("fits", "tight", "no", "unsupported")
             assert answer.speed is None or 0 < answer.speed.per_second < math.inf
             assert answer.reasons
@@ -280,12 +280,12 @@ def test_what_runs_here_counts_what_is_free_now(real: Catalog) -> None:
         name="NVIDIA GeForce RTX 4090", vendor="NVIDIA", memory_bytes=24 * GIB, free_bytes=3 * GIB, driver="580", gpu="rtx-4090"
     )  # fmt: skip
     catalog, key = with_free_memory(real, device)
-    answer = answers.fit(catalog, SO400M, key, "FP32")
+    answer = fit.fit(catalog, SO400M, key, "FP32")
     assert answer.memory.available_bytes == 3 * GIB
     assert answer.speed is not None
     unknown = device.model_copy(update={"name": "NVIDIA Something", "gpu": None})
     catalog, key = with_free_memory(real, unknown)
-    assert answers.fit(catalog, SO400M, key, "FP32").verdict == "fits"
+    assert fit.fit(catalog, SO400M, key, "FP32").verdict == "fits"
 
 
 def test_detect_and_calibrate_on_the_command_line(cli: Cli, copied: Path) -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from advisor.picks import on_card, picks
-from catalog import Catalog, load
-from catalog.store import add_run
-from catalog.twins import all_alike, dealt_alike, first_alike
-from generator.labels import labels_of, made_of
-from generator.outputs import groups
+from fitcard.advisor.recommend import on_card, picks
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.storage.writer import add_run
+from fitcard.catalog.twins import all_alike, dealt_alike, first_alike
+from fitcard.site.generator.outputs import groups
+from fitcard.site.generator.pages.variants import labels_of, made_of
 from tests.benchmarks.synthetic import made_run, make
 
 CARD = "rtx-4090"

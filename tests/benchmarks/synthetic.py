@@ -13,11 +13,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from catalog import Catalog, load
-from catalog.cores import spread
-from catalog.loading import HERE
-from catalog.run import Run, sealed
-from catalog.store import run_file_text
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.loader import HERE
+from fitcard.catalog.parallel import spread
+from fitcard.catalog.schema.run import Run, sealed
+from fitcard.catalog.storage.writer import run_file_text
 
 PROCESSORS, RUN_CARDS = 36, ("rtx-4090", "rtx-3090", "rtx-3060", "rtx-4070")
 WITH_CARD_RUNS = 20

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from advisor.picks import picks
-from catalog import Catalog, load
+from fitcard.advisor.recommend import picks
+from fitcard.catalog import Catalog, load
 from tests.conftest import ROOT
 
 ASKED = ["siglip so400m", "--gpu", "RTX 4060", "--quant", "BF16", "--batch", "8", "--json"]

@@ -11,19 +11,19 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from advisor import answers
-from catalog import Catalog, load
-from catalog.tensor_types import tensor_bytes
-from catalog.trace import Tensor
-from generator.build import build
-from profiler import ggml
-from profiler.case import backend, timed
-from profiler.devices import Device
-from profiler.packed import PackedLinear
-from profiler.skeleton import Path as Way
-from profiler.skeleton import inputs
-from profiler.variant import Runnable, Variant, with_values
-from profiler.weights import random_values
+from fitcard.advisor import fit
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.schema.tensor_types import tensor_bytes
+from fitcard.catalog.schema.trace import Tensor
+from fitcard.profiler import ggml
+from fitcard.profiler.devices import Device
+from fitcard.profiler.meta_model import Path as Way
+from fitcard.profiler.meta_model import inputs
+from fitcard.profiler.packed_layers import PackedLinear
+from fitcard.profiler.variant import Runnable, Variant, with_values
+from fitcard.profiler.weights import random_values
+from fitcard.profiler.worker import backend, timed
+from fitcard.site.generator.build import build
 
 ROWS, COLUMNS = 4304, 1152
 BATCH = 4
@@ -113,7 +113,7 @@ def test_load_the_catalog(benchmark: BenchmarkFixture) -> None:
 
 @pytest.mark.benchmark(group="catalog")
 def test_every_card_for_one_model(benchmark: BenchmarkFixture, real: Catalog) -> None:
-    found = benchmark(lambda: list(answers.gpus(real, "google/siglip-so400m-patch14-384")))
+    found = benchmark(lambda: list(fit.gpus(real, "google/siglip-so400m-patch14-384")))
     assert len(found) == len(real.cards) * len(real.quantizations)
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from advisor.picks import picks
-from catalog import Catalog
+from fitcard.advisor.recommend import picks
+from fitcard.catalog import Catalog
 
 SO400M = "google/siglip-so400m-patch14-384"
 MODEL = f"models/{SO400M}/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from catalog import Catalog
+from fitcard.catalog import Catalog
 from tests.browser.nu import errors
 from tests.browser.test_pages import PAGES, path_of
 

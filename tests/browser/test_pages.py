@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from catalog import Catalog
+from fitcard.catalog import Catalog
 
 PAGES = {
     "home": "",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from catalog import CatalogError, load
-from catalog.store import add_run
+from fitcard.catalog import CatalogError, load
+from fitcard.catalog.storage.writer import add_run
+from fitcard.catalog.yaml_file import read_yaml
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli
 
@@ -92,8 +93,7 @@ def test_runs_lie_where_they_belong_and_are_of_what_is_there(copied: Path) -> No
     path = add_run(runs, good)
     machine = {**good.machine.model_dump(mode="json"), "device": "cpu-other"}
     other = add_run(copied / "elsewhere", made_run(2, machine=machine))
-    mixed = json.loads(_uncommented(path))
-    mixed["runs"] += json.loads(_uncommented(other))["runs"]
+    mixed = {"runs": [*read_yaml(path)[0]["runs"], *read_yaml(other)[0]["runs"]]}
     before = path.read_text()
     path.write_text(json.dumps(mixed))
     with pytest.raises(CatalogError) as caught:
@@ -111,10 +111,6 @@ def test_runs_lie_where_they_belong_and_are_of_what_is_there(copied: Path) -> No
     assert {(problem.field, problem.message) for problem in caught.value.problems} == {
         (label.key, "no quantization 'Q9_9' in the catalog"), (model.key, "no model google/gone in the catalog"),
     }  # fmt: skip
-
-
-def _uncommented(path: Path) -> str:
-    return "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
 
 
 def test_every_fault_of_all_files_is_reported_at_once(copied: Path) -> None:

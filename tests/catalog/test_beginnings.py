@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog import Catalog, FitcardError, load
-from catalog.beginnings import add_card, add_model, card_entry, flow, model_text, with_card
-from catalog.configuration import Configuration, from_path
-from catalog.linters import problems
-from catalog.yaml_file import parse_yaml, read_yaml
+from fitcard.catalog import Catalog, FitcardError, load
+from fitcard.catalog.configuration import Configuration, from_path
+from fitcard.catalog.linters import problems
+from fitcard.catalog.scaffold import add_card, add_model, card_entry, flow, model_text, with_card
+from fitcard.catalog.yaml_file import parse_yaml, read_yaml
 
 ADA = "gpus/nvidia-ada.yaml"
 KEY = "somebody/siglip-new"

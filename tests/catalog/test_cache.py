@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from catalog import CatalogError, cache, load
-from catalog.linters import untrue_on_pages
-from catalog.store import add_run
+from fitcard.catalog import CatalogError, load
+from fitcard.catalog.linters import untrue_on_pages
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.writer import add_run
 from tests.catalog.test_bad_input import CARDS, MODEL, spoil
 from tests.catalog.test_store import made_run
 from tests.conftest import ROOT
@@ -163,7 +164,7 @@ def test_what_a_part_raises_is_raised() -> None:
     """
     done = in_a_process(fault, "")
     assert done.returncode == 1
-    assert "catalog.errors.CatalogError: a.yaml:7: b: is wrong" in done.stderr
+    assert "fitcard.catalog.errors.CatalogError: a.yaml:7: b: is wrong" in done.stderr
 
 
 def test_a_process_that_is_killed_is_a_clear_error() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cores import cores, dealt
+from fitcard.catalog.parallel import cores, dealt
 from tests.conftest import ROOT
 
 
@@ -67,7 +67,7 @@ except ChildProcessError:
 def test_what_is_begun_is_done_meanwhile_or_killed(tmp_path: Path) -> None:
     """Its end is waited for where somebody asks, and at the latest at the end; a fault here ends it, a fault there is nobody's. In a
     process without threads, as the command line is: where there are some, nothing is begun."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
     done = subprocess.run([sys.executable, "-c", BEGUN], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("none is left\n", "")
 
@@ -101,7 +101,7 @@ for fault in (refuse, lambda: os.kill(os.getpid(), signal.SIGKILL)):
 
 def test_what_is_done_apart_leaves_nothing_behind(tmp_path: Path) -> None:
     """Neither in memory nor when it fails or dies, which is told as what it is."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
     done = subprocess.run([sys.executable, "-c", APART], cwd=tmp_path, env=environment, capture_output=True, text=True)
     refused, died = done.stdout.splitlines()
     assert (refused, done.stderr) == ("no such card", "")

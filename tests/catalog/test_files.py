@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from catalog.files import UNREADABLE, catalog_digests
+from fitcard.catalog.storage.hashing import UNREADABLE, catalog_digests
 
 
 def test_every_file_is_found_and_nothing_else(tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.calibrate import points
-from advisor.evidence import fastest_known, published_speed
-from catalog import Catalog, CatalogError, FitcardError, load
-from catalog.imports.plan import Plan, plan, unpinned
-from catalog.imports.write import claim_text, scalar, write
-from catalog.published import PublishedFile
-from catalog.record import Source, read_record
-from catalog.yaml_file import parse_yaml
+from fitcard.advisor.calibrate import points
+from fitcard.advisor.evidence import fastest_known, published_speed
+from fitcard.catalog import Catalog, CatalogError, FitcardError, load
+from fitcard.catalog.importers.plan import Plan, plan, unpinned
+from fitcard.catalog.importers.write import claim_text, scalar, write
+from fitcard.catalog.schema.published import PublishedFile
+from fitcard.catalog.schema.record import Source, read_record
+from fitcard.catalog.yaml_file import parse_yaml
 from tests.catalog.test_bad_input import snapshot
 from tests.conftest import ROOT, Cli
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.run import Speed
+from fitcard.catalog.schema.run import Speed
 
 
 def test_a_copy_with_other_fields_works_its_figures_out_again() -> None:

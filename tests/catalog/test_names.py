@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from catalog import Catalog, UnknownName
-from catalog.names import find_card, find_model, find_quantization
+from fitcard.catalog import Catalog, UnknownName
+from fitcard.catalog.names import find_card, find_model, find_quantization
 
 
 @pytest.mark.parametrize(

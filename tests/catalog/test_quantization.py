@@ -5,10 +5,17 @@ from __future__ import annotations
 import gguf
 import pytest
 
-from catalog import Catalog
-from catalog.quantization import bits_per_weight, census, held_bytes, predicted_census, stored_tensors, tensor_type
-from catalog.tensor_types import TENSOR_TYPES, tensor_bytes
-from catalog.trace import Tensor, layer_pattern, tensor_role
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.quantization import (
+    bits_per_weight,
+    census,
+    held_bytes,
+    predicted_census,
+    stored_tensors,
+    tensor_type,
+)
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, tensor_bytes
+from fitcard.catalog.schema.trace import Tensor, layer_pattern, tensor_role
 
 SO400M = "google/siglip-so400m-patch14-384"
 LARGE = "google/siglip-large-patch16-384"

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-from catalog.loading import HERE
+from fitcard.catalog.loader import HERE
 
 
 def test_the_written_schemas_are_fresh() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from catalog import CatalogError, FitcardError
-from catalog.loading import read_runs
-from catalog.run import Run, sealed
-from catalog.store import add_run, check_writable, json_text, write_atomically
-from catalog.yaml_file import read_yaml
+from fitcard.catalog import CatalogError, FitcardError
+from fitcard.catalog.loader import read_runs
+from fitcard.catalog.schema.run import Run, sealed
+from fitcard.catalog.storage.writer import add_run, check_writable, json_text, write_atomically
+from fitcard.catalog.yaml_file import read_yaml
 
 MODEL = "google/siglip-so400m-patch14-384"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog.yaml_file import read_yaml
+from fitcard.catalog.yaml_file import read_yaml
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import torch
 import transformers
 from torch import nn
 
-from catalog import Catalog, load
-from catalog.store import write_trace
-from profiler.trace import trace
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.storage.writer import write_trace
+from fitcard.profiler.trace import trace
 from tests.conftest import copy_catalog
 
 KEY = "tiny/siglip"

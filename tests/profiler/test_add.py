@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from catalog import Catalog, load
-from catalog.linters import problems
-from profiler.differences import differences
-from profiler.skeleton import resolve
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.linters import problems
+from fitcard.profiler.differences import differences
+from fitcard.profiler.meta_model import resolve
 from tests.catalog.test_bad_input import snapshot
 from tests.conftest import Cli
 from tests.profiler.test_trace import SMALL

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from catalog import Catalog
-from catalog.host import cpu_cores, cpu_name
-from profiler import nvml, run
-from profiler.devices import Device, find_device, machine
-from profiler.run import Truth, fidelity
+from fitcard.catalog import Catalog
+from fitcard.catalog.host import cpu_cores, cpu_name
+from fitcard.profiler import nvml, runner
+from fitcard.profiler.devices import Device, find_device, machine
+from fitcard.profiler.runner import Truth, fidelity
 from tests.conftest import ROOT
 
 
@@ -43,9 +43,9 @@ from tests.conftest import ROOT
 def test_names_that_drivers_give(
     name: str, gib: float, expected: str, real: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "device_name", lambda device: name)
-    monkeypatch.setattr(run, "device_memory_bytes", lambda device: int(gib * 2**30))
-    assert run.device_id(real, Device("cuda", "NVIDIA")) == expected
+    monkeypatch.setattr(runner, "device_name", lambda device: name)
+    monkeypatch.setattr(runner, "device_memory_bytes", lambda device: int(gib * 2**30))
+    assert runner.device_id(real, Device("cuda", "NVIDIA")) == expected
 
 
 def test_this_machine() -> None:

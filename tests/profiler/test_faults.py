@@ -19,12 +19,12 @@ import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from catalog import Catalog
-from catalog.loading import read_runs
-from catalog.quantization import predicted_census
-from catalog.run import Run, Weights
-from profiler.devices import Device, find_device
-from profiler.run import Settings, cases, device_id, profile
+from fitcard.catalog import Catalog
+from fitcard.catalog.loader import read_runs
+from fitcard.catalog.schema.quantization import predicted_census
+from fitcard.catalog.schema.run import Run, Weights
+from fitcard.profiler.devices import Device, find_device
+from fitcard.profiler.runner import Settings, cases, device_id, profile
 from tests.conftest import ROOT, Cli
 from tests.profiler.conftest import KEY, save_checkpoint
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
-from catalog import Catalog
+from fitcard.catalog import Catalog
 from tests.conftest import Cli
 from tests.profiler.conftest import KEY
 from tests.profiler.test_faults import CAPPED, records, start, until
@@ -19,7 +19,9 @@ LABELS = ("BF16", "Q8_0", "Q4_0")
 
 def cases_below(process: psutil.Process) -> list[psutil.Process]:
     """The measuring processes that a node is running."""
-    return [child for child in process.children(recursive=True) if "profiler.case" in " ".join(child.cmdline())]
+    return [
+        child for child in process.children(recursive=True) if "fitcard.profiler.worker" in " ".join(child.cmdline())
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray leaves files and sockets open until its processes end

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from catalog import Catalog
-from catalog.host import cpu_features
-from catalog.trace import Trace, at_batch
-from profiler.skeleton import build, inputs, paths
-from profiler.trace import trace
+from fitcard.catalog import Catalog
+from fitcard.catalog.host import cpu_features
+from fitcard.catalog.schema.trace import Trace, at_batch
+from fitcard.profiler.meta_model import build, inputs, paths
+from fitcard.profiler.trace import trace
 from tests.conftest import Cli
 
 # vision, text, whole model; exact, from the checkpoints' configurations and (SO400M, L, B, CLIP) open_clip's model profile.

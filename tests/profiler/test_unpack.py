@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from profiler import ggml
-from profiler.unpack import BLOCKS, unpack
+from fitcard.profiler import ggml
+from fitcard.profiler.dequantize import BLOCKS, unpack
 
 
 @pytest.mark.parametrize("type_name", BLOCKS)

@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from catalog import Catalog
-from catalog.file_format import file_bytes
-from catalog.quantization import census, held_bytes, predicted_census, stored_tensors
-from catalog.run import Weights
-from profiler.case import backend
-from profiler.devices import Device
-from profiler.modules import put
-from profiler.run import Settings, cases, profile
-from profiler.skeleton import build, inputs
-from profiler.trace import trace
-from profiler.variant import Runnable, Variant
-from profiler.weights import Values, checkpoint_values, random_values
+from fitcard.catalog import Catalog
+from fitcard.catalog.file_format import file_bytes
+from fitcard.catalog.schema.quantization import census, held_bytes, predicted_census, stored_tensors
+from fitcard.catalog.schema.run import Weights
+from fitcard.profiler.devices import Device
+from fitcard.profiler.meta_model import build, inputs
+from fitcard.profiler.modules import put
+from fitcard.profiler.runner import Settings, cases, profile
+from fitcard.profiler.trace import trace
+from fitcard.profiler.variant import Runnable, Variant
+from fitcard.profiler.weights import Values, checkpoint_values, random_values
+from fitcard.profiler.worker import backend
 from tests.profiler.conftest import CONFIGS, KEY
 
 CPU = Device("cpu", "CPU")
@@ -129,7 +129,7 @@ def test_a_gguf_variant_embeds_as_a_reference_made_by_the_gguf_package(
 def test_a_checkpoint_of_another_model_is_refused(
     tiny: Catalog, checkpoint: tuple[Path, nn.Module], tmp_path: Path
 ) -> None:
-    from catalog.errors import FitcardError
+    from fitcard.catalog.errors import FitcardError
 
     folder, _ = checkpoint
     other = list(stored_tensors(tiny.quantizations["FP32"], tiny.traces["google/siglip-base-patch16-384"].tensors))

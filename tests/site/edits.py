@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from catalog.files import file_digest
-from catalog.loading import HERE, read_trace
-from catalog.store import add_run
-from catalog.yaml_file import read_yaml
-from generator import manifest
+from fitcard.catalog.loader import HERE, read_trace
+from fitcard.catalog.storage.hashing import file_digest
+from fitcard.catalog.storage.writer import add_run
+from fitcard.catalog.yaml_file import read_yaml
+from fitcard.site.generator.engine import manifest
 from tests.catalog.test_store import made_run
 from tests.conftest import ROOT
 
@@ -77,8 +77,8 @@ def copy_checkout(target: Path) -> Path:
             target / folder,
             ignore=shutil.ignore_patterns("__pycache__", "models", "gpus", "published", "traces", "runs"),
         )
-    for name in ("mkdocs.yml", "fitcard.py"):
-        shutil.copy(ROOT / name, target / name)
+    shutil.copy(ROOT / "mkdocs.yml", target / "mkdocs.yml")
+    shutil.copytree(ROOT / "src", target / "src", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     return target
 
 

@@ -10,13 +10,13 @@ import jsonschema
 import pytest
 from pydantic import TypeAdapter
 
-from advisor import answers
-from advisor.picks import picks as picks_of
-from catalog import Catalog
-from catalog.record import UNVERIFIED, Record
-from catalog.run import Run
-from generator import api, documents, export
-from generator.outputs import Asset, Page, outputs
+from fitcard.advisor import fit
+from fitcard.advisor.recommend import picks as picks_of
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.record import UNVERIFIED, Record
+from fitcard.catalog.schema.run import Run
+from fitcard.site.generator.data import api, csv_tables, documents
+from fitcard.site.generator.outputs import Asset, Page, outputs
 
 KINDS: dict[str, type[Record]] = {
     "index.json": documents.Index, "models.json": documents.ModelList, "gpus.json": documents.GpuList,
@@ -28,7 +28,7 @@ KINDS: dict[str, type[Record]] = {
 @pytest.fixture(scope="module")
 def written(real: Catalog) -> dict[str, bytes]:
     """Every JSON document of the API, by its path below api/v1/."""
-    made = [*api.assets(real), *export.assets(real)]
+    made = [*api.assets(real), *csv_tables.assets(real)]
     made += [asset for key in real.models for asset in api.of_model(real, key)]
     made += [asset for key in real.cards for asset in api.of_card(real, key)]
     return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
@@ -95,7 +95,7 @@ def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes
     for key, model in real.models.items():
         rows = json.loads(written[f"models/{key}.json"])["rows"]
         picks = picks_of(real, key)
-        assert [row["gpu"] for row in rows] == answers.cards_by_memory(real)
+        assert [row["gpu"] for row in rows] == fit.cards_by_memory(real)
         for row in rows:
             answer = picks[row["gpu"]].nearest
             assert row.pop("name") == real.cards[row["gpu"]].name
@@ -112,14 +112,14 @@ def test_speeds_are_the_advisors(written: dict[str, bytes], real: Catalog) -> No
     kinds: set[str] = set()
     for key in ("google/siglip-so400m-patch14-384", "BAAI/bge-m3", "facebook/dinov2-giant"):
         for row in json.loads(written[f"models/{key}.json"])["rows"]:
-            known = answers.throughput(real, picks_of(real, key)[row["gpu"]].nearest)
+            known = fit.throughput(real, picks_of(real, key)[row["gpu"]].nearest)
             speed: dict[str, Any] | None = row["speed"]
             if known is None or speed is None:
                 assert known is None
                 assert speed is None
                 continue
             kinds.add(speed["evidence"])
-            assert speed.pop("unit") == answers.UNITS[row["component"]]
+            assert speed.pop("unit") == fit.UNITS[row["component"]]
             assert speed == {name: getattr(known, name) for name in speed}
             assert set(speed) == set(known._fields)
     assert {"published", "predicted"} <= kinds

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from advisor import answers
-from advisor.memory import need
-from advisor.picks import picks as picks_of
-from catalog import Catalog
-from catalog.gpu import GIB
-from catalog.trace import Trace
-from generator import badges, sizes
-from generator.badges import badge, message
+from fitcard.advisor import fit
+from fitcard.advisor.memory import need
+from fitcard.advisor.recommend import picks as picks_of
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import GIB
+from fitcard.catalog.schema.trace import Trace
+from fitcard.site.generator.media import badges
+from fitcard.site.generator.media.badges import badge, message
+from fitcard.site.generator.pages import vram_tiers
 from tests.catalog.test_store import MODEL, made_run
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -54,7 +55,7 @@ def test_every_badge_says_what_its_rule_says(real: Catalog) -> None:
             if run.status == "ok" and any(m.batch == 1 and m.total_bytes < size * GIB for m in run.memory)
         ]  # fmt: skip
         assert says.startswith("measured") <= bool(fitting), asset.path
-        best = sizes.pick(real, key, size).best
+        best = vram_tiers.pick(real, key, size).best
         if not says.startswith("measured"):
             expected = "no" if best is None else {"fits": "predicted", "tight": "predicted, tight"}[best.verdict]
             assert says == expected
@@ -63,8 +64,10 @@ def test_every_badge_says_what_its_rule_says(real: Catalog) -> None:
 def test_sizes_are_those_of_a_card_of_which_nothing_is_known(real: Catalog) -> None:
     """The same pick as that of a real NVIDIA desktop card with as much memory that multiplies BF16."""
     for key in real.models:
-        assert sizes.pick(real, key, 12).nearest.quantization == picks_of(real, key)["rtx-3060"].nearest.quantization
-        assert sizes.pick(real, key, 12).nearest.memory == picks_of(real, key)["rtx-3060"].nearest.memory
+        assert (
+            vram_tiers.pick(real, key, 12).nearest.quantization == picks_of(real, key)["rtx-3060"].nearest.quantization
+        )
+        assert vram_tiers.pick(real, key, 12).nearest.memory == picks_of(real, key)["rtx-3060"].nearest.memory
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_no_is_said_with_the_least_that_it_needs(real: Catalog) -> None:
     assert b"&lt;b&gt;&amp;\xef\xbf\xbd runs on" in badge(catalog, MODEL, 8)
     huge = replace(real, traces={**real.traces, MODEL: _times(real.traces[MODEL], 40)}, runs=())
     says, title = message(huge, MODEL, 4)
-    component = answers.default_component(huge, MODEL)
+    component = fit.default_component(huge, MODEL)
     served = [label for label, q in huge.quantizations.items() if "NVIDIA" in (q.requires.vendors or ("NVIDIA",))]
     least = min(need(huge, MODEL, component, label, 1, "NVIDIA").required_bytes for label in served)
     assert says == "no"

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from catalog import Catalog
-from catalog.linters.prose import prose_of
-from catalog.prose import fill
-from generator.documents import CatalogDocument
-from generator.export import TABLES, Table, csv_bytes, metadata, whole
+from fitcard.catalog import Catalog
+from fitcard.catalog.linters.prose import prose_of
+from fitcard.catalog.prose import fill
+from fitcard.site.generator.data.csv_tables import TABLES, Table, csv_bytes, metadata, whole
+from fitcard.site.generator.data.documents import CatalogDocument
 
 
 def read(table: Table, catalog: Catalog) -> list[dict[str, str]]:

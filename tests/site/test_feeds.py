@@ -10,10 +10,10 @@ from urllib.parse import unquote, urljoin
 
 import pytest
 
-from catalog import Catalog
-from generator import feeds
-from generator.history import NEWEST, events, newest
-from generator.outputs import Page, outputs
+from fitcard.catalog import Catalog
+from fitcard.site.generator.data import feeds
+from fitcard.site.generator.outputs import Page, outputs
+from fitcard.site.generator.pages.events import NEWEST, events, newest
 from tests.catalog.test_store import MODEL, made_run
 
 ATOM = "{http://www.w3.org/2005/Atom}"

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 from jinja2 import Environment
 
-from generator import fragments
-from generator.fragments import Kept
+from fitcard.site.generator.engine import fragments
+from fitcard.site.generator.engine.fragments import Kept
 
 TEMPLATE = "{% macro row(text) %}<b>{{ text }}</b>{% endmacro %}[{% kept key %}{% for one in rows() %}{{ row(one) }}{% endfor %}{% endkept %}]"
 

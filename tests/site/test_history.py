@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from advisor import answers
-from catalog import Catalog
-from generator.history import Event, changed, events, newest
+from fitcard.advisor import fit
+from fitcard.catalog import Catalog
+from fitcard.site.generator.pages.events import Event, changed, events, newest
 from tests.catalog.test_store import MODEL, made_run
 
 
@@ -108,9 +108,9 @@ def test_a_run_tells_what_it_changed(real: Catalog) -> None:
     text = told[0].text
     assert "Verdicts that changed: BF16 no (was fits)." in text
     labels = [
-        answers.fit(with_runs(real, first), MODEL, "rtx-4090", label, with_speed=False) for label in real.quantizations
+        fit.fit(with_runs(real, first), MODEL, "rtx-4090", label, with_speed=False) for label in real.quantizations
     ]
-    chosen = answers.best(labels, real)
+    chosen = fit.best(labels, real)
     assert chosen
     assert f"The best choice is {chosen.quantization}, was BF16." in text
     assert re.search(r"Known before: [\d,]+ images/s, predicted, BF16 at batch 64\.", text)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from advisor.answers import card_of, device_names
-from catalog import Catalog
-from generator.home_page import NEWEST, view
+from fitcard.advisor.fit import card_of, device_names
+from fitcard.catalog import Catalog
+from fitcard.site.generator.pages.home_page import NEWEST, view
 
 
 def test_the_newest_runs_are_told_as_they_were_recorded(real: Catalog) -> None:

@@ -10,8 +10,16 @@ from jinja2 import Environment, StrictUndefined, UndefinedError
 from markupsafe import Markup, escape
 from mkdocs.utils import normalize_url
 
-from generator.hook import Texts, _Generated, _Quick, escaped, on_page_context, on_post_page, url
-from generator.outputs import Page
+from fitcard.site.generator.engine.mkdocs_hook import (
+    Texts,
+    _Generated,
+    _Quick,
+    escaped,
+    on_page_context,
+    on_post_page,
+    url,
+)
+from fitcard.site.generator.outputs import Page
 
 PAGES = ("", "models/", "models/google/siglip/", "gpus/rtx-4090/", "runs/0123/", "404.html")
 ADDRESSES = (

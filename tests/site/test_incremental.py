@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from catalog import FitcardError, cache
-from catalog.files import file_digest
-from generator import manifest, render, trees
-from generator.build import build
-from generator.manifest import Manifest
-from generator.outputs import Group
+from fitcard.catalog import FitcardError
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.hashing import file_digest
+from fitcard.site.generator.build import build
+from fitcard.site.generator.engine import manifest, publish, render
+from fitcard.site.generator.engine.manifest import Manifest
+from fitcard.site.generator.outputs import Group
 from tests.conftest import ROOT
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
@@ -43,7 +44,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the checkout that builds in this process use."""
     copy = copy_checkout(tmp_path / "checkout")
-    monkeypatch.setattr("generator.inputs.ROOT", copy)
+    monkeypatch.setattr("fitcard.site.generator.engine.digests.ROOT", copy)
     return copy
 
 
@@ -90,9 +91,9 @@ def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
         shutil.rmtree(saved)
     build(site, small)
     assert tree(site) == clean(small, tmp_path / "clean")
-    assert not trees.fresh(site).exists()
-    spare = manifest.read(trees.spare(site))
-    assert spare is None or is_whole(trees.spare(site))
+    assert not publish.fresh(site).exists()
+    spare = manifest.read(publish.spare(site))
+    assert spare is None or is_whole(publish.spare(site))
 
 
 def start(
@@ -241,7 +242,7 @@ def test_a_full_disk(kibibytes: int, small: Path, tmp_path: Path) -> None:
     assert f"the site cannot be written to {site}: " in said
     assert "File too large; what was there is untouched" in said
     assert tree(site) == before
-    assert not trees.fresh(site).exists()
+    assert not publish.fresh(site).exists()
     build(site, small)
     assert tree(site) == clean(small, tmp_path / "clean")
 
@@ -364,7 +365,7 @@ def test_a_reader_always_finds_a_page(small: Path, tmp_path: Path) -> None:
 
 def test_systems_that_cannot_exchange_folders(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two renames do it, and a build that was killed between them is put right by the next one."""
-    monkeypatch.setattr(trees, "_exchanged", lambda one, other: False)
+    monkeypatch.setattr(publish, "_exchanged", lambda one, other: False)
     site = tmp_path / "site"
     build(site, small)
     new_run(small, POOL[0], "cpu-test", 50)
@@ -393,7 +394,7 @@ def test_mkdocs_by_itself_gives_the_same_site(small: Path, tmp_path: Path) -> No
     """The engine only saves work: file by file, it writes what `mkdocs build` writes, but for MkDocs' own site map."""
     site = build(tmp_path / "site", small)[0]
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "whole")]
-    environment = {**os.environ, "FITCARD_CATALOG": str(small), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}"}
+    environment = {**os.environ, "FITCARD_CATALOG": str(small), "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     whole, ours = tree(tmp_path / "whole"), tree(site)
@@ -456,7 +457,7 @@ def test_where_builds_are_watched_none_imports_anything(small: Path, tmp_path: P
     build(tmp_path / "site", small)
     new_run(small, POOL[0], "rtx-4090", 3)
     command = [sys.executable, "-c", STARTED_UP, str(small), str(tmp_path / "site")]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'site'}"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"share/models/{POOL[0]}.png" in done.stdout
@@ -522,14 +523,14 @@ def test_folders_are_moved_whole_only_where_nothing_lies_below_them(tmp_path: Pa
         path.write_text(name)
         made[name] = str(path)
     new = Manifest("key", {}, {"all": manifest.Group.of("key", outputs)})
-    assert trees._whole_folders(made, outputs) == {
+    assert publish._whole_folders(made, outputs) == {
         "a/b/c": str(tmp_path / "fresh/0/a/b/c"),
         "d": str(tmp_path / "fresh/0/d"),
     }
     target = tmp_path / "site"
     target.mkdir()
-    trees.replace(target, new, made, whole=False)
-    for place in (target, trees.spare(target)):
+    publish.replace(target, new, made, whole=False)
+    for place in (target, publish.spare(target)):
         assert {p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file()} - {manifest.NAME} == set(
             outputs
         )

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard, ModelCardData, metadata_load
 
-from catalog import Catalog
-from generator import api
-from generator.model_card import card, metadata
+from fitcard.catalog import Catalog
+from fitcard.site.generator.data import api
+from fitcard.site.generator.data.model_card import card, metadata
 from tests.catalog.test_store import MODEL
 
 TASKS = {"zero-shot-image-classification", "image-feature-extraction", "feature-extraction"}

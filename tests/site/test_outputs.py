@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from catalog import Catalog, FitcardError
-from generator.outputs import Asset, Group, groups, outputs
+from fitcard.catalog import Catalog, FitcardError
+from fitcard.site.generator.outputs import Asset, Group, groups, outputs
 from tests.catalog.test_store import MODEL
 
 

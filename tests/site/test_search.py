@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advisor.picks import picks as picks_of
-from catalog import Catalog, FitcardError
-from generator import pagefind
-from generator.outputs import Page, outputs
-from generator.pagefind import Record, decoded, encoded, indexed
-from generator.search import search_assets, search_records
-from generator.sizes import SIZES, pick
+from fitcard.advisor.recommend import picks as picks_of
+from fitcard.catalog import Catalog, FitcardError
+from fitcard.site.generator.data import pagefind
+from fitcard.site.generator.data.pagefind import Record, decoded, encoded, indexed
+from fitcard.site.generator.data.search import search_assets, search_records
+from fitcard.site.generator.outputs import Page, outputs
+from fitcard.site.generator.pages.vram_tiers import SIZES, pick
 from tests.catalog.test_store import MODEL, made_run
 
 

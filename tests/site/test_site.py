@@ -13,11 +13,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from advisor import answers
-from catalog import Catalog, load
-from catalog.store import add_run
-from generator.build import ROOT, build
-from generator.words import phrase, prose
+from fitcard.advisor import fit
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.storage.writer import add_run
+from fitcard.site.generator.build import ROOT, build
+from fitcard.site.generator.text import phrase, prose
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli, copy_catalog
 
@@ -173,12 +173,12 @@ def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], s
     html = (site / MODEL).read_text()
     table = html[html.index('id="hardware-table"') : html.index('id="compare"')]
     rows = re.findall(r'<tr data-card="([^"]+)"', table)
-    assert rows == answers.cards_by_memory(real)
+    assert rows == fit.cards_by_memory(real)
     for card in rows:
         row = re.search(rf'gpus/{re.escape(card)}/">.*?</tr>', table, re.S)
         assert row
-        every = [answers.fit(real, "google/siglip-so400m-patch14-384", card, label) for label in real.quantizations]
-        best = answers.best(every, real)
+        every = [fit.fit(real, "google/siglip-so400m-patch14-384", card, label) for label in real.quantizations]
+        best = fit.best(every, real)
         assert best
         assert f"<td>{best.quantization}</td>" in row[0]
         assert f"{best.memory.required_bytes / 1e9:.2f} of {best.memory.available_bytes / 1e9:.1f} GB" in row[0]

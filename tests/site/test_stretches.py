@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from catalog.entries import RunEntry
-from generator.stretches import joined
+from fitcard.catalog.storage.index import RunEntry
+from fitcard.site.generator.engine.stretches import joined
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import feedparser
 import pytest
 from schema_org import registry
 
-from catalog import Catalog
-from generator import feeds
+from fitcard.catalog import Catalog
+from fitcard.site.generator.data import feeds
 
 LITERALS = {
     "Text": lambda value: isinstance(value, str),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from markupsafe import Markup, escape
 
-from advisor.answers import MemoryAnswer
-from advisor.evidence import Known
-from advisor.picks import Span
-from generator.words import FILTERS
+from fitcard.advisor.evidence import Known
+from fitcard.advisor.fit import MemoryAnswer
+from fitcard.advisor.recommend import Span
+from fitcard.site.generator.text import FILTERS
 
 NASTY = "<b>\"&'"
 NUMBER = 12_345_678.9

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog import Catalog, load
-from catalog.linters import Linter
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.linters import Linter
 
 Plant = Callable[..., list[str]]
 

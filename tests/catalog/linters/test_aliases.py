@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catalog.linters import aliases
+from fitcard.catalog.linters import aliases
 from tests.catalog.linters.conftest import Plant
 
 ADA = "gpus/nvidia-ada.yaml"

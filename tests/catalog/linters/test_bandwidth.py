@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catalog.linters import bandwidth
+from fitcard.catalog.linters import bandwidth
 from tests.catalog.linters.conftest import Plant
 
 

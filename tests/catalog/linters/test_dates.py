@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from catalog.linters import dates
+from fitcard.catalog.linters import dates
 from tests.catalog.linters.conftest import Plant
 
 ADA = "gpus/nvidia-ada.yaml"

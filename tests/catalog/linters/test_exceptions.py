@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from catalog import Catalog, load
-from catalog.linters import LINTERS, problems
-from catalog.loading import HERE
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.linters import LINTERS, problems
+from fitcard.catalog.loader import HERE
 from tests.catalog.test_bad_input import spoil
 from tests.conftest import ROOT, Cli
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from catalog import Catalog
-from catalog.linters import families
+from fitcard.catalog import Catalog
+from fitcard.catalog.linters import families
 from tests.catalog.linters.conftest import Plant
 
 ADA = "gpus/nvidia-ada.yaml"

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from catalog import Catalog
-from catalog.linters import licences
+from fitcard.catalog import Catalog
+from fitcard.catalog.linters import licences
 from tests.catalog.linters.conftest import Plant
 
 KEY = "google/siglip-base-patch16-384"

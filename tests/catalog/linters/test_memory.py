@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from catalog.linters import memory
+from fitcard.catalog.linters import memory
 from tests.catalog.linters.conftest import Plant
 
 

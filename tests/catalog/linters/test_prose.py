@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catalog.linters import prose
+from fitcard.catalog.linters import prose
 from tests.catalog.linters.conftest import Plant
 
 MODEL = "models/google/siglip-so400m-patch14-384.yaml"

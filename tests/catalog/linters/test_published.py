@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catalog.linters import published
+from fitcard.catalog.linters import published
 from tests.catalog.linters.conftest import Plant
 
 SPEEDS = "published/google/siglip-so400m-patch14-384.yaml"

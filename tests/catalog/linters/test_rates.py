@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from catalog.linters import rates
+from fitcard.catalog.linters import rates
 from tests.catalog.linters.conftest import Plant
 
 CDNA = "gpus/amd-cdna4.yaml"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from catalog import load
-from catalog.linters import runs
-from catalog.quantization import predicted_census
-from catalog.store import add_run
+from fitcard.catalog import load
+from fitcard.catalog.linters import runs
+from fitcard.catalog.schema.quantization import predicted_census
+from fitcard.catalog.storage.writer import add_run
 from tests.catalog.test_store import MODEL, made_run
 
 

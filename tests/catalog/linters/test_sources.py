@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from catalog.linters import sources
+from fitcard.catalog.linters import sources
 from tests.catalog.linters.conftest import Plant
 
 MODEL = "models/google/siglip-base-patch16-384.yaml"

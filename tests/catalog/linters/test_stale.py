@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from catalog import load
-from catalog.linters import stale
-from catalog.store import add_run
+from fitcard.catalog import load
+from fitcard.catalog.linters import stale
+from fitcard.catalog.storage.writer import add_run
 from tests.catalog.linters.conftest import Plant
 from tests.catalog.test_bad_input import spoil
 from tests.catalog.test_store import made_run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog import CatalogError, load
-from catalog.linters import unwritten
+from fitcard.catalog import CatalogError, load
+from fitcard.catalog.linters import unwritten
 from tests.catalog.linters.conftest import Plant
 
 MODEL = "models/google/siglip-base-patch16-384.yaml"

@@ -1,0 +1,145 @@
+"""Answers as tables for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from fitcard.advisor import fit
+from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
+from fitcard.advisor.columns import Columns
+from fitcard.advisor.detect import Detected
+from fitcard.advisor.fit import Answer
+from fitcard.catalog import Catalog
+
+_STYLES = {"fits": "green", "tight": "yellow", "no": "red", "unsupported": "dim"}
+
+
+def matrix(catalog: Catalog, rows: Sequence[Answer], labels: Sequence[str]) -> None:
+    """Cards against quantizations: memory needed and verdict, then the pick for each card."""
+    served = {row.quantization for row in rows if row.verdict != "unsupported"}
+    shown = labels or [label for label in catalog.quantizations if label in served]
+    title = f"{rows[0].model}, {rows[0].component}, batch {rows[0].workload.batch}: memory needed in GB" if rows else ""
+    table = Table(
+        Column("GPU", no_wrap=True), "GB", *(re.sub("[-_]", "\n", label) for label in shown), "largest\nbatch*",
+        "speed*", title=title, caption="* of the best choice for the card; empty: unsupported (`fitcard fit` says why)",
+    )  # fmt: skip
+    by_card: dict[str, list[Answer]] = {}
+    for row in rows:
+        by_card.setdefault(row.gpu, []).append(row)
+    for card, mine in by_card.items():
+        best = fit.best(mine, catalog)
+        spec = catalog.cards[card].spec
+        cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
+        pick = (f"{best.max_batch:,}", _short_speed(best)) if best else ("", "")
+        table.add_row(escape(spec.name), f"{spec.memory_bytes / 1e9:.1f}", *cells, *pick)
+    Console().print(table)
+
+
+def runs_on(catalog: Catalog, card: str, rows: Sequence[Answer]) -> None:
+    """The best quantization of each model on one card."""
+    table = Table(
+        "model", "best", "memory needed", "largest batch", "speed at batch 1",
+        title=f"What runs on {escape(fit.card_of(catalog, card).name)}",
+    )  # fmt: skip
+    for model in catalog.models:
+        best = fit.best([row for row in rows if row.model == model], catalog)
+        if best is None:
+            table.add_row(model, "[red]none[/red]", "", "", "")
+            continue
+        memory = f"{best.memory.required_bytes / 1e9:.2f} GB"
+        table.add_row(model, f"{best.quantization} {best.verdict}", memory, f"{best.max_batch:,}", speed(best))
+    Console().print(table)
+
+
+def explain(catalog: Catalog, answer: Answer) -> None:
+    """One answer with everything behind it."""
+    console = Console(highlight=False)
+    card, style = fit.card_of(catalog, answer.gpu), _STYLES[answer.verdict]
+    console.print(
+        f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(card.name)}: [{style} bold]{answer.verdict}[/]"
+    )
+    for reason in answer.reasons:
+        console.print(f"  {escape(reason)}")
+    if answer.verdict != "unsupported":
+        console.print(f"  largest batch: {answer.max_batch:,}")
+        console.print(f"  speed: {speed(answer)}")
+        if answer.speed and card.spec.board_power_w:
+            each = answer.speed.per_second / card.spec.board_power_w
+            console.print(f"  of each watt of board power: {_rate(each)} {answer.speed.unit}")
+
+
+def devices(catalog: Catalog, found: Sequence[tuple[Detected, Catalog, str]]) -> None:
+    """This machine's devices, each with what runs on it now."""
+    console = Console(highlight=False)
+    if not found:
+        console.print("No device was found: nvidia-smi is not there, and the system names no card and no memory.")
+    for device, here, key in found:
+        known = "" if device.gpu in catalog.cards or device.vendor == "CPU" else ", which the catalog does not hold"
+        driver = f", driver {escape(device.driver)}" if device.driver else ""
+        free = f"{device.free_bytes / 1e9:.1f} of {device.memory_bytes / 1e9:.1f} GB free"
+        console.print(f"[bold]{escape(device.name)}[/bold]{known}: {free}{driver}")
+        runs_on(here, key, list(fit.models(here, key)))
+
+
+def accuracy(memory: Columns[MemoryRow], total: MemoryErrors, speeds: Sequence[SpeedAccuracy]) -> None:
+    """Predictions against measurements."""
+    console = Console(highlight=False)
+    table = Table(
+        "model", "component", "quantization", "GPU", "batch", "predicted GB", "measured GB", "error", title="Memory"
+    )
+    for row in memory:
+        table.add_row(
+            row.model, row.component, row.quantization, row.gpu, str(row.batch), f"{row.predicted_bytes / 1e9:.3f}",
+            f"{row.measured_bytes / 1e9:.3f}", f"{row.error:+.1%}",
+        )  # fmt: skip
+    console.print(table)
+    if total.median_error is not None and total.worst_error is not None:
+        console.print(
+            f"{total.count} measurements: median error {total.median_error:.1%}, worst {total.worst_error:.1%}"
+        )
+    table = Table(
+        "left out", "GPU", "mode", "count", "median error", "90 % are within", "in the 80 % interval", title="Speed"
+    )
+    for one in speeds:
+        for group in speed_groups(one.rows):
+            table.add_row(
+                one.way, group.gpu, group.mode, str(group.count), f"{group.median:.1%}", f"{group.p90:.1%}", ""
+            )
+        errors_of = one.summary
+        table.add_row(
+            f"[bold]{one.way}[/bold]", "all", "", str(errors_of.count), f"{errors_of.median:.1%}", f"{errors_of.p90:.1%}",
+            f"{errors_of.covered:.0%}", end_section=True,
+        )  # fmt: skip
+    console.print(table)
+    for way, meaning in WAYS.items():
+        console.print(f"{way}: {meaning}.")
+
+
+def speed(answer: Answer) -> str:
+    """The speed of an answer in words, with its interval where it has one."""
+    if answer.speed is None:
+        return "not known"
+    found = answer.speed
+    interval = f"{_rate(found.low)}–{_rate(found.high)}, " if found.low is not None and found.high is not None else ""
+    at = f", batch {found.batch}" if found.batch != answer.workload.batch else ""
+    return f"{_rate(found.per_second)} {found.unit} ({interval}{found.evidence}{at})"
+
+
+def _short_speed(answer: Answer) -> str:
+    return f"{_rate(answer.speed.per_second)}/s\n{answer.speed.evidence}" if answer.speed else "not\nknown"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _cell(answer: Answer, best: bool) -> str:
+    if answer.verdict == "unsupported":
+        return ""
+    style = _STYLES[answer.verdict]
+    return f"[{style}]{answer.memory.required_bytes / 1e9:.2f}\n{answer.verdict}{'*' if best else ''}[/]"

@@ -1,0 +1,265 @@
+"""What a quantization's label means: which tensor becomes which type, and how many bytes that makes.
+
+`tensor_type` is the one function that decides. The advisor uses it to say how large a variant is; the profiler uses
+it to make the variant, and then counts what it really made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from fitcard.catalog.schema.record import Count, Date, Many, Record, Slug, Sources, Text
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, tensor_bytes
+from fitcard.catalog.schema.trace import Kind, Role, Tensor
+
+Runtime = Literal["torch", "gguf", "torchao", "bitsandbytes", "onnxruntime"]
+Format = Literal["safetensors", "gguf", "onnx"]
+Layers = Literal["all", "more_bits", "first_two", "first_sixteenth"]
+TensorTypeName = Annotated[str, Field(pattern=f"^({'|'.join(TENSOR_TYPES)})$")]
+
+
+class Rule(Record):
+    """Tensors that get a type of their own. The first rule of a label that fits a tensor decides."""
+
+    roles: Many[Role] = ()
+    """The parts that it is for; empty means all."""
+    kinds: Many[Kind] = ("linear", "embedding")
+    """The kinds of module whose weights it is for."""
+    layers: Layers = "all"
+    """`more_bits`: the first and last eighth of the layers and every third between, as llama.cpp's `use_more_bits`."""
+    type: TensorTypeName
+    """The type that those tensors get."""
+    unless_row_fits: TensorTypeName | None = None
+    """The type to take instead when the row is no multiple of the label's own block."""
+
+
+class Requirements(Record):
+    """What hardware must have for the runtime to serve this label. Empty means any."""
+
+    nvidia_compute_capability: Annotated[float, Field(ge=1)] | None = None
+    """The lowest that works."""
+    vendors: Many[Text] = ()
+    """The only vendors whose devices the runtime serves here."""
+    why: Text | None = None
+    """The reason, in a sentence."""
+    source: Slug | None = None
+    """Where that was read: a key of `sources:`."""
+
+
+class Quantization(Record):
+    """One label."""
+
+    name: Text
+    """The label as people write it."""
+    runtime: Runtime
+    """What executes it."""
+    format: Format
+    """The format of its file."""
+    summary: Text
+    """What a person should know before picking it."""
+    weight_type: TensorTypeName
+    """The type of every weight matrix that no rule names."""
+    rules: Many[Rule] = ()
+    """Tensors that get another type; the first that fits decides."""
+    other_type: TensorTypeName
+    """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention weights)."""
+    vector_type: TensorTypeName
+    """The type of one-dimensional tensors (norms, biases) and position embeddings."""
+    fallbacks: dict[TensorTypeName, TensorTypeName] = {}
+    """What a type becomes for rows that it cannot hold."""
+    last_resort: TensorTypeName | None = None
+    """What a tensor becomes whose rows the fallback cannot hold either."""
+    held_bits: Literal[16, 32] = 16
+    """How wide a number of a tensor that is not packed is in memory while it runs, and every activation."""
+    requires: Requirements = Field(default_factory=Requirements)
+    """The hardware that it needs."""
+    sources: Many[Slug] = ()
+    """Where all this was read: keys of `sources:`."""
+
+
+class Quantizations(Record):
+    """The file `quantizations.yaml`, best fidelity first."""
+
+    reviewed: Date
+    """The day on which somebody last held the file to its sources."""
+    sources: Sources
+    """The documents that this was read in, by the short keys that name them."""
+    quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Quantization]
+    """The labels."""
+
+    @model_validator(mode="after")
+    def _sources_known(self) -> Quantizations:
+        for label, quantization in self.quantizations.items():
+            named = set(quantization.sources) | ({quantization.requires.source} - {None})
+            if unknown := sorted(str(key) for key in named - set(self.sources)):
+                raise ValueError(f"{label}: no source {', '.join(unknown)} in this file")
+        return self
+
+
+def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -> str:
+    """The type that `tensor` gets in `quantization`; `layer` is its number in its stack, if it has one.
+
+    Raises ValueError for a label that has no type for such rows.
+    """
+    if len(tensor.shape) < 2:
+        return quantization.vector_type
+    row = tensor.shape[-1]
+    rule = next((rule for rule in quantization.rules if _applies(rule, tensor, layer)), None)
+    if rule is not None:
+        label_fits = TENSOR_TYPES[quantization.weight_type].holds(row)
+        wanted = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
+    elif tensor.role == "position_embedding":
+        return quantization.vector_type
+    elif tensor.kind not in ("linear", "embedding"):
+        return quantization.other_type
+    else:
+        wanted = quantization.weight_type
+    if TENSOR_TYPES[wanted].holds(row):
+        return wanted
+    fallback = quantization.fallbacks.get(wanted)
+    if fallback and TENSOR_TYPES[fallback].holds(row):
+        return fallback
+    if quantization.last_resort is None:
+        raise ValueError(f"{quantization.name} has no type for rows of {row}")
+    return quantization.last_resort
+
+
+def _applies(rule: Rule, tensor: Tensor, layer: int | None) -> bool:
+    return (
+        tensor.role in (rule.roles or (tensor.role,))
+        and tensor.kind in rule.kinds
+        and _in_layers(rule.layers, layer, tensor.layers)
+    )
+
+
+def _in_layers(layers: Layers, layer: int | None, count: int | None) -> bool:
+    if layers == "all":
+        return True
+    if layer is None or count is None:
+        return False
+    if layers == "first_two":
+        return layer < 2
+    if layers == "first_sixteenth":
+        return layer < count // 16
+    eighth = count // 8
+    return layer < eighth or layer >= 7 * count // 8 or (layer - eighth) % 3 == 2
+
+
+class CensusRow(Record):
+    """How many tensors became one type, and what they hold."""
+
+    tensors: Count
+    elements: Count
+    bytes: Count
+
+
+Census = dict[str, CensusRow]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a variant, as its file holds it."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    tensor: Tensor
+
+    @property
+    def bytes(self) -> int:
+        return tensor_bytes(self.type, self.shape)
+
+
+def types_of(quantization: Quantization, tensor: Tensor) -> list[str]:
+    """The type that each layer of a tensor gets; of one that is in no numbered stack, its own."""
+    if _by_layer(quantization, tensor):
+        return [tensor_type(quantization, tensor, layer) for layer in range(tensor.count)]
+    return [tensor_type(quantization, tensor, 0 if tensor.layers else None)] * tensor.count
+
+
+def stored_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[StoredTensor]:
+    """Every single tensor of a variant with the type that it gets."""
+    for tensor in tensors:
+        for (name, _), type_name in zip(tensor.each(), types_of(quantization, tensor), strict=True):
+            yield StoredTensor(name, tensor.shape, type_name, tensor)
+
+
+class Typed(NamedTuple):
+    """Layers of a tensor that get the same type."""
+
+    type: str
+    tensor: Tensor
+    layers: Sequence[int]
+    """Their numbers; one where the tensor is in no numbered stack."""
+    bytes: int
+    """Of one of them, as the file holds it."""
+
+    @property
+    def times(self) -> int:
+        """How many there are."""
+        return len(self.layers)
+
+
+def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> list[Typed]:
+    """The types that each tensor gets, with the layers that get them: the same as `stored_tensors`, together."""
+    found: list[Typed] = []
+    for tensor in tensors:
+        layers: dict[str, list[int]] = {}
+        for layer, name in enumerate(types_of(quantization, tensor)):
+            layers.setdefault(name, []).append(layer)
+        found += [Typed(name, tensor, mine, tensor_bytes(name, tensor.shape)) for name, mine in layers.items()]
+    return found
+
+
+def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:
+    """Whether some layers of a tensor may get another type than others."""
+    return tensor.layers is not None and any(
+        rule.layers != "all" and tensor.kind in rule.kinds and tensor.role in (rule.roles or (tensor.role,))
+        for rule in quantization.rules
+    )
+
+
+def census(stored: Iterable[tuple[str, int, int]]) -> Census:
+    """Count (type, elements, bytes) of tensors by type, the largest share of the bytes first."""
+    return _census((name, elements, size, 1) for name, elements, size in stored)
+
+
+def _census(stored: Iterable[tuple[str, int, int, int]]) -> Census:
+    rows: dict[str, tuple[int, int, int]] = {}
+    for type_name, elements, size, times in stored:
+        count, total, held = rows.get(type_name, (0, 0, 0))
+        rows[type_name] = (count + times, total + times * elements, held + times * size)
+    ordered = sorted(rows.items(), key=lambda item: (-item[1][2], item[0]))
+    return {name: CensusRow(tensors=row[0], elements=row[1], bytes=row[2]) for name, row in ordered}
+
+
+def predicted_census(quantization: Quantization, tensors: Iterable[Tensor]) -> Census:
+    """The census that the label's rule predicts for `tensors`."""
+    return census_of(typed_tensors(quantization, tensors))
+
+
+def census_of(typed: Iterable[Typed]) -> Census:
+    """The census of tensors whose types are known."""
+    return _census((row.type, row.tensor.elements, row.bytes, row.times) for row in typed)
+
+
+def bits_per_weight(counted: Census) -> float:
+    """Bits of storage for each parameter, norms and biases included."""
+    return sum(row.bytes for row in counted.values()) * 8 / sum(row.elements for row in counted.values())
+
+
+def held_bytes(quantization: Quantization, tensors: Iterable[Tensor]) -> int:
+    """Bytes of weights in memory while the variant runs: packed types stay packed, the rest is held in `held_bits`."""
+    return sum(
+        size * count for size, count in held_tensors(typed_tensors(quantization, tensors), quantization.held_bits)
+    )
+
+
+def held_tensors(typed: Iterable[Typed], bits: int) -> list[tuple[int, int]]:
+    """Bytes of each weight in memory where those that are not packed are held in `bits`, and how many there are of it."""
+    width = bits // 8
+    return [(row.bytes if TENSOR_TYPES[row.type].packed else row.tensor.elements * width, row.times) for row in typed]

@@ -1,0 +1,184 @@
+"""The base of every record in the catalog, and the one place where records are validated with line numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from fitcard.catalog.errors import CatalogError, Problem, shorten
+from fitcard.catalog.yaml_file import Lines, Location, hint, line_of, read_yaml
+
+
+class Record(BaseModel):
+    """A frozen record: unknown keys are errors, numbers are numbers, text is text."""
+
+    # Reading the docstrings of fields means parsing the source of every class, so only `make schema`, which needs them, pays
+    # for it; validators are built when they are first needed, which is never where a checked catalog was kept.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, defer_build=True,
+        use_attribute_docstrings=bool(os.environ.get("FITCARD_FIELD_DOCS")),
+    )  # fmt: skip
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields replaced, without what the original has worked out of them and kept."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            for name in vars(copied).keys() - type(self).model_fields.keys():
+                del vars(copied)[name]
+        return copied
+
+
+def _to_tuple(value: object) -> object:
+    """YAML and JSON have lists only; records are frozen, so they keep tuples."""
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], BeforeValidator(_to_tuple)]
+"""A list in the file, a tuple in memory."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+UNVERIFIED = "unverified"
+"""The source key of a figure that somebody remembers and nobody has read; `fitcard check` counts these."""
+
+TO_WRITE = "TO WRITE:"
+"""How a text begins that `fitcard add` left for somebody to write; the rest of it says what."""
+
+
+class Source(Record):
+    """Where a figure was read."""
+
+    title: Text
+    """The document's own title."""
+    publisher: Text
+    """Who published it."""
+    url: Url
+    """Where it is; for a file in a repository, the address with the commit in it."""
+    read: Date
+    """The day on which it was read."""
+    license: Text | None = None
+    """The licence under which it was published, as an SPDX identifier or in its publisher's words."""
+    note: Text | None = None
+    """How it was read, when not at that address itself, and anything a checker should know."""
+
+
+Sources = dict[Slug, Source]
+"""The sources of one file, under the short keys by which its facts name them."""
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def validate(kind: type[R], data: object, path: Path, lines: Lines) -> R:
+    """`data` as a record of `kind`. Raises CatalogError with one line for each fault."""
+    if not isinstance(data, Mapping):
+        message = f"must be a list of `key: value` lines (got {shorten(data)})"
+        raise CatalogError([Problem(path, 1, "", message)])
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(fault, path, lines) for fault in error.errors(include_url=False)]
+        raise CatalogError(problems) from None
+
+
+def read_record(kind: type[R], path: Path) -> tuple[R, Lines]:
+    """The one record that the YAML file at `path` holds, and the lines of its values."""
+    data, lines = read_yaml(path)
+    return validate(kind, data, path, lines), lines
+
+
+_MESSAGES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a known key",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a list of `key: value` lines",
+    "model_type": "must be a list of `key: value` lines",
+}
+
+
+def _problem(fault: Mapping[str, Any], path: Path, lines: Lines) -> Problem:
+    kind, location = str(fault["type"]), tuple(fault["loc"])
+    # Pydantic names the branch of a union, or the key of a mapping, as parts of the location; only what stands in the file helps.
+    at = tuple(part for part in location if part != "[key]" and not str(part).startswith("function-"))
+    got = fault.get("input")
+    message = _MESSAGES.get(kind, str(fault["msg"]).removeprefix("Value error, "))
+    if kind == "value_error":
+        # A check of a whole file says itself where: `gpus.rtx-4090: bandwidth ...`.
+        where, colon, rest = message.partition(": ")
+        inside = tuple(where.split("."))
+        if colon and " " not in where and at + inside in lines:
+            at, message = at + inside, rest
+        shown = ""
+    elif kind == "missing" or kind == "extra_forbidden":
+        shown = ""
+    elif kind == "string_pattern_mismatch":
+        message, shown = f"has the wrong form, expected {fault['ctx']['pattern']}", f" (got {shorten(got)})"
+    else:
+        shown = f" (got {shorten(got)})"
+    advice = hint(got) if kind in {"string_type", "int_type", "float_type", "float_parsing"} else ""
+    return Problem(path, line_of(lines, at), ".".join(map(str, at)), message + shown + advice)
+
+
+def texts_to_write(value: Any, at: Location = ()) -> Iterator[tuple[Location, str]]:
+    """Where in `value` texts are still to be written, and what each shall say."""
+    if isinstance(value, Mapping):
+        for key, item in cast(Mapping[str, Any], value).items():
+            yield from texts_to_write(item, (*at, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(cast(Sequence[Any], value)):
+            yield from texts_to_write(item, (*at, index))
+    elif isinstance(value, str) and value.startswith(TO_WRITE):
+        yield at, value.removeprefix(TO_WRITE).strip()
+
+
+def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], known: set[str]) -> None:
+    """Raise ValueError unless every figure stands under a source, and every source and figure named is there.
+
+    The sources of a record say which figures each one states: `{data-sheet: [memory_gib, units], unverified: [bus]}`.
+    """
+    for key in listed:
+        if key != UNVERIFIED and key not in known:
+            raise ValueError(
+                f"source {key!r} is not under `sources:` of this file (there are: {', '.join(sorted(known)) or 'none'})"
+            )
+    named = {figure for names in listed.values() for figure in names}
+    if missing := sorted(figures - named):
+        raise ValueError(f"no source for {', '.join(missing)}: name one, or list them under `{UNVERIFIED}`")
+    if unknown := sorted(named - figures):
+        raise ValueError(f"a source is given for {', '.join(unknown)}, which this record does not state")
+
+
+__all__ = [
+    "TO_WRITE",
+    "UNVERIFIED",
+    "Count",
+    "Date",
+    "Many",
+    "Positive",
+    "Record",
+    "Slug",
+    "Source",
+    "Sources",
+    "Text",
+    "Url",
+    "check_sources",
+    "read_record",
+    "texts_to_write",
+    "validate",
+]

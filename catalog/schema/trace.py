@@ -1,0 +1,228 @@
+"""The trace: a model without its weights, as `fitcard trace` writes it.
+
+Sizes that grow with the batch are `[constant, per_item]`: at batch B the size is `constant + per_item * B`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fitcard.catalog.schema.record import Count, Many, Record, Text
+
+Component = Literal["vision", "text", "all"]
+Reader = Literal["vision", "text", "shared", "joint", "unused"]
+Kind = Literal["linear", "embedding", "convolution", "other"]
+Role = Literal[
+    "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down",
+    "token_embedding", "position_embedding", "patch_embedding", "projection", "other",
+]  # fmt: skip
+Linear = Annotated[Many[int], Field(min_length=2, max_length=2)]
+"""`[constant, per_item]` of a size that grows with the batch."""
+
+
+ONNX_LOOP = "the model handles each image of a batch in a loop of its own, and an export to ONNX would write that loop down for one batch"
+"""Why ONNX Runtime does not serve a phase that is `one_by_one`."""
+
+
+LAYER = "{layer}"
+"""What stands in the name of a tensor in place of the number of its layer."""
+
+
+def at_batch(size: tuple[int, ...] | int, batch: int) -> int:
+    """A size at a batch, whether it grows with it or not."""
+    return size if isinstance(size, int) else size[0] + size[1] * batch
+
+
+class Tensor(Record):
+    """A parameter, or the same parameter of every layer of a stack: its name then holds `{layer}`."""
+
+    name: Text
+    shape: Many[int]
+    layers: Annotated[int, Field(ge=1)] | None = None
+    """How many layers have one, numbered from 0; null for a tensor that is no part of a numbered stack."""
+    component: Reader
+    """Who reads it: one tower, both (`shared`), only the two together (`joint`), or nobody (`unused`)."""
+    kind: Kind
+    """What kind of module owns it; only weights of plain linear and embedding layers can be quantized."""
+    role: Role
+    """The part that it plays in its layer, which mixed quantizations look at."""
+
+    @property
+    def count(self) -> int:
+        """How many tensors this stands for."""
+        return self.layers or 1
+
+    @property
+    def elements(self) -> int:
+        """Elements of one of them."""
+        product = 1
+        for size in self.shape:
+            product *= size
+        return product
+
+    def each(self) -> Iterator[tuple[str, int | None]]:
+        """The full name and layer number of each tensor that this stands for."""
+        if self.layers is None:
+            yield self.name, None
+        else:
+            for layer in range(self.layers):
+                yield self.name.replace(LAYER, str(layer)), layer
+
+
+class Operation(Record):
+    """Operations alike in kind and shape, and how often a forward pass runs them."""
+
+    kind: Literal["matmul", "attention", "convolution", "norm", "elementwise", "embedding", "copy"]
+    count: Linear | Count
+    """How many there are; it grows with the batch where a model takes its images one by one."""
+    name: Text
+    """The operator as the framework names it."""
+    shape: dict[str, Linear | int]
+    """matmul: m, n, k and groups; attention: batch, heads, queries, keys, head_dim; others: elements."""
+    flops: Linear
+    """Floating-point operations of one of them, a multiply-add counted as 2."""
+    read: Linear
+    """Elements of activations that one of them reads."""
+    written: Linear
+    """Elements that one of them writes."""
+    weight: Text | None = None
+    """The tensor whose values it reads, if it reads one."""
+    transposed: bool = False
+    """Whether something that an element-wise operation reads lies in memory in another order than it is read in."""
+
+
+class Activations(Record):
+    """The most bytes of activations that are alive at once in one forward pass, its inputs included."""
+
+    batch: Annotated[int, Field(ge=1)]
+    bytes_32: Count
+    """With 32-bit activations."""
+    bytes_16: Count
+    """With 16-bit activations."""
+
+
+class Fused(Record):
+    """The element-wise work when each unbroken run of it, between matrix products and attention, is one kernel."""
+
+    kernels: Linear | Count
+    elements: Linear
+    """Numbers that these kernels read and write."""
+
+
+class StridedLinear(Record):
+    """Linear layers that are fed a three-dimensional input which is not contiguous, as `nn.MultiheadAttention` does.
+
+    Some runtimes take an expensive way for these; see `advisor/memory.py`.
+    """
+
+    count: Count
+    outer: Linear | Count
+    """Size of the outermost dimension of the input."""
+    rows: Count
+    """Output features."""
+    columns: Count
+    """Input features."""
+
+
+class Phase(Record):
+    """One way of running the model: a component, at one size of input."""
+
+    component: Component
+    image_size: int | None = None
+    """Pixels along each side; null where no image goes in."""
+    image_tokens: int | None = None
+    """Patches that an image becomes."""
+    text_tokens: int | None = None
+    """Tokens of one text; null where no text goes in."""
+    output_width: int
+    """Length of the embedding that comes out."""
+    activations: Many[Activations]
+    operations: Many[Operation]
+    fused: Fused
+    strided_linears: Many[StridedLinear] = ()
+
+    def flops(self, batch: int = 1) -> int:
+        """Floating-point operations of one forward pass, a multiply-add counted as 2."""
+        return sum(at_batch(op.count, batch) * at_batch(op.flops, batch) for op in self.operations)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the model does something for each item of the batch by itself, in a loop."""
+        return not all(isinstance(op.count, int) for op in self.operations)
+
+    def multiply_adds(self, batch: int = 1) -> int:
+        """Multiply-adds of the matrix operations alone, as papers and timm state them."""
+        matrix = [op for op in self.operations if op.kind in {"matmul", "attention", "convolution"}]
+        return sum(at_batch(op.count, batch) * at_batch(op.flops, batch) for op in matrix) // 2
+
+
+class Trace(Record):
+    """Everything about a model's arithmetic that can be known without its weights."""
+
+    schema_version: Literal[1] = 1
+    config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the model's configuration as the catalog states it; another configuration needs another trace."""
+    made_with: dict[str, str]
+    """Library versions that made it."""
+    tensors: Many[Tensor]
+    phases: Many[Phase]
+
+    def parameters(self, component: Component = "all") -> int:
+        """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""
+        return sum(t.count * t.elements for t in self.tensors_of(component))
+
+    def components(self) -> tuple[Component, ...]:
+        """What can be run, the whole model last."""
+        return tuple(phase.component for phase in self.phases)
+
+    def phase(self, component: Component) -> Phase:
+        """The phase that runs `component`. Raises KeyError for a component that the model does not have."""
+        for phase in self.phases:
+            if phase.component == component:
+                return phase
+        raise KeyError(component)
+
+    def tensors_of(self, component: Component) -> tuple[Tensor, ...]:
+        """The tensors that must be in memory to run `component`; for `all`, every tensor of the checkpoint."""
+        if component == "all":
+            return self.tensors
+        return tuple(t for t in self.tensors if t.component in (component, "shared"))
+
+
+_LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def layer_pattern(name: str) -> tuple[str, int | None]:
+    """A tensor's name with its layer number taken out, and that number: `a.layers.3.fc1` is `("a.layers.{layer}.fc1", 3)`."""
+    found = _LAYER.search(name)
+    if not found:
+        return name, None
+    return f"{name[: found.start()]}{{layer}}{name[found.end() :]}", int(found.group())
+
+
+_ROLES: tuple[tuple[str, Role], ...] = (
+    (r"(q_proj|\.query|\.q)\.weight$", "attn_q"),
+    (r"(k_proj|\.key|\.k)\.weight$", "attn_k"),
+    (r"(v_proj|\.value|\.v)\.weight$", "attn_v"),
+    (r"(in_proj_weight|qkv\.weight|Wqkv\.weight)$", "attn_qkv"),
+    (r"attn.*(out_proj|o_proj|\.Wo|\.o)\.weight$|attention.*(output\.dense|out_proj|o_proj)\.weight$", "attn_output"),
+    (r"(gate_proj)\.weight$", "ffn_gate"),
+    (r"(fc1|up_proj|intermediate\.dense|weights_in|mlp\.Wi)\.weight$", "ffn_up"),
+    (r"(fc2|down_proj|output\.dense|weights_out|mlp\.Wo)\.weight$", "ffn_down"),
+    (r"(token_embedding|word_embeddings|tok_embeddings)\.weight$", "token_embedding"),
+    (r"position_embeddings?(\.weight)?$", "position_embedding"),
+    (r"patch_embeddings?(\.projection)?\.weight$", "patch_embedding"),
+    (r"(visual|text)_projection\.weight$", "projection"),
+)
+
+
+def tensor_role(name: str) -> Role:
+    """The part that a tensor plays, from its Hugging Face name; the first pattern that fits wins."""
+    for pattern, role in _ROLES:
+        if re.search(pattern, name):
+            return role
+    return "other"

@@ -1,0 +1,1 @@
+"""The site as data: the JSON API, tables, feeds, the search index, model cards for the hub."""

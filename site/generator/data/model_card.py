@@ -1,0 +1,137 @@
+"""A model's card for the Hugging Face hub: README.md with metadata, to put beside a variant that somebody uploads.
+
+The metadata are those that huggingface_hub reads (https://huggingface.co/docs/hub/model-cards). Left out is what the catalog
+does not know: languages; and `model-index`, since each result in one asks for a data set, and bytes and images per
+second have none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import yaml
+
+from fitcard.advisor.evidence import good_runs
+from fitcard.advisor.fit import UNITS
+from fitcard.catalog import Catalog
+from fitcard.catalog.prose import fill
+from fitcard.catalog.schema.record import UNVERIFIED
+from fitcard.site.generator.data import api
+from fitcard.site.generator.outputs import RULES, Asset
+from fitcard.site.generator.text import gb, rate
+
+_PIPELINES = {
+    "zero-shot image classification": "zero-shot-image-classification",
+    "image embedding": "image-feature-extraction",
+    "image feature extraction": "image-feature-extraction",
+    "text embedding": "feature-extraction",
+    "text similarity": "sentence-similarity",
+}
+"""The hub's names of tasks, by those of the catalog."""
+_TOWERS: dict[str, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
+
+
+def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
+    """The card of a model."""
+    inputs = (f"model:{key}", "traces", f"runs:{key}", *RULES)
+    yield Asset(f"models/{key}/README.md", inputs, partial(card, catalog, key))
+
+
+def card(catalog: Catalog, key: str) -> bytes:
+    """The whole README.md."""
+    head = yaml.safe_dump(metadata(catalog, key), allow_unicode=True, sort_keys=False, width=1000)
+    return f"---\n{head}---\n\n{_body(catalog, key)}\n".encode()
+
+
+def metadata(catalog: Catalog, key: str) -> dict[str, Any]:
+    """What the hub reads."""
+    model = catalog.models[key]
+    found: dict[str, Any] = {}
+    licence = model.license.id.lower()
+    if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
+        found["license"] = licence
+    else:  # the hub takes a name of one's own only beside `other`
+        found |= {"license": "other", "license_name": model.license.id}
+        if model.license.source != UNVERIFIED:
+            found["license_link"] = model.sources[model.license.source].url
+    found["library_name"] = "transformers"
+    if pipeline := next((_PIPELINES[task] for task in model.tasks if task in _PIPELINES), None):
+        found["pipeline_tag"] = pipeline
+    tags = (_tag(word) for word in (model.family, *model.tasks))
+    found["tags"] = ["fitcard", *dict.fromkeys(tag for tag in tags if tag)]
+    found["base_model"] = key
+    return found
+
+
+def _tag(word: str) -> str:
+    return re.sub(r"[^\w.+]+", "-", word.lower()).strip("-")
+
+
+def _body(catalog: Catalog, key: str) -> str:
+    model, trace = catalog.models[key], catalog.traces[key]
+    lines = [f"# {_text(model.name)}", "", _prose(fill(model.verdict, catalog, key)), "", _prose(fill(model.overview, catalog, key)).strip(), ""]  # fmt: skip
+    lines += ["## Size", "", "| Component | Parameters | Multiply-adds per item |", "|---|--:|--:|"]
+    lines += [
+        f"| {_TOWERS[phase.component]} | {trace.parameters(phase.component):,} | {phase.multiply_adds():,} |"
+        for phase in trace.phases
+    ]
+    lines += [
+        "", "## Variants", "",
+        "Files are measured where a run wrote one; everything else is predicted from the model's tensors and operations, exactly for sizes. "
+        "Memory is what an NVIDIA card needs at batch 1, runtime included, or the runtime that alone serves the label.", "",
+        "| Component | Quantization | Bits per weight | File | Evidence | Weights in memory | Memory needed (predicted) |",
+        "|---|---|--:|--:|---|--:|--:|",
+    ]  # fmt: skip
+    lines += [
+        f"| {_TOWERS[v.component]} | {_text(v.quantization)} | {v.bits_per_weight:.2f} | {gb(v.file_bytes, 3)} | {v.file_evidence or 'not known'} "
+        f"| {gb(v.weights_bytes, 3)} | {gb(v.required_bytes, 3)} |"
+        for v in api.variants(catalog, key)
+    ]
+    lines += ["", *_measured(catalog, key)]
+    lines += ["## Licence", "", f"{_text(model.license.id)}, commercial use: {model.license.commercial_use}. {_text(model.license.conditions)}", ""]  # fmt: skip
+    lines += ["## Sources", ""]
+    lines += [f"- {_text(s.title)}, {_text(s.publisher)}: <{s.url}> (read {s.read})" for s in model.sources.values()]
+    lines += [
+        "",
+        f"Written by fitcard {api.VERSION} from data under CC BY 4.0. Facts last reviewed on {model.reviewed}.",
+    ]
+    return "\n".join(lines)
+
+
+def _measured(catalog: Catalog, key: str) -> Iterator[str]:
+    """Every batch of the newest good run of each variant and device, or a sentence."""
+    newest = {(r.machine.device, r.component, r.quantization, r.mode): r for r in reversed(good_runs(catalog, key))}
+    yield "## Measured"
+    yield ""
+    if not newest:
+        yield "Nobody has run this model with fitcard yet."
+        yield ""
+        return
+    yield "| Device | Component | Quantization | Mode | Batch | Memory | Throughput | Run |"
+    yield "|---|---|---|---|--:|--:|--:|---|"
+    order = list(catalog.quantizations)
+    for (_, _, label, mode), run in sorted(
+        newest.items(), key=lambda item: (item[0][0], item[0][1], order.index(item[0][2]), item[0][3])
+    ):
+        for speed in run.speed:
+            memory = run.batch_memory(speed.batch)
+            yield (
+                f"| {_text(run.machine.device_name)} | {_TOWERS[run.component]} | {_text(label)} | {mode} | {speed.batch} "
+                f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {UNITS[run.component]} | {run.key} |"
+            )
+    yield ""
+
+
+def _text(text: str) -> str:
+    """Text on one line that Markdown takes for nothing but text."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", plain)
+
+
+def _prose(text: str) -> str:
+    """Markdown of the catalog, in which HTML is text, and links go to the web or nowhere."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"\]\((?!\s*https?://)[^)]*\)", "]", plain)

@@ -1,0 +1,166 @@
+"""The index of the search, which works without a server: Pagefind's, from records and not from HTML.
+
+A record holds words and facts that no run changes, so a new run leaves the index as it is. Pagefind names most of its files by
+their content, so which files there are is known only once they are made; it takes a tenth of a second, and happens when the
+outputs are listed.
+
+Filters: `kind` (model, card, quantization, page), `task`, `family`, `licence`, `commercial_use`, `memory` (GB of the cards that a
+model runs on), `vendor`, `segment`, `card_memory` (GB), `runtime`. To sort by: `parameters`, `memory`, `released`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from fitcard.advisor.fit import default_component
+from fitcard.advisor.kept import Fact, of_traces
+from fitcard.catalog import Catalog
+from fitcard.catalog.linters.prose import prose_of
+from fitcard.catalog.prose import fill
+from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.quantization import Quantization
+from fitcard.catalog.storage import cache
+from fitcard.catalog.storage.hashing import combined, file_digest
+from fitcard.site.generator.data.pagefind import Record, indexed
+from fitcard.site.generator.engine.digests import code, configuration, documents_folder
+from fitcard.site.generator.outputs import Asset, Page, card, site_pages
+from fitcard.site.generator.pages.vram_tiers import sizes_that_fit
+
+_PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
+"""What is Markdown and no word."""
+
+
+def inputs() -> tuple[str, ...]:
+    """All that the index is made from, besides the code."""
+    docs = (f"doc:{path.relative_to(documents_folder()).as_posix()}" for path in _documents())
+    return ("models", "traces", "cards", "quantizations", "runtimes", *docs)
+
+
+def search_assets(catalog: Catalog) -> Iterator[Asset]:
+    """The files of the index, below pagefind/."""
+    named, key = inputs(), _key(catalog)
+    for name in _names(catalog, key):
+        yield Asset(f"pagefind/{name}", named, partial(_content, catalog, key, name))
+
+
+def is_kept(catalog: Catalog) -> bool:
+    """Whether the index need not be made."""
+    key = _key(catalog)
+    return key is not None and key in cache.there([key])
+
+
+def keep(catalog: Catalog) -> None:
+    """Make the index, and keep it."""
+    _names(catalog, _key(catalog))
+
+
+def _names(catalog: Catalog, key: str | None) -> list[str]:
+    """The names of the files of the index, which are kept under the key with their contents."""
+    if key and key in (kept := cache.read([key])):
+        return list[str](json.loads(kept[key]))
+    files = dict(indexed(tuple(search_records(catalog))))
+    if key:
+        names = json.dumps(list(files)).encode()
+        cache.write({key: names, **{f"{key} {name}": content for name, content in files.items()}})
+    return list(files)
+
+
+def _key(catalog: Catalog) -> str | None:
+    """Under this the files of the index are kept: the digest of all that it is made from. None for a catalog changed in memory."""
+    if not catalog.digests:
+        return None
+    wanted = ("models/", "traces/", "gpus/", "quantizations.yaml", "runtimes.yaml")
+    data = [f"{name} {digest}" for name, digest in catalog.digests.items() if name.startswith(wanted)]
+    docs = [f"{path} {file_digest(path)}" for path in _documents()]
+    return combined(("search", version("pagefind_bin"), code(configuration().parent), *data, *docs))
+
+
+def _content(catalog: Catalog, key: str | None, name: str) -> bytes:
+    """A file of the index; where it is not kept any more, the index is made again."""
+    whole = f"{key} {name}"
+    if key and whole in (kept := cache.read([whole])):
+        return kept[whole]
+    return dict(indexed(tuple(search_records(catalog))))[name]
+
+
+def search_records(catalog: Catalog) -> Iterator[Record]:
+    """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
+    labels, models = {label.lower(): label for label in catalog.quantizations}, MODEL.of_all(catalog)
+    for page in site_pages(catalog):
+        folder, _, rest = page.path.rstrip("/").partition("/")
+        if folder == "quantizations" and rest.lower() in labels:
+            label = labels[rest.lower()]
+            yield _quantization(page, label, catalog.quantizations[label])
+        else:
+            yield Record(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
+    yield from models.values()
+    yield from (_card(card(catalog, key), catalog.cards[key]) for key in catalog.cards)
+    yield from _written_by_hand()
+
+
+def _model(catalog: Catalog, key: str) -> Record:
+    model = catalog.models[key]
+    parameters = catalog.traces[key].parameters(default_component(catalog, key))
+    words = [model.name, key, *model.aliases, *model.tasks, model.family, model.license.id]
+    words += [fill(text, catalog, key) for _, text in prose_of(model)]
+    return Record(
+        f"models/{key}/", model.name, fill(model.verdict, catalog, key), _plain(words),
+        (
+            ("kind", ("model",)), ("task", model.tasks), ("family", (model.family,)), ("licence", (model.license.id,)),
+            ("commercial_use", (model.license.commercial_use,)),
+            ("memory", tuple(str(size) for size in sizes_that_fit(catalog, key))),
+        ),
+        _sortable({"parameters": parameters, "released": model.released}),
+    )  # fmt: skip
+
+
+MODEL = Fact(_model, also=of_traces)
+"""The record of a model. Its words may quote the trace of another model."""
+
+
+def _card(page: Page, card: Card) -> Record:
+    spec, memory = card.spec, f"{card.spec.memory_gib:g} GB"
+    words = [card.name, card.id, *spec.aliases, card.vendor, card.generation, spec.segment, memory]
+    words += [word for word in (spec.chip, spec.memory_type, spec.gfx, spec.note) if word]
+    return Record(
+        page.path, card.name, page.description, _plain(words),
+        (("kind", ("card",)), ("vendor", (card.vendor,)), ("segment", (spec.segment,)), ("card_memory", (f"{spec.memory_gib:g}",))),
+        _sortable({"memory": spec.memory_gib, "released": spec.released}),
+    )  # fmt: skip
+
+
+def _quantization(page: Page, label: str, quantization: Quantization) -> Record:
+    words = [label, quantization.name, quantization.runtime, quantization.format, quantization.summary]
+    return Record(
+        page.path, quantization.name, quantization.summary, _plain(words),
+        (("kind", ("quantization",)), ("runtime", (quantization.runtime,))),
+    )  # fmt: skip
+
+
+def _written_by_hand() -> Iterator[Record]:
+    """The pages of site/docs: the first heading is the title, and front matter has the description."""
+    for path in _documents():
+        front, _, text = path.read_text("utf-8").removeprefix("---\n").partition("\n---\n")
+        described = re.search(r"^description: *(.+)$", front, re.M)
+        title = re.search(r"^# +(.+)$", text, re.M)
+        url = f"{path.relative_to(documents_folder()).with_suffix('').as_posix()}/"
+        yield Record(
+            url, title[1] if title else path.stem, described[1] if described else "", _plain([text]), (("kind", ("page",)),)
+        )  # fmt: skip
+
+
+def _documents() -> list[Path]:
+    return sorted(documents_folder().rglob("*.md"))
+
+
+def _plain(words: Iterable[str]) -> str:
+    return ". ".join(" ".join(_PLAIN.sub(" ", word).split()).rstrip(".") for word in words)
+
+
+def _sortable(values: Mapping[str, float | str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in values.items() if value is not None)

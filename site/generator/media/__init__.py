@@ -1,0 +1,1 @@
+"""Pictures: badges and share images."""

@@ -1,0 +1,219 @@
+"""What changed, from the data alone: runs by day, figures by the day they were read, reviews by their date.
+
+No clock and no log of commits take part, so that the same catalog always tells the same history. An event keeps its key as
+long as the data behind it exist.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+from typing import Literal, TypeVar
+from urllib.parse import quote
+
+from fitcard.advisor.fit import UNITS, default_component
+from fitcard.advisor.impact import consequences, told
+from fitcard.advisor.kept import Fact, of_cards
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.record import Source
+from fitcard.catalog.schema.run import Run
+from fitcard.catalog.storage.index import CardEntry
+from fitcard.site.generator.text import rate
+
+T = TypeVar("T")
+Kind = Literal["runs", "published", "model", "cards"]
+NEWEST = 100
+"""Events in a feed and on the page of what changed; a reader who comes once a month misses nothing."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened."""
+
+    date: str
+    """The day, as YYYY-MM-DD."""
+    kind: Kind
+    title: str
+    text: str
+    path: str
+    """Of the page that shows it, from the root of the site."""
+    key: str
+    """Names the event for ever."""
+    updated: str
+    """RFC 3339: when the newest of what it tells of was measured; midnight (UTC) where only the day is known."""
+
+
+def events(catalog: Catalog, model: str) -> list[Event]:
+    """What happened to a model, newest first."""
+    return _newest_first((event.updated, event.key, event) for event in EVENTS.of(catalog, model))
+
+
+@lru_cache(maxsize=2)
+def newest(catalog: Catalog, most: int = NEWEST) -> tuple[list[Event], int]:
+    """The newest events of all models and cards, newest first, and how many older ones there are."""
+    of_cards = {event.key: event for event in _cards(catalog)}
+    places = [(event.updated, key, (key, "")) for key, event in of_cards.items()]
+    places += [(at, key, (key, model)) for model, told in PLACES.of_all(catalog).items() for at, key in told]
+    chosen = _newest_first(places)[:most]
+    of_models = EVENTS.of_some(catalog, dict.fromkeys(model for _, model in chosen if model))
+    found = {event.key: event for told in of_models.values() for event in told} | of_cards
+    return [found[key] for key, _ in chosen], len(places) - len(chosen)
+
+
+def _newest_first(dated: Iterable[tuple[str, str, T]]) -> list[T]:
+    """What has a time and a key: the newest first, by key where the time is the same."""
+    by_key = sorted(dated, key=itemgetter(1))
+    return [one for *_, one in sorted(by_key, key=itemgetter(0), reverse=True)]
+
+
+def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
+    """What happened to one model."""
+    return (*_runs(catalog, model), *_published(catalog, model), _reviewed(catalog, model))
+
+
+EVENTS = Fact(_of_model, runs=True, also=of_cards)
+"""What happened to a model; its place among the cards depends on all of them."""
+
+
+def _places(catalog: Catalog, model: str) -> list[tuple[str, str]]:
+    return [(event.updated, event.key) for event in EVENTS.of(catalog, model)]
+
+
+PLACES = Fact(_places, runs=True, also=of_cards)
+"""The time and the key of each event of a model: enough to tell the newest of all."""
+
+
+def _runs(catalog: Catalog, model: str) -> Iterator[Event]:
+    def place(run: Run) -> tuple[str, str]:
+        return run.measured_at[:10], run.machine.device
+
+    for (day, device), group in groupby(sorted(catalog.runs_of(model), key=place), key=place):
+        runs = list(group)
+        good = [run for run in runs if run.status == "ok"]
+        labels = [label for label in catalog.quantizations if any(run.quantization == label for run in good)]
+        parts = [f"Quantizations: {', '.join(labels)}."] if labels else []
+        main = default_component(catalog, model)
+        if best := max(
+            ((speed.per_second, run, speed.batch) for run in good for speed in run.speed if run.component == main),
+            key=lambda one: one[0],
+            default=None,
+        ):
+            parts.append(
+                f"Highest throughput: {rate(best[0])} {UNITS[main]}, {best[1].quantization} at batch {best[2]}."
+            )
+        parts += told([*consequences(catalog, model, device, day)])
+        if failed := len(runs) - len(good):
+            parts.append(f"{failed} ended without a measurement, and say why.")
+        yield Event(
+            date=day, kind="runs", title=f"{_many(len(runs), 'run')} of {catalog.models[model].name} on {runs[0].machine.device_name}",
+            text=" ".join(parts), path=quote(f"models/{model}/"), key=f"runs/{day}/{device}/{model}",
+            updated=max(run.measured_at for run in runs),
+        )  # fmt: skip
+
+
+def _published(catalog: Catalog, model: str) -> Iterator[Event]:
+    file = catalog.published.get(model)
+    if file is None:
+        return
+    for day in sorted({source.read for source in file.sources.values()}):
+        mine = [speed for speed in file.speeds if file.sources[speed.source].read == day]
+        if not mine:
+            continue
+        who = ", ".join(dict.fromkeys(file.sources[speed.source].publisher for speed in mine))
+        cards = ", ".join(dict.fromkeys(catalog.card_index[speed.gpu].name for speed in mine))
+        yield Event(
+            date=day, kind="published", title=f"{_many(len(mine), 'published throughput')} of {catalog.models[model].name}",
+            text=f"Measured by others: {who}. On {cards}.", path=quote(f"models/{model}/"), key=f"published/{day}/{model}",
+            updated=_midnight(day),
+        )  # fmt: skip
+
+
+def _reviewed(catalog: Catalog, model: str) -> Event:
+    found = catalog.models[model]
+    return Event(
+        date=found.reviewed, kind="model", title=f"{found.name} reviewed",
+        text=f"{found.reviewed_by} read its facts against {_many(len(found.sources), 'source')}.",
+        path=quote(f"models/{model}/"), key=f"model/{found.reviewed}/{model}", updated=_midnight(found.reviewed),
+    )  # fmt: skip
+
+
+def _cards(catalog: Catalog) -> Iterator[Event]:
+    """By generation, since that is how they are reviewed; a line for each of hundreds would drown the rest."""
+
+    def place(card: CardEntry) -> tuple[str, str, str]:
+        return card.reviewed or "", card.vendor, card.generation
+
+    for (day, vendor, generation), group in groupby(sorted(catalog.card_index.values(), key=place), key=place):
+        names = [card.spec_name for card in group]
+        yield Event(
+            date=day, kind="cards", title=f"{_many(len(names), 'card')} of {generation if generation.startswith(vendor) else f'{vendor} {generation}'} reviewed",
+            text=f"{', '.join(names)}.", path="gpus/", key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",
+            updated=_midnight(day),
+        )  # fmt: skip
+
+
+def changed(catalog: Catalog, inputs: Iterable[str]) -> str | None:
+    """The newest day on which one of an output's inputs changed, by what the data say of themselves; None where they say nothing."""
+    return max((day for name in inputs for day in _days(catalog, name)), default=None)
+
+
+@lru_cache(maxsize=4096)
+def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
+    """The newest day of one input (see `outputs.py` for the names), or nothing. Traces have no date: they follow the model."""
+    whole, _, one = name.partition(":")
+    models = [catalog.models[one]] if one in catalog.models else catalog.models.values()
+    cards = [catalog.card_index[one]] if one in catalog.cards else catalog.card_index.values()
+    days: list[str | None] = []
+    match whole:
+        case "models" | "model" | "names" | "name":
+            days += [model.reviewed for model in models]
+        case "cards" | "card":
+            days += [card.reviewed for card in cards]
+        case "published":
+            for key in [one] if one else catalog.published:
+                file = catalog.published.get(key)
+                days += [file.reviewed, *_reads(file.sources.values())] if file else []
+        case "run":
+            days += _measured(catalog).get(one, ())
+        case "runs" | "device" | "label":
+            wanted = {"runs": "model", "device": "device", "label": "quantization"}[whole]
+            days += [run.measured_at[:10] for run in catalog.run_index if not one or getattr(run, wanted) == one]
+        case "quantizations":
+            reviewed = catalog.quantization_file.reviewed
+            days += [reviewed if re.fullmatch(r"\d{4}-\d\d-\d\d", reviewed) else None]
+        case "runtimes":
+            days += [catalog.runtimes.reviewed]
+        case "matmul":
+            days += [catalog.matmul.reviewed]
+        case "speed":
+            days += [catalog.speed.fitted if catalog.speed else None]
+        case _:
+            pass
+    newest = max((day for day in days if day), default=None)
+    return (newest,) if newest else ()
+
+
+@lru_cache(maxsize=8)
+def _measured(catalog: Catalog) -> dict[str, tuple[str]]:
+    """The day of each run, by its key."""
+    return {run.key: (run.measured_at[:10],) for run in catalog.run_index}
+
+
+def _reads(sources: Iterable[Source]) -> list[str]:
+    return [source.read for source in sources]
+
+
+def _midnight(day: str) -> str:
+    return f"{day}T00:00:00Z"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-")

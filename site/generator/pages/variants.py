@@ -1,0 +1,106 @@
+"""What each quantization makes of a model: it follows from the model's tensors alone, and is kept between builds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from fitcard.advisor.kept import Fact
+from fitcard.advisor.memory import need, weights_of
+from fitcard.catalog import Catalog
+from fitcard.catalog.file_format import variant_bytes
+from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of
+from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.twins import first_alike, typed_alike
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One tensor type's part of a variant's bytes, as a bar in percent from the left."""
+
+    name: str
+    start: float
+    width: float
+    tensors: int
+    elements: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one label makes of one component."""
+
+    census: tuple[Share, ...]
+    bits: float
+    """Bits per weight, norms and biases included."""
+    file_bytes: int | None
+    """Of the file that holds it; None where that is not known without writing it."""
+    weights_bytes: int
+    """In memory while it runs."""
+    needed_bytes: int
+    """At batch 1, everything included, on an NVIDIA card where the label runs on one."""
+    fallback: float
+    """Percent of the bytes of its weight matrices that are not of the label's own type."""
+
+
+Labels = dict[Component, dict[str, Held]]
+
+
+def labels_of(catalog: Catalog, key: str) -> Labels:
+    """Each label's, for each component of a model."""
+    return {
+        component: {label: held_of(catalog, key, component, label) for label in labels}
+        for component, labels in _of_first(catalog, first_alike(catalog, key)).items()
+    }
+
+
+def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Held:
+    """What one label makes of one component: the same for all models with one trace, but that a GGUF file holds the model's name."""
+    held = _of_first(catalog, first_alike(catalog, key))[component][label]
+    if key == first_alike(catalog, key) or catalog.quantizations[label].format != "gguf":
+        return held
+    return replace(held, file_bytes=variant_bytes(catalog, key, component, label))
+
+
+@lru_cache(maxsize=256)
+def _of_first(catalog: Catalog, first: str) -> Labels:
+    return HELD.of(catalog, first)
+
+
+def made_of(catalog: Catalog, key: str) -> Labels:
+    """The same, computed."""
+    return {
+        component: {label: _held(catalog, key, component, label) for label in catalog.quantizations}
+        for component in catalog.traces[key].components()
+    }
+
+
+HELD = Fact(made_of)
+"""What each label makes of a model."""
+
+
+def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
+    quantization, typed = catalog.quantizations[label], typed_alike(catalog, key, component, label)
+    counted = census_of(typed)
+    matrices = [row for row in typed if row.tensor.kind == "linear" and len(row.tensor.shape) > 1]
+    total = sum(row.bytes * row.times for row in matrices)
+    wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
+    other = sum(row.bytes * row.times for row in matrices if row.type not in wanted)
+    vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
+    return Held(
+        census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, key, component, label),
+        weights_bytes=weights_of(catalog, key, component, label, quantization.held_bits).bytes, needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
+        fallback=round(100 * other / total, 1) if total else 0.0,
+    )  # fmt: skip
+
+
+def shares(counted: Census) -> tuple[Share, ...]:
+    """A census as parts of a bar."""
+    total = sum(row.bytes for row in counted.values())
+    parts: list[Share] = []
+    start = 0.0
+    for name, row in counted.items():
+        width = 100 * row.bytes / total
+        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.elements, row.bytes))
+        start += width
+    return tuple(parts)

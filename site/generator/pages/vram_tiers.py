@@ -1,0 +1,100 @@
+"""The sizes of memory that cards are sold with, and what runs on such a card when nothing else is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from fitcard.advisor.fit import default_component
+from fitcard.advisor.kept import Fact
+from fitcard.advisor.memory import available_bytes
+from fitcard.advisor.recommend import Pick, named, picks
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.gpu import Card, Gpu
+from fitcard.catalog.schema.run import Run
+from fitcard.catalog.twins import first_alike
+
+SIZES = (4, 6, 8, 12, 16, 24)
+"""GB as cards are sold, which are GiB."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A run that stayed within so much memory."""
+
+    run: Run
+    bytes: int
+    """The most that it took at batch 1."""
+    on_card: bool
+    """Whether it ran on a graphics card; a processor's runtime takes other amounts."""
+
+
+def pick(catalog: Catalog, model: str, size: int) -> Pick:
+    """What a card of `size` GB runs of a model at batch 1: an NVIDIA desktop card, of which nothing but its memory is known.
+
+    Always predicted, since nobody has run anything on such a card.
+    """
+    return named(_picks(catalog, first_alike(catalog, model))[_id(size)], model)
+
+
+@lru_cache(maxsize=4096)
+def _picks(catalog: Catalog, first: str) -> Mapping[str, Pick]:
+    """The same for all models with one trace, by size."""
+    return PICKS.of(catalog, first)
+
+
+def _by_size(catalog: Catalog, first: str) -> Mapping[str, Pick]:
+    return picks(_sold(catalog), first)
+
+
+PICKS = Fact(_by_size)
+"""What cards of each size run of a model."""
+
+
+def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:
+    """The sizes on which some quantization of a model fits, and not just barely."""
+    best = ((size, pick(catalog, model, size).best) for size in SIZES)
+    return tuple(size for size, answer in best if answer and answer.verdict == "fits")
+
+
+@lru_cache(maxsize=64)
+def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
+    """The best evidence that a model has run within a card of `size` GB, or None. Kept, since badge, page and picture state it.
+
+    What counts: a run of the component that the pages are about, with the configuration of today, under a cap or not, that
+    succeeded and at batch 1 was seen to take no more than such a card has available. Of several, one on a card comes before one
+    on a processor, then one under a cap, then one in the quantization that would be picked, then the newest.
+    """
+    config, component = catalog.model_index[model].config_sha256, default_component(catalog, model)
+    available = available_bytes(_sold(catalog), _sold(catalog).cards[_id(size)])
+    chosen = pick(catalog, model, size).nearest.quantization
+    found: list[Proof] = []
+    for run in catalog.runs_of(model):
+        taken = run.batch_memory(1)
+        counts = run.status == "ok" and run.component == component and run.config_sha256 == config
+        if counts and taken and taken.total_bytes <= available:
+            found.append(Proof(run, taken.total_bytes, run.machine.device_vendor != "CPU"))
+
+    def rank(one: Proof) -> tuple[bool, bool, bool, str, str]:
+        run = one.run
+        return one.on_card, run.memory_limit_bytes is not None, run.quantization == chosen, run.measured_at, run.key
+
+    return max(found, key=rank, default=None)
+
+
+def _id(size: int) -> str:
+    return f"any-{size}gb"
+
+
+@lru_cache(maxsize=8)
+def _sold(catalog: Catalog) -> Catalog:
+    """The catalog with one card of each size, and no other."""
+    cards = {
+        _id(size): Card(
+            id=_id(size), vendor="NVIDIA", generation="", rates=None, sources={}, reviewed=None,
+            spec=Gpu(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)}),
+        )
+        for size in SIZES
+    }  # fmt: skip
+    return replace(catalog, cards=cards)

@@ -1,0 +1,5 @@
+"""`python -m fitcard`: the command line."""
+
+from fitcard.cli import main
+
+main()
