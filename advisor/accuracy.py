@@ -178,7 +178,7 @@ def _kept(
 
 def _key_of_way(catalog: Catalog, way: str) -> str:
     """The digest of all figures that fits rest on, and of the models and cards that they are of."""
-    on_cards = {card: files for card, files in _files_on(catalog).items() if card in catalog.cards}
+    on_cards = {card: files for card, files in _files_on(catalog).items() if card in catalog.gpus}
     models = {model for files in on_cards.values() for model in files} | set(catalog.published_index)
     cards = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(on_cards)
     cards |= {rate.gpu for rate in catalog.matmul.rates}
@@ -186,7 +186,7 @@ def _key_of_way(catalog: Catalog, way: str) -> str:
         "left out", way, of_rules(catalog), *(f"{card} {sorted(files.values())}" for card, files in on_cards.items()),
         *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
         *(of_model(catalog, model, runs=False) for model in sorted(models)),
-        *(f"{card} {catalog.card_index[card].digest}" for card in sorted(cards)),
+        *(f"{card} {catalog.gpu_index[card].digest}" for card in sorted(cards)),
     ))  # fmt: skip
 
 

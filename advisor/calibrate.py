@@ -54,7 +54,7 @@ def points(catalog: Catalog) -> Iterator[Point]:
 
 def _models(catalog: Catalog) -> list[str]:
     """The models that were run on cards or that others published speeds of, in the order of the catalog."""
-    ran = {model for device, models in models_on(catalog).items() if device in catalog.cards for model in models}
+    ran = {model for device, models in models_on(catalog).items() if device in catalog.gpus for model in models}
     return [model for model in catalog.models if model in ran or model in catalog.published]
 
 
@@ -65,7 +65,7 @@ def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
         url = file.sources[speed.source].url if file else ""
         yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
     for run in TIMED.of(catalog, model):
-        if run.device in catalog.cards:
+        if run.device in catalog.gpus:
             for batch, per_second, _ in run.speeds:
                 setting = Setting(run.mode, batch)
                 yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
@@ -90,7 +90,7 @@ def _told_by(catalog: Catalog, model: str) -> list[Told]:
     for point in _points_of(catalog, model):
         if point.quantization not in PLAIN:
             continue
-        of = (catalog, model, point.component, point.quantization, catalog.cards[point.gpu], point.setting)
+        of = (catalog, model, point.component, point.quantization, catalog.gpus[point.gpu], point.setting)
         one = work(*of, fit_sustained(catalog))
         if one and not one.waits_for_host(point.seconds):
             alone = work(*of, fit_sustained(catalog, without=point.gpu), ignore_measured=True)
@@ -117,7 +117,7 @@ class Group(NamedTuple):
     """Of one measurement."""
 
 
-class OfCard(NamedTuple):
+class OfGpu(NamedTuple):
     """What a fit needs to know of one card."""
 
     largest: int
@@ -134,7 +134,7 @@ class Basis(NamedTuple):
     told: list[Told]
     groups: dict[str, dict[str, list[Group]]]
     """Those of each model on each card, one for each mode."""
-    cards: dict[str, OfCard]
+    cards: dict[str, OfGpu]
 
 
 @lru_cache(maxsize=2)
@@ -165,9 +165,9 @@ def _group(rows: Sequence[Sequence[float]]) -> Group:
     return Group(len(rows), products, [value / len(rows) for value in products])
 
 
-def _of_card(groups: Mapping[str, Sequence[Group]]) -> OfCard:
+def _of_card(groups: Mapping[str, Sequence[Group]]) -> OfGpu:
     every = [group for its in groups.values() for group in its]
-    return OfCard(
+    return OfGpu(
         max(group.size for group in every),
         _summed(group.mean for group in every),
         _summed(group.products for group in every),
@@ -178,11 +178,11 @@ def _summed(several: Iterable[Sequence[float]]) -> _Products:
     return [sum(values) for values in zip(*several, strict=True)]
 
 
-def _without(card: OfCard, groups: Mapping[str, Sequence[Group]], model: str) -> OfCard:
+def _without(card: OfGpu, groups: Mapping[str, Sequence[Group]], model: str) -> OfGpu:
     """What a fit needs to know of a card when one of its models is left out; there are others. Taken off the sums, since to add up the
     others for each model takes many times as long, and a fit is rounded to far fewer digits than that loses."""
     own = groups[model]
-    return OfCard(
+    return OfGpu(
         max(group.size for other, its in groups.items() if other != model for group in its),
         list(map(sub, card.groups, _summed(group.mean for group in own))),
         list(map(sub, card.rows, _summed(group.products for group in own))),
@@ -205,7 +205,7 @@ def fit_without(catalog: Catalog, by: Literal["gpu", "model"], key: str) -> Fact
     return fit_factors(catalog, cards) if cards else None
 
 
-def fit_factors(catalog: Catalog, cards: Mapping[str, OfCard]) -> Factors:
+def fit_factors(catalog: Catalog, cards: Mapping[str, OfGpu]) -> Factors:
     """The factors with the least squared relative error of the time, none below zero, pulled lightly to `PRIOR`.
 
     Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying all choices of
@@ -341,7 +341,7 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
 
 def only_run(catalog: Catalog) -> list[str]:
     """The devices that only runs know, as processors are."""
-    return sorted(models_on(catalog).keys() - set(catalog.cards))
+    return sorted(models_on(catalog).keys() - set(catalog.gpus))
 
 
 def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
@@ -437,7 +437,7 @@ def _as_known(rows: Sequence[tuple[float, int]]) -> Known:
 def rate_errors(catalog: Catalog) -> Iterator[float]:
     """Log errors of the sustained 16-bit rate of each measured card, predicted without its own measurement."""
     for key in sorted({rate.gpu for rate in catalog.matmul.rates}):
-        card = catalog.cards[key]
+        card = catalog.gpus[key]
         if card.supports("fp16") is False and card.supports("bf16") is False:
             continue
         known = measured_rate(catalog, key, "bf16" if card.supports("bf16") else "fp16")

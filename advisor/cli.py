@@ -16,8 +16,8 @@ from fitcard.advisor import fit as answers
 from fitcard.advisor.fit import Answer
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
-from fitcard.catalog.names import find_card, find_model, find_quantization
-from fitcard.catalog.schema.gpu import GIB, Card, Gpu
+from fitcard.catalog.names import find_gpu, find_model, find_quantization
+from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec
 from fitcard.catalog.units import parse_bytes
 
 DOES_NOT_FIT = 3
@@ -93,7 +93,7 @@ def fit(
     MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need torch.
     """
     catalog, model_id = _model(root, model)
-    card = find_card(catalog, gpu)
+    card = find_gpu(catalog, gpu)
     settings: dict[str, Any] = {
         "component": component,
         "batch": batch,
@@ -128,7 +128,7 @@ def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) 
     if vram is not None:
         catalog, card = _with_memory(catalog, vram)
     else:
-        card = find_card(catalog, gpu or "")
+        card = find_gpu(catalog, gpu or "")
     rows = list(answers.models(catalog, card))
     if as_json:
         return _print_rows(rows)
@@ -287,11 +287,11 @@ def _print_rows(rows: Iterable[Answer]) -> None:
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
     """The catalog with a card of nothing but so much free memory, of which nothing is reserved."""
     size = parse_bytes(typed, "--vram")
-    spec = Gpu(
+    spec = GpuSpec(
         name=f"a card with {typed.strip()} free",
         segment="datacenter",
         memory_gib=size / GIB,
         sources={"typed": ("memory_gib",)},
     )
-    card = Card(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed=None)
-    return replace(catalog, cards={**catalog.cards, "any": card}), "any"
+    card = Gpu(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed=None)
+    return replace(catalog, gpus={**catalog.gpus, "any": card}), "any"

@@ -33,7 +33,7 @@ def matrix(catalog: Catalog, rows: Sequence[Answer], labels: Sequence[str]) -> N
         by_card.setdefault(row.gpu, []).append(row)
     for card, mine in by_card.items():
         best = fit.best(mine, catalog)
-        spec = catalog.cards[card].spec
+        spec = catalog.gpus[card].spec
         cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
         pick = (f"{best.max_batch:,}", _short_speed(best)) if best else ("", "")
         table.add_row(escape(spec.name), f"{spec.memory_bytes / 1e9:.1f}", *cells, *pick)
@@ -44,7 +44,7 @@ def runs_on(catalog: Catalog, card: str, rows: Sequence[Answer]) -> None:
     """The best quantization of each model on one card."""
     table = Table(
         "model", "best", "memory needed", "largest batch", "speed at batch 1",
-        title=f"What runs on {escape(fit.card_of(catalog, card).name)}",
+        title=f"What runs on {escape(fit.gpu_of(catalog, card).name)}",
     )  # fmt: skip
     for model in catalog.models:
         best = fit.best([row for row in rows if row.model == model], catalog)
@@ -59,7 +59,7 @@ def runs_on(catalog: Catalog, card: str, rows: Sequence[Answer]) -> None:
 def explain(catalog: Catalog, answer: Answer) -> None:
     """One answer with everything behind it."""
     console = Console(highlight=False)
-    card, style = fit.card_of(catalog, answer.gpu), _STYLES[answer.verdict]
+    card, style = fit.gpu_of(catalog, answer.gpu), _STYLES[answer.verdict]
     console.print(
         f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(card.name)}: [{style} bold]{answer.verdict}[/]"
     )
@@ -79,7 +79,7 @@ def devices(catalog: Catalog, found: Sequence[tuple[Detected, Catalog, str]]) ->
     if not found:
         console.print("No device was found: nvidia-smi is not there, and the system names no card and no memory.")
     for device, here, key in found:
-        known = "" if device.gpu in catalog.cards or device.vendor == "CPU" else ", which the catalog does not hold"
+        known = "" if device.gpu in catalog.gpus or device.vendor == "CPU" else ", which the catalog does not hold"
         driver = f", driver {escape(device.driver)}" if device.driver else ""
         free = f"{device.free_bytes / 1e9:.1f} of {device.memory_bytes / 1e9:.1f} GB free"
         console.print(f"[bold]{escape(device.name)}[/bold]{known}: {free}{driver}")

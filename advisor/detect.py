@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fitcard.catalog import Catalog
-from fitcard.catalog.host import card_of_device, cpu_id, cpu_label
-from fitcard.catalog.schema.gpu import GIB, Card, Gpu
+from fitcard.catalog.host import cpu_id, cpu_label, gpu_of_device
+from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec
 from fitcard.catalog.schema.record import Record
 
 MIB = 2**20
@@ -41,7 +41,7 @@ def detect(catalog: Catalog) -> list[Detected]:
 def with_free_memory(catalog: Catalog, device: Detected) -> tuple[Catalog, str]:
     """The catalog in which the device's card has nothing but what is free on it now, and the card's id."""
     key = device.gpu or "here"
-    known = catalog.cards.get(key)
+    known = catalog.gpus.get(key)
     state = {
         "memory_gib": device.free_bytes / GIB,
         "segment": "datacenter",
@@ -49,13 +49,13 @@ def with_free_memory(catalog: Catalog, device: Detected) -> tuple[Catalog, str]:
     }  # nothing more is kept
     spec = (
         known.spec.model_copy(update=state) if known
-        else Gpu(name=device.name, segment="datacenter", memory_gib=device.free_bytes / GIB, sources={"here": ("memory_gib",)})
+        else GpuSpec(name=device.name, segment="datacenter", memory_gib=device.free_bytes / GIB, sources={"here": ("memory_gib",)})
     )  # fmt: skip
     card = (
         known.model_copy(update={"spec": spec}) if known
-        else Card(id=key, vendor=device.vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None)
+        else Gpu(id=key, vendor=device.vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None)
     )  # fmt: skip
-    return replace(catalog, cards={**catalog.cards, key: card}), key
+    return replace(catalog, gpus={**catalog.gpus, key: card}), key
 
 
 def _nvidia(catalog: Catalog) -> Iterator[Detected]:
@@ -71,7 +71,7 @@ def _nvidia(catalog: Catalog) -> Iterator[Detected]:
         size = int(total) * MIB
         yield Detected(
             name=name, vendor="NVIDIA", memory_bytes=size, free_bytes=int(free) * MIB, driver=driver,
-            gpu=card_of_device(catalog, name, size),
+            gpu=gpu_of_device(catalog, name, size),
         )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _amd(catalog: Catalog, root: Path = Path("/sys/class/drm")) -> Iterator[Dete
         used = _read(device / "mem_info_vram_used")
         yield Detected(
             name=name, vendor="AMD", memory_bytes=int(total), free_bytes=int(total) - int(used or 0), driver=None,
-            gpu=card_of_device(catalog, name, int(total)),
+            gpu=gpu_of_device(catalog, name, int(total)),
         )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def _apple(catalog: Catalog) -> Iterator[Detected]:
     total = _output(["/usr/sbin/sysctl", "-n", "hw.memsize"]).strip()
     if name and total.isdigit():
         usable = int(int(total) * catalog.runtimes.unified_share.share)
-        gpu = card_of_device(catalog, name, int(total))
+        gpu = gpu_of_device(catalog, name, int(total))
         yield Detected(name=name, vendor="Apple", memory_bytes=int(total), free_bytes=usable, driver=None, gpu=gpu)
 
 

@@ -13,7 +13,7 @@ from fitcard.advisor.evidence import Known
 from fitcard.advisor.fit import UNITS, default_component
 from fitcard.advisor.recommend import picks, verdicts
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.published import PublishedSpeed
 from fitcard.catalog.schema.record import Record
 from fitcard.catalog.schema.run import Run
@@ -67,8 +67,8 @@ def changes(
 def _facts(before: Catalog, after: Catalog) -> Iterator[Change]:
     for key in _both(before.models, after.models):
         yield from _record("model", before.models.get(key), after.models.get(key), model=key)
-    for key in _both(before.cards, after.cards):
-        yield from _record("card", _figures(before.cards.get(key)), _figures(after.cards.get(key)), gpu=key)
+    for key in _both(before.gpus, after.gpus):
+        yield from _record("card", _figures(before.gpus.get(key)), _figures(after.gpus.get(key)), gpu=key)
     for key in _both(before.quantizations, after.quantizations):
         old, new = before.quantizations.get(key), after.quantizations.get(key)
         yield from _record("quantization", old, new, path=key)
@@ -92,7 +92,7 @@ def _both(before: Iterable[str], after: Iterable[str]) -> list[str]:
     return sorted({*before, *after})
 
 
-def _figures(card: Card | None) -> dict[str, Any] | None:
+def _figures(card: Gpu | None) -> dict[str, Any] | None:
     """A card as one mapping of figures, whether they are its own or its generation's."""
     if card is None:
         return None
@@ -209,14 +209,14 @@ def _fitted(catalog: Catalog) -> str | None:
 
 def _reach(before: Catalog, after: Catalog) -> tuple[list[str], list[str]]:
     """The cards of both catalogs, and those of them on which every model must be compared."""
-    cards = [card for card in after.cards if card in before.cards]
+    cards = [card for card in after.gpus if card in before.gpus]
     same = (
         before.quantization_file == after.quantization_file and before.runtimes == after.runtimes and before.speed == after.speed
     )  # fmt: skip
     rated = {repr(rate): rate.gpu for catalog in (before, after) for rate in catalog.matmul.rates}
     old, new = ({repr(rate) for rate in catalog.matmul.rates} for catalog in (before, after))
     other = {rated[rate] for rate in old ^ new}
-    changed = [card for card in cards if card in other or before.cards[card] != after.cards[card]]
+    changed = [card for card in cards if card in other or before.gpus[card] != after.gpus[card]]
     return cards, changed if same else cards
 
 

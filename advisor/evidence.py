@@ -146,7 +146,7 @@ class Utilisation:
 
 def utilisation(catalog: Catalog, run: Run, speed: Speed) -> Utilisation | None:
     """MFU and MBU of one batch of a run; None for a device whose specification the catalog does not hold."""
-    card = catalog.cards.get(run.machine.device)
+    card = catalog.gpus.get(run.machine.device)
     if card is None:
         return None
     # Quantized weights are unpacked before they are multiplied, but for the labels whose integer or FP8 units multiply.

@@ -13,7 +13,7 @@ from fitcard.advisor.predict import Predicted, predict
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, UnknownName
 from fitcard.catalog.loader import HERE
-from fitcard.catalog.schema.gpu import GIB, Card, Gpu, NumberType, PublishedRates, Segment
+from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec, NumberType, PublishedRates, Segment
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Machine, Memory, Mode, Run
 from fitcard.catalog.schema.trace import ONNX_LOOP, Component, Phase
@@ -90,21 +90,21 @@ class Answer(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def card_of(catalog: Catalog, card_id: str) -> Card:
+def gpu_of(catalog: Catalog, card_id: str) -> Gpu:
     """A card of the catalog, or a device that only runs know, described by its newest run."""
-    if card_id in catalog.cards:
-        return catalog.cards[card_id]
+    if card_id in catalog.gpus:
+        return catalog.gpus[card_id]
     machine = _machine(catalog, card_id)
     if machine is None:
         raise UnknownName(f"no GPU is called {card_id!r}")
     memory = machine.device_memory_bytes or machine.memory_bytes
     segment: Segment = "cpu" if machine.device_vendor == "CPU" else "desktop"
     # All of it was checked with the run, and to have it checked again takes longer than all else that is asked of a device.
-    spec = Gpu.model_construct(
+    spec = GpuSpec.model_construct(
         name=machine.device_name, segment=segment, memory_gib=memory / GIB, sources={"run": ("memory_gib",)},
         published_tflops=PublishedRates.model_construct(),
     )  # fmt: skip
-    return Card.model_construct(
+    return Gpu.model_construct(
         id=card_id, vendor=machine.device_vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None
     )
 
@@ -122,7 +122,7 @@ def _newest_by_device(catalog: Catalog) -> dict[str, int]:
 
 def device_names(catalog: Catalog, devices: Iterable[str]) -> dict[str, str]:
     """The short names of cards, and those of devices that only runs know, which are kept, so that no run need be read for them."""
-    found = {device: catalog.card_index[device].spec_name if device in catalog.cards else "" for device in devices}
+    found = {device: catalog.gpu_index[device].spec_name if device in catalog.gpus else "" for device in devices}
     newest = {device: _newest_by_device(catalog)[device] for device, name in found.items() if not name}
     code = code_digest(HERE, Path(__file__).parent)
     keys = {device: combined(("device name", code, catalog.run_index[at].key)) for device, at in newest.items()}
@@ -136,7 +136,7 @@ def device_names(catalog: Catalog, devices: Iterable[str]) -> dict[str, str]:
 
 def features_of(catalog: Catalog, card_id: str) -> frozenset[str] | None:
     """The instruction sets of a processor that runs know; None for a card."""
-    machine = _machine(catalog, card_id) if card_id not in catalog.cards else None
+    machine = _machine(catalog, card_id) if card_id not in catalog.gpus else None
     return frozenset(machine.cpu_features) if machine and machine.device_vendor == "CPU" else None
 
 
@@ -161,7 +161,7 @@ def fit(
         raise FitcardError(f"{model} has no component {component} (it has: {', '.join(there)})")
     if batch < 1:
         raise FitcardError(f"a batch holds at least one item (got {batch})")
-    label, found = catalog.quantizations[quantization], card_of(catalog, card)
+    label, found = catalog.quantizations[quantization], gpu_of(catalog, card)
     available = available_bytes(catalog, found)
     run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
     seen = run.batch_memory(batch) if run else None
@@ -213,7 +213,7 @@ def gpus(
 ) -> Iterator[Answer]:  # fmt: skip
     """Every card of the catalog with every quantization, cards by memory, then by id."""
     labels = quantizations or tuple(catalog.quantizations)
-    for card in cards_by_memory(catalog):
+    for card in gpus_by_memory(catalog):
         for label in labels:
             yield fit(
                 catalog, model, card, label, component=component, batch=batch, mode=mode, only_predicted=only_predicted,
@@ -231,9 +231,9 @@ def models(
             yield fit(catalog, model, card, label, batch=batch, mode=mode, with_speed=with_speed)
 
 
-def cards_by_memory(catalog: Catalog) -> list[str]:
+def gpus_by_memory(catalog: Catalog) -> list[str]:
     """The ids of all cards, the smallest memory first."""
-    return sorted(catalog.cards, key=lambda key: (catalog.card_index[key].memory_gib, key))
+    return sorted(catalog.gpus, key=lambda key: (catalog.gpu_index[key].memory_gib, key))
 
 
 def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
@@ -245,7 +245,7 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
 
     def place(answer: Answer) -> tuple[int, float, int]:
-        return rank(catalog, answer.model, answer.component, answer.quantization, card_of(catalog, answer.gpu))
+        return rank(catalog, answer.model, answer.component, answer.quantization, gpu_of(catalog, answer.gpu))
 
     return min(usable, key=place, default=None)
 
@@ -253,7 +253,7 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
 _NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
 
 
-def rank(catalog: Catalog, model: str, component: Component, label: str, card: Card) -> tuple[int, float, int]:
+def rank(catalog: Catalog, model: str, component: Component, label: str, card: Gpu) -> tuple[int, float, int]:
     """The place of a label in the order of `best`, the first first."""
     kind = _NATIVE.get(label)
     group = 1 if label == "FP32" else 2
@@ -264,7 +264,7 @@ def rank(catalog: Catalog, model: str, component: Component, label: str, card: C
 
 
 def best_label(
-    catalog: Catalog, model: str, component: Component, card: Card, verdicts: Mapping[str, Verdict]
+    catalog: Catalog, model: str, component: Component, card: Gpu, verdicts: Mapping[str, Verdict]
 ) -> str | None:
     """The label to pick by the rule of `best`, from the verdict of each; None where none is usable."""
     usable = [label for label, verdict in verdicts.items() if verdict == "fits"]
@@ -287,7 +287,7 @@ def throughput(catalog: Catalog, answer: Answer) -> Known | None:
     if known or answer.max_batch == 0:
         return known
     batch = min(USUAL_BATCH, answer.max_batch)
-    card = card_of(catalog, answer.gpu)
+    card = gpu_of(catalog, answer.gpu)
     found = predict(catalog, answer.model, answer.component, answer.quantization, card, "eager", batch, only_card=False)
     if found is None:
         return None
@@ -314,7 +314,7 @@ def _speed(run: Run | None, expected: Predicted | None, unit: str, batch: int) -
 def _published(
     catalog: Catalog,
     variant: tuple[str, Component, str, str, Mode],
-    card: Card,
+    card: Gpu,
     expected: Predicted | None,
     otherwise: SpeedAnswer | None,
     why: str,
@@ -337,7 +337,7 @@ def _published(
     return speed, "" if at == batch else f"the speed was published for batch {at}"
 
 
-def refusal(label: Quantization, card: Card, phase: Phase | None = None) -> str | None:
+def refusal(label: Quantization, card: Gpu, phase: Phase | None = None) -> str | None:
     """Why the card cannot serve the label, with `phase` that of a model's component, or None."""
     requires = label.requires
     if requires.vendors and card.vendor not in requires.vendors:
@@ -354,7 +354,7 @@ def _reasons(
     verdict: Verdict,
     memory: MemoryAnswer,
     batch: int,
-    card: Card,
+    card: Gpu,
     label: Quantization,
     refused: str | None,
     why_speed: str,
@@ -374,4 +374,3 @@ def _reasons(
         yield why_speed
 
 
-__all__ = ["UNITS", "Answer", "MemoryAnswer", "SpeedAnswer", "Workload", "best", "card_of", "fit", "gpus", "models"]

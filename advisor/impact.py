@@ -17,9 +17,9 @@ from fitcard.advisor.fit import (
     USUAL_BATCH,
     Verdict,
     best_label,
-    card_of,
     default_component,
     features_of,
+    gpu_of,
     refusal,
     verdict_of,
 )
@@ -27,7 +27,7 @@ from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.predict import predict
 from fitcard.advisor.recommend import known_on, picks
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
 
@@ -38,7 +38,7 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
     runs = [run for run in catalog.runs_of(model) if run.measured_at[:10] <= day]
     mine = [run for run in runs if run.machine.device == device]
     earlier = [run for run in mine if run.measured_at[:10] < day]
-    component, card = default_component(catalog, model), card_of(catalog, device)
+    component, card = default_component(catalog, model), gpu_of(catalog, device)
     days = (max((run.measured_at[:10] for run in earlier), default=""), day)
     (was, best_was), (now, best_now) = (_choice(catalog, model, device, known_until) for known_until in days)
     for label, verdict in now.items():
@@ -55,7 +55,7 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
         said = [_said(each, component) for each in known]
         what = "highest throughput known"
         yield Change(kind="throughput", model=model, gpu=device, what=what, before=said[0], after=said[1])
-    if device in catalog.cards and known[0] and known[1]:
+    if device in catalog.gpus and known[0] and known[1]:
         rest = dict(_of_other_cards(catalog, model, component, device, runs, day))
         first, second = (places({**rest, device: each})[device] for each in known)
         if first != second:
@@ -67,7 +67,7 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
 def _choice(catalog: Catalog, model: str, device: str, day: str) -> tuple[Mapping[str, Verdict], str | None]:
     """The verdicts of a model on a device, and the best choice there, as the runs up to a day have it. Kept, since what was known before
     one day's runs is what was known after the last ones."""
-    component, card = default_component(catalog, model), card_of(catalog, device)
+    component, card = default_component(catalog, model), gpu_of(catalog, device)
     runs = [run for run in catalog.runs_of(model) if run.machine.device == device and run.measured_at[:10] <= day]
     verdicts = verdicts_by(catalog, model, component, card, runs)
     return verdicts, _best(catalog, model, device, tuple(verdicts.items()))
@@ -76,11 +76,11 @@ def _choice(catalog: Catalog, model: str, device: str, day: str) -> tuple[Mappin
 @lru_cache(maxsize=1024)
 def _best(catalog: Catalog, model: str, device: str, verdicts: tuple[tuple[str, Verdict], ...]) -> str | None:
     """The best choice of a model on a device. Kept, since most runs change no verdict."""
-    return best_label(catalog, model, default_component(catalog, model), card_of(catalog, device), dict(verdicts))
+    return best_label(catalog, model, default_component(catalog, model), gpu_of(catalog, device), dict(verdicts))
 
 
 def verdicts_by(
-    catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run]
+    catalog: Catalog, model: str, component: Component, card: Gpu, runs: Sequence[Run]
 ) -> dict[str, Verdict]:
     """The verdict of each label on a card at batch 1, as `fit` gives it, when these are all the runs there (oldest first)."""
     found = dict(_expected(catalog, model, component, card.id))
@@ -102,7 +102,7 @@ def verdicts_by(
 @lru_cache(maxsize=1024)
 def _expected(catalog: Catalog, model: str, component: Component, device: str) -> dict[str, Verdict]:
     """The verdicts where nobody has run anything."""
-    card, phase = card_of(catalog, device), catalog.traces[model].phase(component)
+    card, phase = gpu_of(catalog, device), catalog.traces[model].phase(component)
     available, features = available_bytes(catalog, card), features_of(catalog, device)
     return {
         label: "unsupported"
@@ -115,7 +115,7 @@ def _expected(catalog: Catalog, model: str, component: Component, device: str) -
 
 
 def _known(
-    catalog: Catalog, model: str, component: Component, card: Card, runs: Sequence[Run], label: str | None, day: str
+    catalog: Catalog, model: str, component: Component, card: Gpu, runs: Sequence[Run], label: str | None, day: str
 ) -> Known | None:
     """The highest throughput that was measured, or else published, or else is predicted for the best choice."""
     fastest = max(
@@ -137,7 +137,7 @@ def _known(
     fitting = terms(catalog, model, component, label, card.vendor, features_of(catalog, card.id))
     batch = min(USUAL_BATCH, fitting.max_batch(available_bytes(catalog, card), MOST_BATCH))
     # On a device that only runs know, all that could be said came from runs of other models there, whose days nobody asked for.
-    if not batch or card.id not in catalog.cards:
+    if not batch or card.id not in catalog.gpus:
         return None
     expected = predict(catalog, model, component, label, card, "eager", batch, only_card=False)
     if expected is None:
@@ -153,7 +153,7 @@ def _of_other_cards(
         if other in known_on(catalog, model):  # perhaps only since
             there = [run for run in runs if run.machine.device == other]
             label = pick.best.quantization if pick.best else None
-            known = _known(catalog, model, component, catalog.cards[other], there, label, day)
+            known = _known(catalog, model, component, catalog.gpus[other], there, label, day)
         if other != device and known and pick.best:
             yield other, known
 

@@ -152,7 +152,7 @@ def of_traces(catalog: Catalog) -> str:
 @lru_cache(maxsize=8)
 def of_cards(catalog: Catalog) -> str:
     """The digest of all cards."""
-    return combined(f"{key} {card.digest}" for key, card in catalog.card_index.items())
+    return combined(f"{key} {card.digest}" for key, card in catalog.gpu_index.items())
 
 
 @lru_cache(maxsize=8)
@@ -169,6 +169,6 @@ def of_rules(catalog: Catalog) -> str:
     """The digest of what every prediction rests on. The doubt of a prediction also asks who made the cards of the fit."""
     files = ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml")
     fitted = sorted(catalog.speed.known) if catalog.speed else ()
-    makers = [f"{gpu} {catalog.card_index[gpu].vendor}" for gpu in fitted if gpu in catalog.cards]
+    makers = [f"{gpu} {catalog.gpu_index[gpu].vendor}" for gpu in fitted if gpu in catalog.gpus]
     code = code_digest(HERE, Path(__file__).parent)
     return combined((code, pydantic.VERSION, *(f"{name} {catalog.digests.get(name)}" for name in files), *makers))

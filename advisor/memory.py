@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization, held_tensors
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
@@ -294,7 +294,7 @@ def _strided_copies(
     return tuple((layer.outer, layer.rows * layer.columns * 2) for layer in phase.strided_linears)
 
 
-def available_bytes(catalog: Catalog, card: Card) -> int:
+def available_bytes(catalog: Catalog, card: Gpu) -> int:
     """Bytes of the card that a program may use: the stated share of a unified memory, else all but the stated reserve."""
     if card.spec.unified_memory:
         return int(card.spec.memory_bytes * catalog.runtimes.unified_share.share)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from fitcard.advisor.evidence import Timed, timed_on
 from fitcard.advisor.speed import PLAIN, Setting, Work, has_own_rate, work
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.speed import Factors
 from fitcard.catalog.schema.trace import Component
@@ -30,7 +30,7 @@ def predict(
     model: str,
     component: Component,
     label: str,
-    card: Card,
+    card: Gpu,
     mode: Mode,
     batch: int,
     *,
@@ -40,7 +40,7 @@ def predict(
 
     `only_card` leaves out what was measured or published of models on that very card.
     """
-    if card.id not in catalog.cards:
+    if card.id not in catalog.gpus:
         return None if only_card else _from_other_runs(catalog, model, component, label, card.id, mode, batch)
     constants = catalog.speed
     if constants is None:
@@ -62,9 +62,9 @@ def predict(
         doubts.append(constants.half_width["rate"])
         basis = "from the card's specification and the model's own operations"
     vendors = {
-        catalog.cards[gpu].vendor
+        catalog.gpus[gpu].vendor
         for gpu in constants.known
-        if gpu in catalog.cards and not (only_card and gpu == card.id)
+        if gpu in catalog.gpus and not (only_card and gpu == card.id)
     }
     allowances = catalog.runtimes.speed_doubt
     if label not in PLAIN:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from statistics import median
 
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card, NumberType
+from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.speed import Sustained
 
 POWER_EXPONENT = 0.62
@@ -48,7 +48,7 @@ def measured_rate(catalog: Catalog, card: str, number_type: NumberType) -> float
 
 def sustained_rate(
     catalog: Catalog,
-    card: Card,
+    card: Gpu,
     number_type: NumberType,
     fit: Mapping[str, Sustained],
     *,
@@ -70,7 +70,7 @@ def sustained_rate(
     return Rate(min(law.of_peak * peak, limit or math.inf), False)
 
 
-def _classes(card: Card, number_type: NumberType) -> tuple[str, str]:
+def _classes(card: Gpu, number_type: NumberType) -> tuple[str, str]:
     """Names of the fit that a card belongs to: its architecture's, else its vendor's; FP16 and BF16 are one."""
     kind = "fp16" if number_type in _TENSOR else number_type
     architecture = card.spec.compute_capability or card.generation
@@ -80,9 +80,9 @@ def _classes(card: Card, number_type: NumberType) -> tuple[str, str]:
 @lru_cache(maxsize=128)
 def fit_sustained(catalog: Catalog, without: str | None = None) -> Mapping[str, Sustained]:
     """The constants of each architecture and vendor by number type, fitted without the card `without`."""
-    points: dict[str, list[tuple[Card, float, float]]] = {}
+    points: dict[str, list[tuple[Gpu, float, float]]] = {}
     for key in sorted({rate.gpu for rate in catalog.matmul.rates} - {without}):
-        card = catalog.cards[key]
+        card = catalog.gpus[key]
         for kind in _FITTED:
             same = _TENSOR if kind == "fp16" else (kind,)  # libraries lag behind in one or the other
             rate = max((found for each in same if (found := measured_rate(catalog, key, each))), default=None)
@@ -94,7 +94,7 @@ def fit_sustained(catalog: Catalog, without: str | None = None) -> Mapping[str, 
     return {name: _fit(found, vendor=name.count(" ") == 1) for name, found in sorted(points.items())}
 
 
-def _fit(points: Iterable[tuple[Card, float, float]], vendor: bool) -> Sustained:
+def _fit(points: Iterable[tuple[Gpu, float, float]], vendor: bool) -> Sustained:
     found = list(points)
     shares = [rate / peak for _, rate, peak in found]
     # Where power limits some, the others show what the generation reaches of its peak.
@@ -111,7 +111,7 @@ def _fit(points: Iterable[tuple[Card, float, float]], vendor: bool) -> Sustained
     )
 
 
-def _power_limit(card: Card, tflops_per_unit: float | None) -> float | None:
+def _power_limit(card: Gpu, tflops_per_unit: float | None) -> float | None:
     units, watts = card.spec.units, card.spec.board_power_w
     if not (tflops_per_unit and units and watts):
         return None

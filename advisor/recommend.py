@@ -17,9 +17,9 @@ from fitcard.advisor.fit import (
     Answer,
     Verdict,
     best_label,
-    cards_by_memory,
     default_component,
     fit,
+    gpus_by_memory,
     refusal,
     throughput,
     verdict_of,
@@ -28,7 +28,7 @@ from fitcard.advisor.kept import of_cards, of_model, of_trace
 from fitcard.advisor.memory import available_bytes, need
 from fitcard.advisor.predict import predict
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.storage import cache
 from fitcard.catalog.storage.hashing import combined
 from fitcard.catalog.twins import all_alike, first_alike
@@ -68,7 +68,7 @@ def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
 
     Where nobody ran or published the model on a card, its pick is that of any other model with the same trace.
     """
-    cards = cards_by_memory(catalog)
+    cards = gpus_by_memory(catalog)
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return _computed(catalog, model, cards)
     known = known_on(catalog, model)
@@ -117,7 +117,7 @@ def known_on(catalog: Catalog, model: str) -> frozenset[str]:
     cards = {entry.device for entry in catalog.entries_of(model)}
     if published := catalog.published_index.get(model):
         cards.update(card for card, _ in published.speeds)
-    return frozenset(card for card in cards if card in catalog.cards)
+    return frozenset(card for card in cards if card in catalog.gpus)
 
 
 @lru_cache(maxsize=64)
@@ -135,7 +135,7 @@ def _shared(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     known = [known_on(catalog, model) for model in alike]
     for_whom = {
         card: next((model for model, cards in zip(alike, known, strict=True) if card not in cards), None)
-        for card in cards_by_memory(catalog)
+        for card in gpus_by_memory(catalog)
     }
     keys = {card: _shared_key(catalog, first, card) for card, model in for_whom.items() if model}
 
@@ -171,11 +171,11 @@ def named(pick: Pick, model: str) -> Pick:
 
 
 def _own_key(catalog: Catalog, model: str, card: str) -> str:
-    return combined((of_model(catalog, model, runs=True), catalog.card_index[card].digest))
+    return combined((of_model(catalog, model, runs=True), catalog.gpu_index[card].digest))
 
 
 def _shared_key(catalog: Catalog, first: str, card: str) -> str:
-    return combined((of_trace(catalog, first), catalog.card_index[card].digest))
+    return combined((of_trace(catalog, first), catalog.gpu_index[card].digest))
 
 
 @lru_cache(maxsize=4096)
@@ -200,7 +200,7 @@ def verdicts(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, tu
     ran_on = {entry.device for entry in catalog.entries_of(model)}
     needs: dict[str, list[int]] = {}
     found: dict[str, tuple[Row, ...]] = {}
-    for card in map(catalog.cards.__getitem__, cards):
+    for card in map(catalog.gpus.__getitem__, cards):
         # What was seen there comes before what is predicted; and what a processor serves depends on the model too.
         if card.id in ran_on or card.vendor == "CPU":
             mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
@@ -218,7 +218,7 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
     component = default_component(catalog, model)
     found: dict[str, Pick] = {}
     for key, rows in verdicts(catalog, model, cards).items():
-        card = catalog.cards[key]
+        card = catalog.gpus[key]
         first = best_label(catalog, model, component, card, {label: verdict for label, verdict, _ in rows})
         nearest = fit(catalog, model, card.id, first or min(rows, key=lambda row: row[2])[0], with_speed=False)
         known = throughput(catalog, nearest)
@@ -231,7 +231,7 @@ def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, P
     return found
 
 
-def _predicted(catalog: Catalog, card: Card, needs: Iterable[tuple[str, int]]) -> tuple[Row, ...]:
+def _predicted(catalog: Catalog, card: Gpu, needs: Iterable[tuple[str, int]]) -> tuple[Row, ...]:
     """Quantization, verdict and bytes for a card on which nothing was run."""
     available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
     return tuple(
@@ -243,11 +243,11 @@ def _predicted(catalog: Catalog, card: Card, needs: Iterable[tuple[str, int]]) -
 @lru_cache(maxsize=512)
 def _refused(catalog: Catalog, vendor: str, capability: str | None) -> frozenset[str]:
     """The labels that cards of a vendor and compute capability cannot serve."""
-    card = next(c for c in catalog.cards.values() if (c.vendor, c.spec.compute_capability) == (vendor, capability))
+    card = next(c for c in catalog.gpus.values() if (c.vendor, c.spec.compute_capability) == (vendor, capability))
     return frozenset(key for key, label in catalog.quantizations.items() if refusal(label, card))
 
 
-def _speed(catalog: Catalog, pick: Answer, card: Card, batch: int, known: Known | None) -> Span | None:
+def _speed(catalog: Catalog, pick: Answer, card: Gpu, batch: int, known: Known | None) -> Span | None:
     if batch > pick.max_batch:
         return None
     if known and known.batch == batch and known.low is not None and known.high is not None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from fitcard.advisor.memory import weights_of
 from fitcard.advisor.rates import Rate, measured_rate, sustained_rate
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card, NumberType
+from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.speed import Factors, Sustained
 from fitcard.catalog.schema.trace import Component, Operation, at_batch
@@ -107,7 +107,7 @@ def work(
     model: str,
     component: Component,
     label: str,
-    card: Card,
+    card: Gpu,
     setting: Setting,
     fit: Mapping[str, Sustained],
     *,
@@ -116,7 +116,7 @@ def work(
     """The work of one pass on a card; None where the card's rate or bandwidth is not known."""
     eager = setting.mode == "eager"
     kind = "fp32" if eager and label == _IN_FLOAT else number_type(catalog, label)
-    if catalog.speed and fit is catalog.speed.sustained and not ignore_measured and card.id in catalog.cards:
+    if catalog.speed and fit is catalog.speed.sustained and not ignore_measured and card.id in catalog.gpus:
         speeds = _catalog_speeds(catalog, card.id, kind)
     else:
         speeds = _speeds(catalog, card, kind, fit, ignore_measured)
@@ -168,11 +168,11 @@ class _Speeds:
 
 @lru_cache(maxsize=1 << 13)
 def _catalog_speeds(catalog: Catalog, card: str, kind: NumberType) -> _Speeds | None:
-    return _speeds(catalog, catalog.cards[card], kind, catalog.speed.sustained if catalog.speed else {}, False)
+    return _speeds(catalog, catalog.gpus[card], kind, catalog.speed.sustained if catalog.speed else {}, False)
 
 
 def _speeds(
-    catalog: Catalog, card: Card, kind: NumberType, fit: Mapping[str, Sustained], ignore_measured: bool
+    catalog: Catalog, card: Gpu, kind: NumberType, fit: Mapping[str, Sustained], ignore_measured: bool
 ) -> _Speeds | None:
     bandwidth = (card.spec.bandwidth_gb_per_s or 0) * 1e9
     rate = sustained_rate(catalog, card, kind, fit, ignore_measured=ignore_measured)
@@ -258,7 +258,7 @@ def _padding(head: int) -> float:
     return next((size for size in (32, 64, 96, 128, 192, 256) if size >= head), head) / head
 
 
-def _clock_share(card: Card, rate: Rate, fit: Mapping[str, Sustained]) -> float:
+def _clock_share(card: Gpu, rate: Rate, fit: Mapping[str, Sustained]) -> float:
     """How far below its full clock a card runs while matrix products draw their power; 1 where that is not known."""
     architecture = card.spec.compute_capability or card.generation
     law, peak = fit.get(f"{card.vendor} {architecture} fp16"), card.peak_flops("bf16") or card.peak_flops("fp16")
@@ -284,7 +284,7 @@ def _layers_host_s(catalog: Catalog, model: str, component: Component, label: st
     )
 
 
-def has_own_rate(catalog: Catalog, card: Card, label: str) -> bool:
+def has_own_rate(catalog: Catalog, card: Gpu, label: str) -> bool:
     """Whether matrix products of a label's number type were measured on that very card."""
     return measured_rate(catalog, card.id, number_type(catalog, label)) is not None
 

@@ -20,8 +20,8 @@ class Report:
 
 def check(catalog: Catalog) -> Report:
     """Count through a catalog that has been loaded, and so is well-formed."""
-    cards = catalog.card_index.values()
-    unverified = [f"gpus: {key}: {figure}" for key, card in catalog.card_index.items() for figure in card.unverified]
+    cards = catalog.gpu_index.values()
+    unverified = [f"gpus: {key}: {figure}" for key, card in catalog.gpu_index.items() for figure in card.unverified]
     unverified += [f"models: {key}: {fact}" for key, model in catalog.model_index.items() for fact in model.unverified]
     unverified += [f"runtimes: {name}" for name in catalog.runtimes.unverified()]
     runtimes = catalog.runtimes
@@ -43,6 +43,6 @@ def check(catalog: Catalog) -> Report:
 def counts(catalog: Catalog) -> dict[str, int]:
     """How much of each kind there is."""
     return {
-        "models": len(catalog.models), "GPUs": len(catalog.cards), "quantizations": len(catalog.quantizations),
+        "models": len(catalog.models), "GPUs": len(catalog.gpus), "quantizations": len(catalog.quantizations),
         "runs": len(catalog.run_index), "published speeds": sum(len(entry.speeds) for entry in catalog.published_index.values()),
     }  # fmt: skip

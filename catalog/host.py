@@ -20,13 +20,13 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def card_of_device(catalog: Catalog, name: str, memory_bytes: int | None) -> str | None:
+def gpu_of_device(catalog: Catalog, name: str, memory_bytes: int | None) -> str | None:
     """The id of the card with this very name and memory; None where none or several have them.
 
     A card that merely resembles one of the catalog's is not taken for it.
     """
     fitting = [
-        key for key, card in catalog.cards.items()
+        key for key, card in catalog.gpus.items()
         if _bare(name) in {_bare(known) for known in (card.name, card.spec.name, *card.spec.aliases)}
         and (memory_bytes is None or abs(card.spec.memory_bytes / memory_bytes - 1) < 0.1)
     ]  # fmt: skip

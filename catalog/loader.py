@@ -20,7 +20,7 @@ import pydantic
 
 from fitcard.catalog.errors import CatalogError, Problem, shown
 from fitcard.catalog.parallel import spread
-from fitcard.catalog.schema.gpu import Card, GpuFile
+from fitcard.catalog.schema.gpu import Gpu, GpuFile
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedFile
@@ -32,7 +32,14 @@ from fitcard.catalog.schema.speed import SpeedFile
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.waivers import Excepted, ExceptionsFile
 from fitcard.catalog.storage import cache, hashing
-from fitcard.catalog.storage.index import CardEntry, ModelEntry, PublishedEntry, RunEntry, RunFileEntry, TraceEntry
+from fitcard.catalog.storage.index import (
+    GpuSummary,
+    ModelSummary,
+    PublishedSummary,
+    RunFileSummary,
+    RunSummary,
+    TraceSummary,
+)
 from fitcard.catalog.yaml_file import Lines, Location, line_of, read_text, read_yaml
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +67,7 @@ class Catalog:
 
     root: Path
     models: Mapping[str, Model]
-    cards: Mapping[str, Card]
+    gpus: Mapping[str, Gpu]
     quantization_file: Quantizations
     runtimes: Runtimes
     matmul: MatmulFile
@@ -72,7 +79,7 @@ class Catalog:
     """Oldest first."""
     gpu_files: Mapping[str, GpuFile] = field(default_factory=dict[str, GpuFile])
     """The files that the cards come from, by their names without the ending."""
-    begun_cards: Sequence[Problem] = ()
+    begun_gpus: Sequence[Problem] = ()
     """What is still to be written of cards that `fitcard add` began; they are no cards until it is."""
     exceptions: Sequence[Excepted] = ()
     """Faults that are none."""
@@ -88,31 +95,31 @@ class Catalog:
         return self.quantization_file.quantizations
 
     @cached_property
-    def model_index(self) -> Mapping[str, ModelEntry]:
+    def model_index(self) -> Mapping[str, ModelSummary]:
         """Every model by its names."""
-        return _index(self.models, ModelEntry)
+        return _index(self.models, ModelSummary)
 
     @cached_property
-    def trace_index(self) -> Mapping[str, TraceEntry]:
+    def trace_index(self) -> Mapping[str, TraceSummary]:
         """Every model by its size."""
-        return _index(self.traces, TraceEntry)
+        return _index(self.traces, TraceSummary)
 
     @cached_property
-    def card_index(self) -> Mapping[str, CardEntry]:
+    def gpu_index(self) -> Mapping[str, GpuSummary]:
         """Every card by its names and its memory."""
-        return _index(self.cards, CardEntry)
+        return _index(self.gpus, GpuSummary)
 
     @cached_property
-    def published_index(self) -> Mapping[str, PublishedEntry]:
+    def published_index(self) -> Mapping[str, PublishedSummary]:
         """What others published of each model, by card and quantization."""
-        return _index(self.published, PublishedEntry)
+        return _index(self.published, PublishedSummary)
 
     @cached_property
-    def run_index(self) -> tuple[RunEntry, ...]:
+    def run_index(self) -> tuple[RunSummary, ...]:
         """Every run in short, oldest first."""
         if isinstance(self.runs, cache.LazySequence):
             return tuple(self.runs.entries)
-        return tuple(RunEntry.of(run) for run in self.runs)
+        return tuple(RunSummary.of(run) for run in self.runs)
 
     @cached_property
     def _places_by_model(self) -> dict[str, list[int]]:
@@ -126,7 +133,7 @@ class Catalog:
         return {entry.key: at for at, entry in enumerate(self.run_index)}
 
     @cached_property
-    def file_of_card(self) -> dict[str, str]:
+    def file_of_gpu(self) -> dict[str, str]:
         """The file that each card is in, by the card's id, as `gpu_files` names it."""
         return {card: name for name, file in self.gpu_files.items() for card in file.gpus}
 
@@ -140,16 +147,16 @@ class Catalog:
         if self.matmul.rates:
             yield "", "matmul", self.matmul
 
-    def card_problem(self, card: str, location: Location, message: str) -> Problem:
+    def gpu_problem(self, card: str, location: Location, message: str) -> Problem:
         """A fault of a card, with the line of the value at `location` in its entry."""
-        return self.problem("gpus", self.file_of_card[card], ("gpus", card, *location), message)
+        return self.problem("gpus", self.file_of_gpu[card], ("gpus", card, *location), message)
 
     def problem(self, folder: str, key: str, location: Location, message: str) -> Problem:
         """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
         path = self.root / folder / f"{key}.yaml"
         return Problem(path, line_of(self.lines.get(path, {}), location), ".".join(map(str, location)), message)
 
-    def entries_of(self, model: str) -> tuple[RunEntry, ...]:
+    def entries_of(self, model: str) -> tuple[RunSummary, ...]:
         """The runs of a model in short, oldest first."""
         return tuple(self.run_index[at] for at in self._places_by_model.get(model, ()))
 
@@ -316,22 +323,22 @@ def _read_one(kind: type[Record], entry: Any, path: Path) -> tuple[Any, Record, 
     return entry.of(record) if entry else None, record, lines
 
 
-class _CardFile(NamedTuple):
+class _GpuFile(NamedTuple):
     """The cards of a file, each with the sources that it cites, and the file as it stands."""
 
-    cards: dict[str, Card]
+    cards: dict[str, Gpu]
     file: GpuFile
 
 
-class _CardFileEntry(NamedTuple):
+class _GpuFileSummary(NamedTuple):
     """What is known of a file of cards without reading it: its cards, and the texts that are still to be written."""
 
-    cards: dict[str, CardEntry]
+    cards: dict[str, GpuSummary]
     begun: tuple[tuple[int, str, str], ...]
     """Line, place and message of each."""
 
 
-def _read_cards(path: Path) -> tuple[_CardFileEntry, _CardFile, Lines]:
+def _read_gpus(path: Path) -> tuple[_GpuFileSummary, _GpuFile, Lines]:
     """A file of cards. Those that were only begun are left out, so that one of them stops neither the other cards nor another `fitcard add`."""
     data, lines = read_yaml(path)
     texts = list(texts_to_write(data))
@@ -339,26 +346,26 @@ def _read_cards(path: Path) -> tuple[_CardFileEntry, _CardFile, Lines]:
     for key in {at[1] for at, _ in texts if at[0] == "gpus" and len(at) > 2 and isinstance(at[1], str)}:
         data["gpus"].pop(key)
     file = validate(GpuFile, data, path, lines)
-    cards: dict[str, Card] = {}
+    cards: dict[str, Gpu] = {}
     for key, gpu in file.gpus.items():
         rates = file.unit_rates.get(gpu.unit_rates or "")
         cited = set(gpu.sources) | set(rates.sources if rates else ())
-        cards[key] = Card(
+        cards[key] = Gpu(
             id=key, vendor=file.vendor, generation=file.generation, spec=gpu, rates=rates,
             sources={name: source for name, source in file.sources.items() if name in cited}, reviewed=file.reviewed,
         )  # fmt: skip
-    entries = {key: CardEntry.of(card) for key, card in cards.items()}
-    return _CardFileEntry(entries, begun), _CardFile(cards, file), lines
+    entries = {key: GpuSummary.of(card) for key, card in cards.items()}
+    return _GpuFileSummary(entries, begun), _GpuFile(cards, file), lines
 
 
-def _read_trace(path: Path) -> tuple[TraceEntry, Trace, Lines]:
+def _read_trace(path: Path) -> tuple[TraceSummary, Trace, Lines]:
     trace = read_trace(path)
-    return TraceEntry.of(trace), trace, {}
+    return TraceSummary.of(trace), trace, {}
 
 
-def _read_run_file(path: Path) -> tuple[RunFileEntry, tuple[Run, ...], Lines]:
+def _read_run_file(path: Path) -> tuple[RunFileSummary, tuple[Run, ...], Lines]:
     runs = read_runs(path)
-    return RunFileEntry.of(runs), runs, {}
+    return RunFileSummary.of(runs), runs, {}
 
 
 _READERS: Mapping[str, Any] = {
@@ -367,10 +374,10 @@ _READERS: Mapping[str, Any] = {
     "matmul.yaml": partial(_read_one, MatmulFile, None),
     "speed.yaml": partial(_read_one, SpeedFile, None),
     "exceptions.yaml": partial(_read_one, ExceptionsFile, None),
-    "models": partial(_read_one, Model, ModelEntry),
-    "published": partial(_read_one, PublishedFile, PublishedEntry),
+    "models": partial(_read_one, Model, ModelSummary),
+    "published": partial(_read_one, PublishedFile, PublishedSummary),
     "traces": _read_trace,
-    "gpus": _read_cards,
+    "gpus": _read_gpus,
     "runs": _read_run_file,
 }
 """What a file of each kind is read by: its entry, its record, and the lines of its values."""
@@ -413,14 +420,14 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     where: dict[str, str] = {}
     begun: list[Problem] = []
     for name, entry in entries["gpus"].items():
-        faults += _card_faults(root / name, entry.cards, where, runtimes, shelf)
+        faults += _gpu_faults(root / name, entry.cards, where, runtimes, shelf)
         where |= {key: name for key in entry.cards if key not in where}
         begun += [Problem(root / name, line, at, message) for line, at, message in entry.begun]
     for name, file in entries["runs"].items():
         faults += _moved_runs(root, name, file)
     if faults or quantizations is None or runtimes is None:
         raise CatalogError(faults)
-    card_index = {key: entries["gpus"][name].cards[key] for key, name in sorted(where.items())}
+    gpu_index = {key: entries["gpus"][name].cards[key] for key, name in sorted(where.items())}
     files_of_cards = cache.LazyMapping(entries["gpus"], shelf.record)
     files_of_runs = cache.LazyMapping(entries["runs"], shelf.record, AT_HAND)
     ordered = [entry for file in entries["runs"].values() for entry in file.runs]
@@ -428,7 +435,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     ordered.sort(key=attrgetter("key"))
     ordered.sort(key=attrgetter("measured_at"))
 
-    def run_of(entry: RunEntry) -> Run:
+    def run_of(entry: RunSummary) -> Run:
         name = _file_of(entry)
         run: Run = files_of_runs[name][entries["runs"][name].runs.index(entry)]
         return run
@@ -439,11 +446,11 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     traces = cache.LazyMapping(by_id("traces"), lambda key: contents[known[f"traces/{key}.json"]], most=1)
     catalog = Catalog(
         root=root, models=cache.LazyMapping(by_id("models"), lambda key: shelf.record(f"models/{key}.yaml")), quantization_file=quantizations, runtimes=runtimes,
-        cards=cache.LazyMapping(card_index, lambda key: files_of_cards[where[key]].cards[key]),
+        gpus=cache.LazyMapping(gpu_index, lambda key: files_of_cards[where[key]].cards[key]),
         gpu_files=cache.LazyMapping(
             {Path(name).stem: None for name in entries["gpus"]}, lambda stem: files_of_cards[f"gpus/{stem}.yaml"].file
         ),
-        begun_cards=tuple(begun), exceptions=excepted.exceptions if excepted else (),
+        begun_gpus=tuple(begun), exceptions=excepted.exceptions if excepted else (),
         matmul=record("matmul.yaml") or MatmulFile(reviewed="1970-01-01", sources={}, rates=()), speed=record("speed.yaml"), traces=traces,
         runs=cache.LazySequence(ordered, run_of), published=cache.LazyMapping(by_id("published"), lambda key: shelf.record(f"published/{key}.yaml")),
         lines=_LinesOf(shelf),
@@ -460,8 +467,8 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     return catalog
 
 
-def _card_faults(
-    path: Path, cards: Mapping[str, CardEntry], where: Mapping[str, str], runtimes: Runtimes | None, shelf: _Shelf
+def _gpu_faults(
+    path: Path, cards: Mapping[str, GpuSummary], where: Mapping[str, str], runtimes: Runtimes | None, shelf: _Shelf
 ) -> Iterator[Problem]:
     """Cards that another file has too, and those that no runtime knows."""
     for key, card in cards.items():
@@ -478,7 +485,7 @@ def _card_faults(
             yield Problem(path, line, f"{at}.segment", f"runtimes.yaml has no reserve for {card.segment}")
 
 
-def _moved_runs(root: Path, name: str, file: RunFileEntry) -> list[Problem]:
+def _moved_runs(root: Path, name: str, file: RunFileSummary) -> list[Problem]:
     """The runs of a file that belong into another."""
     _, device, model = name.removesuffix(".yaml").split("/", 2)
     if (file.device, file.model) == (device, model):
@@ -490,7 +497,7 @@ def _moved_runs(root: Path, name: str, file: RunFileEntry) -> list[Problem]:
     ]
 
 
-def _file_of(run: RunEntry) -> str:
+def _file_of(run: RunSummary) -> str:
     """The path of the file that a run is in, below the catalog."""
     return f"runs/{run.device}/{run.model}.yaml"
 
@@ -560,20 +567,20 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
         if key not in catalog.models:
             yield catalog.problem("published", key, (), "belongs to no model: delete it, or add the model")
         for index, (gpu, quantization) in enumerate(file.speeds):
-            if gpu not in catalog.cards:
+            if gpu not in catalog.gpus:
                 yield catalog.problem("published", key, ("speeds", index, "gpu"), f"no card {gpu!r} in the catalog")
             if quantization not in catalog.quantizations:
                 yield catalog.problem(
                     "published", key, ("speeds", index, "quantization"), f"no quantization {quantization!r}"
                 )
     for index, rate in enumerate(catalog.matmul.rates):
-        if rate.gpu not in catalog.cards:
+        if rate.gpu not in catalog.gpus:
             path = catalog.root / "matmul.yaml"
             line = line_of(catalog.lines.get(path, {}), ("rates", index, "gpu"))
             yield Problem(path, line, f"rates.{index}.gpu", f"no card {rate.gpu!r} in the catalog")
 
 
-def _unknown(catalog: Catalog, run_files: Mapping[str, RunFileEntry]) -> Iterator[Problem]:
+def _unknown(catalog: Catalog, run_files: Mapping[str, RunFileSummary]) -> Iterator[Problem]:
     """Runs of models and of quantizations that are not in the catalog, where no file has runs of another model."""
     models, labels = set(catalog.models), set(catalog.quantizations)
     for name, file in run_files.items():

@@ -20,26 +20,26 @@ def model_names(catalog: Catalog) -> dict[str, list[str]]:
     return {key: [key, key.split("/")[-1], model.name, *model.aliases] for key, model in catalog.model_index.items()}
 
 
-def find_card(catalog: Catalog, typed: str) -> str:
+def find_gpu(catalog: Catalog, typed: str) -> str:
     """The id of the card that `typed` means. Raises UnknownName when none or several do."""
-    names = card_names(catalog)
+    names = gpu_names(catalog)
     for device in {run.device for run in catalog.run_index} - set(names):
         names[device] = [device]
     return _find("GPU", typed, names)
 
 
-def card_called(catalog: Catalog, name: str) -> str | None:
+def gpu_called(catalog: Catalog, name: str) -> str | None:
     """The id of the one card that has this very name, as programs write it; None where none or several have it."""
     bare = re.sub(r"(?i)^(nvidia|amd|intel|apple)\s+", "", name.strip())
     wanted = {joined(name), joined(bare)} - {""}
-    fitting = [key for key, given in card_names(catalog).items() if any(joined(each) in wanted for each in given)]
+    fitting = [key for key, given in gpu_names(catalog).items() if any(joined(each) in wanted for each in given)]
     return fitting[0] if len(fitting) == 1 else None
 
 
-def card_names(catalog: Catalog) -> dict[str, list[str]]:
+def gpu_names(catalog: Catalog) -> dict[str, list[str]]:
     """Everything that each card is called, each name also with its memory."""
     names: dict[str, list[str]] = {}
-    for key, card in catalog.card_index.items():
+    for key, card in catalog.gpu_index.items():
         memory = f"{card.memory_gib:g}GB"
         names[key] = [key, card.name, card.spec_name, *card.aliases]
         names[key] += [f"{name} {memory}" for name in (card.spec_name, *card.aliases)]

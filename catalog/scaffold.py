@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from fitcard.catalog.configuration import HUB, Configuration
 from fitcard.catalog.errors import FitcardError, shown
-from fitcard.catalog.schema.gpu import Card, Gpu
+from fitcard.catalog.schema.gpu import Gpu, GpuSpec
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.record import TO_WRITE, UNVERIFIED, validate
 from fitcard.catalog.schema.trace import Trace
@@ -125,7 +125,7 @@ def add_model(root: Path, key: str, text: str, trace: Trace) -> tuple[Path, Path
     return path, traced
 
 
-def card_entry(key: str, like: Card) -> list[str]:
+def gpu_entry(key: str, like: Gpu) -> list[str]:
     """The lines of a card, to be finished, without their indentation. It shares the kind of unit and the segment of `like`."""
     spec = like.spec
     rows = [
@@ -140,7 +140,7 @@ def card_entry(key: str, like: Card) -> list[str]:
         rows.append(f"  unit_rates: {spec.unit_rates}  # a key of `unit_rates:` above")
     if spec.unified_memory:
         rows.append("  unified_memory: true")
-    stated = [name for name in Gpu.model_fields if name in spec.figures and name != "published_tflops"]
+    stated = [name for name in GpuSpec.model_fields if name in spec.figures and name != "published_tflops"]
     for name, value in ((name, getattr(spec, name)) for name in stated):
         had = f"{value:g}" if isinstance(value, float) else value
         rows.append(f"  {name}: {_to_write(f'{like.id} has {had}')}")
@@ -152,18 +152,18 @@ def card_entry(key: str, like: Card) -> list[str]:
     ]
 
 
-def add_card(path: Path, key: str, like: Card) -> int:
+def add_gpu(path: Path, key: str, like: Gpu) -> int:
     """Write a card to be finished behind `like` in the file at `path`, and give the line on which it begins.
 
     Every byte that was there stays. Raises FitcardError, and writes nothing, where that cannot be done.
     """
     with locked(path.parent):
-        text, line = with_card(read_text(path), path, key, like)
+        text, line = with_gpu(read_text(path), path, key, like)
         write_atomically(path, text.encode())
     return line
 
 
-def with_card(text: str, path: Path, key: str, like: Card) -> tuple[str, int]:
+def with_gpu(text: str, path: Path, key: str, like: Gpu) -> tuple[str, int]:
     """The text of the file with the card begun in it, and the line on which it begins."""
     data, lines = parse_yaml(text, path)
     rows = text.split("\n")
@@ -175,7 +175,7 @@ def with_card(text: str, path: Path, key: str, like: Card) -> tuple[str, int]:
     while _aside(rows[end - 1]) and _indent(rows[end - 1]) <= column:  # blank lines, and comments on what follows
         end -= 1
     ending = "\r" if rows[at].endswith("\r") else ""
-    entry = [" " * column + row + ending for row in card_entry(key, like)]
+    entry = [" " * column + row + ending for row in gpu_entry(key, like)]
     made = "\n".join([*rows[:end], *entry, *rows[end:]])
     new, new_lines = parse_yaml(made, path)
     # The text was cut by its indentation; what a reader of YAML makes of it decides.

@@ -12,7 +12,7 @@ from rich.console import Console
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.configuration import from_hub, from_path, is_hub_id, is_local
 from fitcard.catalog.errors import CatalogError, FitcardError, Problem, shorten, shown
-from fitcard.catalog.names import find_card
+from fitcard.catalog.names import find_gpu
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -42,21 +42,21 @@ def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | N
 
 
 def _add_card(catalog: Catalog, key: str, like: str) -> None:
-    from fitcard.catalog.scaffold import add_card
+    from fitcard.catalog.scaffold import add_gpu
 
     if not _SLUG.fullmatch(key):
         raise click.UsageError(
             f"--gpu takes an id: lower-case letters and digits, joined by hyphens, such as rtx-5050 (got {shorten(key)})"
         )
-    if key in catalog.cards:
-        raise CatalogError([catalog.card_problem(key, (), "is there already: edit it")])
-    if begun := [problem for problem in catalog.begun_cards if problem.field.split(".")[1] == key]:
+    if key in catalog.gpus:
+        raise CatalogError([catalog.gpu_problem(key, (), "is there already: edit it")])
+    if begun := [problem for problem in catalog.begun_gpus if problem.field.split(".")[1] == key]:
         raise CatalogError([Problem(begun[0].path, begun[0].line, f"gpus.{key}", "is begun already: finish it")])
-    found = find_card(catalog, like)
-    if found not in catalog.cards:
+    found = find_gpu(catalog, like)
+    if found not in catalog.gpus:
         raise FitcardError(f"{found} is known from runs alone: --like takes a card of the catalog")
-    path = catalog.root / "gpus" / f"{catalog.file_of_card[found]}.yaml"
-    line = add_card(path, key, catalog.cards[found])
+    path = catalog.root / "gpus" / f"{catalog.file_of_gpu[found]}.yaml"
+    line = add_gpu(path, key, catalog.gpus[found])
     click.echo(f"{shown(path)}:{line}")
 
 

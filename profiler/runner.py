@@ -27,7 +27,7 @@ import torch
 import fitcard
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.host import card_of_device, cpu_cores, cpu_id, slug
+from fitcard.catalog.host import cpu_cores, cpu_id, gpu_of_device, slug
 from fitcard.catalog.schema.quantization import Quantization, bits_per_weight, census, predicted_census
 from fitcard.catalog.schema.run import Fidelity, Memory, Mode, Power, Run, Speed, Weights, Workload, sealed
 from fitcard.catalog.schema.trace import Component
@@ -91,7 +91,7 @@ def device_id(catalog: Catalog, device: Device) -> str:
     if device.kind == "cpu":
         return cpu_id()
     name = device_name(device)
-    return card_of_device(catalog, name, device_memory_bytes(device)) or slug(name)
+    return gpu_of_device(catalog, name, device_memory_bytes(device)) or slug(name)
 
 
 def cases(settings: Settings) -> list[tuple[Component, str]]:

@@ -13,7 +13,7 @@ from fitcard.catalog.host import slug
 from fitcard.catalog.importers import eval_results, llama_bench, optimum, timm
 from fitcard.catalog.importers.row import Accuracy, File, Row, Speed, Unmapped, read_json
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.names import card_called, find_card
+from fitcard.catalog.names import find_gpu, gpu_called
 from fitcard.catalog.schema.model import Claim
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed
 from fitcard.catalog.schema.record import Source
@@ -75,8 +75,8 @@ def plan(catalog: Catalog, path: Path, source: Source, *, format: str | None = N
     """
     text = read_text(path).removeprefix("\ufeff")
     name = format or _recognised(text, path)
-    card = find_card(catalog, gpu) if gpu else None
-    if card and card not in catalog.cards:
+    card = find_gpu(catalog, gpu) if gpu else None
+    if card and card not in catalog.gpus:
         raise FitcardError(f"published figures are of cards, and {card} is known from runs alone")
     rows: list[Row] = list(FORMATS[name].read(catalog, File(path, text, source.url)))
     if not rows:
@@ -124,7 +124,7 @@ def _sorted(catalog: Catalog, rows: Iterable[Row], name: str, key: str, source: 
 
 def _placed(catalog: Catalog, row: Speed, key: str, card: str | None) -> PublishedSpeed | Unmapped:
     """The record of a row, or why the advisor could not use it."""
-    named = card_called(catalog, row.gpu) if row.gpu else None
+    named = gpu_called(catalog, row.gpu) if row.gpu else None
     if card and named and card != named:
         raise FitcardError(f"--gpu is {card}, but {row.where} was measured on {named} ({row.gpu}): leave --gpu out")
     gpu = card or named

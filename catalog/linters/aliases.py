@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.names import card_names, joined, model_names
+from fitcard.catalog.names import gpu_names, joined, model_names
 from fitcard.catalog.yaml_file import Location
 
 NAME = "aliases"
@@ -15,9 +15,9 @@ SCOPE = "files"
 
 def check(catalog: Catalog) -> Iterator[Problem]:
     """Aliases and names that are, as they are matched, also a name of another: whoever types one gets an error instead of an answer."""
-    cards = {key: card.spec.aliases for key, card in catalog.cards.items()}
-    for key, place, message in _shared(cards, card_names(catalog)):
-        yield catalog.card_problem(key, place, message)
+    cards = {key: card.spec.aliases for key, card in catalog.gpus.items()}
+    for key, place, message in _shared(cards, gpu_names(catalog)):
+        yield catalog.gpu_problem(key, place, message)
     models = {key: model.aliases for key, model in catalog.models.items()}
     for key, place, message in _shared(models, model_names(catalog)):
         yield catalog.problem("models", key, place, message)

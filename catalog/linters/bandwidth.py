@@ -10,7 +10,7 @@ from statistics import median
 
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 
 NAME = "bandwidth"
 SCOPE = "pages"
@@ -32,29 +32,29 @@ APART = 4
 
 def check(catalog: Catalog) -> Iterator[Problem]:
     """Data rates that the kind of memory does not have, kinds that nobody knows, and bandwidths far from those of peers."""
-    for key, card in catalog.cards.items():
+    for key, card in catalog.gpus.items():
         spec = card.spec
         kind = (spec.memory_type or "").upper()
         if kind and kind not in PIN_GBPS:
             message = f"is no kind of memory known here (known: {', '.join(PIN_GBPS)}) (got {spec.memory_type!r})"
-            yield catalog.card_problem(key, ("memory_type",), message)
+            yield catalog.gpu_problem(key, ("memory_type",), message)
         if kind not in PIN_GBPS:
             continue
         low, high = PIN_GBPS[kind]
         does = f"{spec.memory_type} does {low:g} to {high:g} Gbit/s a pin"
         stated = spec.memory_gbps_per_pin
         if stated and not low <= stated <= high:
-            yield catalog.card_problem(key, ("memory_gbps_per_pin",), f"cannot be: {does} (got {stated:g})")
+            yield catalog.gpu_problem(key, ("memory_gbps_per_pin",), f"cannot be: {does} (got {stated:g})")
         elif not stated and spec.bandwidth_gb_per_s and spec.memory_bus_bits:
             pin = spec.bandwidth_gb_per_s * 8 / spec.memory_bus_bits
             if not low * (1 - ROUNDING) <= pin <= high * (1 + ROUNDING):
                 message = (
                     f"makes {pin:.4g} on {spec.memory_bus_bits} bits, and {does} (got {spec.bandwidth_gb_per_s:g})"
                 )
-                yield catalog.card_problem(key, ("bandwidth_gb_per_s",), message)
+                yield catalog.gpu_problem(key, ("bandwidth_gb_per_s",), message)
     for card, each, usual in far_from_peers(catalog, _per_unit, APART):
         unit = card.rates.unit if card.rates else "unit"
-        yield catalog.card_problem(
+        yield catalog.gpu_problem(
             card.id,
             ("bandwidth_gb_per_s",),
             f"makes {each:.3g} GB/s a {unit}, where {card.spec.segment} {card.generation} has {usual:.3g} "
@@ -62,20 +62,20 @@ def check(catalog: Catalog) -> Iterator[Problem]:
         )
 
 
-def _per_unit(card: Card) -> float | None:
+def _per_unit(card: Gpu) -> float | None:
     spec = card.spec
     return spec.bandwidth_gb_per_s / spec.units if spec.bandwidth_gb_per_s and spec.units else None
 
 
 def far_from_peers(
-    catalog: Catalog, value: Callable[[Card], float | None], apart: float
-) -> Iterator[tuple[Card, float, float]]:
+    catalog: Catalog, value: Callable[[Gpu], float | None], apart: float
+) -> Iterator[tuple[Gpu, float, float]]:
     """Cards whose value is more than `apart` times that of their peers, or less than its share: the card, its value, and theirs.
 
     Peers are of one generation and segment, with memory of one family (GDDR, HBM, LPDDR); theirs is the median of at least three.
     """
-    groups: dict[tuple[str, ...], list[tuple[Card, float]]] = {}
-    for card in catalog.cards.values():
+    groups: dict[tuple[str, ...], list[tuple[Gpu, float]]] = {}
+    for card in catalog.gpus.values():
         if found := value(card):
             family = (card.spec.memory_type or "").upper().rstrip("0123456789EX")
             groups.setdefault((card.vendor, card.generation, card.spec.segment, family), []).append((card, found))

@@ -39,10 +39,10 @@ def implausible_on(catalog: Catalog, today: str) -> Iterator[Problem]:
         if isinstance(file, Model) and file.released and (fault := _release(file.released, FIRST_MODEL, today)):
             yield catalog.problem(folder, key, ("released",), fault)
     generations: dict[tuple[str, str], list[int]] = {}
-    for card in catalog.cards.values():
+    for card in catalog.gpus.values():
         if card.spec.released and (released := _date(card.spec.released)):
             generations.setdefault((card.vendor, card.generation), []).append(released.toordinal())
-    for key, card in catalog.cards.items():
+    for key, card in catalog.gpus.items():
         if not card.spec.released:
             continue
         fault = _release(card.spec.released, FIRST_CARD, today)
@@ -53,7 +53,7 @@ def implausible_on(catalog: Catalog, today: str) -> Iterator[Problem]:
                     f"is more than 5 years from {usual}, the median of {card.generation} (got {card.spec.released!r})"
                 )
         if fault:
-            yield catalog.card_problem(key, ("released",), fault)
+            yield catalog.gpu_problem(key, ("released",), fault)
 
 
 def _release(day: str, first: date, today: str) -> str | None:

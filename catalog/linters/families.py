@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 
 NAME = "families"
 SCOPE = "pages"
@@ -27,7 +27,7 @@ RANKS = {
     "ULTRA": 3,
 }
 """What makers add to a number for less or more of it, by how much more it means."""
-FIGURES: dict[str, Callable[[Card], float | None]] = {
+FIGURES: dict[str, Callable[[Gpu], float | None]] = {
     "units": lambda card: card.spec.units,
     "boost_mhz": lambda card: (card.peak_flops("fp32") or 0) / 1e12 or None,
     "bandwidth_gb_per_s": lambda card: card.spec.bandwidth_gb_per_s,
@@ -42,8 +42,8 @@ _Place = tuple[int, int]
 
 def check(catalog: Catalog) -> Iterator[Problem]:
     """For each family and figure the fewest cards that would have to be wrong."""
-    families: dict[tuple[str, ...], list[tuple[_Place, Card]]] = {}
-    for card in catalog.cards.values():
+    families: dict[tuple[str, ...], list[tuple[_Place, Gpu]]] = {}
+    for card in catalog.gpus.values():
         if found := place(card):
             families.setdefault(found[0], []).append((found[1], card))
     for members in families.values():
@@ -60,10 +60,10 @@ def check(catalog: Catalog) -> Iterator[Problem]:
                     f"makes {mine:g} {word}, {'more' if mine > its else 'less'} than the {its:g} of {other.id}, against the order of "
                     "their names; where both are so, say why in exceptions.yaml"
                 )
-                yield catalog.card_problem(card.id, (field,), message)
+                yield catalog.gpu_problem(card.id, (field,), message)
 
 
-def place(card: Card) -> tuple[tuple[str, ...], _Place] | None:
+def place(card: Gpu) -> tuple[tuple[str, ...], _Place] | None:
     """A card's family, and its number and rank in it; None for a name without a number.
 
     `GeForce RTX 4070 Ti Super` is number 4070 with rank 3 among the desktop cards of Ada Lovelace called GeForce RTX.
@@ -80,12 +80,12 @@ def place(card: Card) -> tuple[tuple[str, ...], _Place] | None:
     return family, (int(number), RANKS.get(added, 0))
 
 
-def _wrong(members: list[tuple[_Place, Card]], figure: Callable[[Card], float | None]) -> Iterator[tuple[Card, Card]]:
+def _wrong(members: list[tuple[_Place, Gpu]], figure: Callable[[Gpu], float | None]) -> Iterator[tuple[Gpu, Gpu]]:
     """Cards that contradict another, each with one that it contradicts.
 
     A contradiction names two. The card with the most of them is taken to be wrong, and those are settled then.
     """
-    pairs: list[tuple[Card, Card]] = [
+    pairs: list[tuple[Gpu, Gpu]] = [
         (low, high)
         for (number, rank), low in members for (other, other_rank), high in members
         if ((number < other and rank <= other_rank) or (number == other and rank < other_rank))

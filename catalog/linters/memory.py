@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.schema.gpu import Gpu
+from fitcard.catalog.schema.gpu import GpuSpec
 
 NAME = "memory"
 SCOPE = "pages"
@@ -21,12 +21,12 @@ SPARE = 0.03
 
 def check(catalog: Catalog) -> Iterator[Problem]:
     """Cards whose memory is no plausible multiple for the width of their bus."""
-    for key, card in catalog.cards.items():
+    for key, card in catalog.gpus.items():
         if message := _fault(card.spec):
-            yield catalog.card_problem(key, ("memory_gib",), f"{message} (got {card.spec.memory_gib:g})")
+            yield catalog.gpu_problem(key, ("memory_gib",), f"{message} (got {card.spec.memory_gib:g})")
 
 
-def _fault(spec: Gpu) -> str | None:
+def _fault(spec: GpuSpec) -> str | None:
     kind, bits = (spec.memory_type or "").upper(), spec.memory_bus_bits
     if not bits:
         return None

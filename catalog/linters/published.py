@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.schema.gpu import NUMBER_TYPES, Card, NumberType
+from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu, NumberType
 from fitcard.catalog.schema.published import PublishedSpeed
 
 NAME = "published"
@@ -25,7 +25,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
     for key, file in catalog.published.items():
         for index, speed in enumerate(file.speeds):
             rate = _flops_per_s(catalog, key, speed)
-            peak = _peak(catalog.cards[speed.gpu], FASTEST.get(speed.quantization, NUMBER_TYPES))
+            peak = _peak(catalog.gpus[speed.gpu], FASTEST.get(speed.quantization, NUMBER_TYPES))
             if rate and peak and rate > peak * BOOST:
                 message = (
                     f"makes {rate / 1e12:.4g} TFLOP/s, and the peak of {speed.gpu} in {speed.quantization} is {peak / 1e12:.4g} "
@@ -33,7 +33,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
                 )
                 yield catalog.problem("published", key, ("speeds", index, "per_second"), message)
     for index, measured in enumerate(catalog.matmul.rates):
-        card = catalog.cards[measured.gpu]
+        card = catalog.gpus[measured.gpu]
         for kind in ("fp32", "tf32", "fp16", "bf16", "fp8", "int8"):
             rate, peak = getattr(measured, kind), _peak(card, ("fp32", kind) if kind != "fp32" else ("fp32", "tf32"))
             if rate and peak and rate * 1e12 > peak * BOOST:
@@ -55,7 +55,7 @@ def _flops_per_s(catalog: Catalog, model: str, speed: PublishedSpeed) -> float |
     return 2 * phase.multiply_adds(speed.batch) / speed.batch * speed.per_second
 
 
-def _peak(card: Card, kinds: tuple[NumberType, ...]) -> float | None:
+def _peak(card: Gpu, kinds: tuple[NumberType, ...]) -> float | None:
     """The highest rate in FLOP/s of these types; None where one that the card has is not known, as the highest may be that one."""
     known = [card.peak_flops(kind) for kind in kinds if card.supports(kind) is not False]
     return max((peak for peak in known if peak), default=None) if all(known) else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.linters.bandwidth import far_from_peers
 from fitcard.catalog.loader import Catalog
-from fitcard.catalog.schema.gpu import NUMBER_TYPES, Card
+from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu
 
 NAME = "rates"
 SCOPE = "pages"
@@ -38,20 +38,20 @@ def check(catalog: Catalog) -> Iterator[Problem]:
             for slow, fast in _disordered(found):
                 message = f"is more than the {found[fast]:g} of {fast}, which is never slower (got {found[slow]:g})"
                 yield catalog.problem("gpus", name, ("unit_rates", kind, slow), message)
-    for key, card in catalog.cards.items():
+    for key, card in catalog.gpus.items():
         low, high = CLOCK_MHZ
         if card.spec.boost_mhz and not low <= card.spec.boost_mhz <= high:
             message = f"is no clock of a card: they run at {low} to {high} MHz (got {card.spec.boost_mhz:g})"
-            yield catalog.card_problem(key, ("boost_mhz",), message)
+            yield catalog.gpu_problem(key, ("boost_mhz",), message)
         stated: dict[str, float] = {
             each: rate for each in NUMBER_TYPES if (rate := getattr(card.spec.published_tflops, each))
         }
         for slow, fast in _disordered(stated):
             message = f"is more than the {stated[fast]:g} of {fast}, which is never slower (got {stated[slow]:g})"
-            yield catalog.card_problem(key, ("published_tflops", slow), message)
+            yield catalog.gpu_problem(key, ("published_tflops", slow), message)
     for card, made, usual in far_from_peers(catalog, _fp32_per_unit, APART):
         unit = card.rates.unit if card.rates else "unit"
-        yield catalog.card_problem(
+        yield catalog.gpu_problem(
             card.id,
             ("published_tflops", "fp32") if card.spec.published_tflops.fp32 else ("boost_mhz",),
             f"makes {made:.3g} TFLOP/s a {unit} in FP32, where {card.spec.segment} {card.generation} has {usual:.3g}",
@@ -62,6 +62,6 @@ def _disordered(found: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     return ((slow, fast) for slow, fast in AT_MOST if slow in found and fast in found and found[slow] > found[fast])
 
 
-def _fp32_per_unit(card: Card) -> float | None:
+def _fp32_per_unit(card: Gpu) -> float | None:
     peak = card.peak_flops("fp32")
     return peak / 1e12 / card.spec.units if peak and card.spec.units else None

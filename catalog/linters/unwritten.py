@@ -17,4 +17,4 @@ def check(catalog: Catalog) -> Iterator[Problem]:
     for key, model in catalog.models.items():
         for place, text in texts_to_write(model.model_dump()):
             yield catalog.problem("models", key, place, f"is still to be written: {text}")
-    yield from catalog.begun_cards
+    yield from catalog.begun_gpus

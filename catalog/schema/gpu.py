@@ -79,7 +79,7 @@ class PublishedRates(Record):
     """In INT8, in TOP/s."""
 
 
-class Gpu(Record):
+class GpuSpec(Record):
     """One card. Figures that nobody states are null, and shown as not known."""
 
     name: Text
@@ -158,7 +158,7 @@ class GpuFile(Record):
     """The documents that its figures were read in, by the short keys that name them."""
     unit_rates: dict[Slug, UnitRates] = {}
     """What the units of this generation do in a clock, by kind of unit."""
-    gpus: dict[Slug, Gpu] = Field(min_length=1)
+    gpus: dict[Slug, GpuSpec] = Field(min_length=1)
     """The cards, by the ids that are their addresses."""
 
     @model_validator(mode="after")
@@ -184,7 +184,7 @@ def _within(where: str, figures: set[str], listed: Figures, known: set[str]) -> 
         raise ValueError(f"{where}: {error}") from None
 
 
-def _plausible(key: str, gpu: Gpu, rates: UnitRates | None) -> None:
+def _plausible(key: str, gpu: GpuSpec, rates: UnitRates | None) -> None:
     """Hold stated figures to the arithmetic between them, within the rounding of data sheets."""
     if gpu.memory_bus_bits and gpu.memory_gbps_per_pin and gpu.bandwidth_gb_per_s:
         product = gpu.memory_bus_bits / 8 * gpu.memory_gbps_per_pin
@@ -202,20 +202,20 @@ def _plausible(key: str, gpu: Gpu, rates: UnitRates | None) -> None:
             )
 
 
-def _peak(gpu: Gpu, rates: UnitRates | None, number_type: NumberType) -> float | None:
+def _peak(gpu: GpuSpec, rates: UnitRates | None, number_type: NumberType) -> float | None:
     per_clock = getattr(rates, number_type, None) if rates else None
     if not (per_clock and gpu.units and gpu.boost_mhz):
         return None
     return float(gpu.units * gpu.boost_mhz * 1e6 * per_clock)
 
 
-class Card(Record):
+class Gpu(Record):
     """A card of the catalog with what its generation adds: what the advisor and the pages work with."""
 
     id: Slug
     vendor: Text
     generation: str
-    spec: Gpu
+    spec: GpuSpec
     rates: UnitRates | None
     sources: Sources
     reviewed: Date | None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fitcard.catalog.schema.gpu import NUMBER_TYPES, Card, Segment
+from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu, Segment
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.record import UNVERIFIED
@@ -15,7 +15,7 @@ from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.storage.hashing import digest
 
 
-class ModelEntry(NamedTuple):
+class ModelSummary(NamedTuple):
     """A model by its names, and by what lists can be filtered by."""
 
     name: str
@@ -36,7 +36,7 @@ class ModelEntry(NamedTuple):
     """Its published accuracy on ImageNet, with who published it."""
 
     @classmethod
-    def of(cls, model: Model) -> ModelEntry:
+    def of(cls, model: Model) -> ModelSummary:
         return cls(
             model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256,
             model.timm, model.facts(), model.unverified(), _imagenet(model),
@@ -51,7 +51,7 @@ def _imagenet(model: Model) -> str | None:
     return f"{claim.value:g} %{by}"
 
 
-class TraceEntry(NamedTuple):
+class TraceSummary(NamedTuple):
     """A model by its size."""
 
     config_sha256: str
@@ -62,7 +62,7 @@ class TraceEntry(NamedTuple):
     """Of one forward pass at batch 1."""
 
     @classmethod
-    def of(cls, trace: Trace) -> TraceEntry:
+    def of(cls, trace: Trace) -> TraceSummary:
         components = trace.components()
         return cls(
             trace.config_sha256, {c: trace.parameters(c) for c in (*components, "all")}, components,
@@ -70,7 +70,7 @@ class TraceEntry(NamedTuple):
         )  # fmt: skip
 
 
-class CardEntry(NamedTuple):
+class GpuSummary(NamedTuple):
     """A card by its names, its memory, and how many figures are stated of it."""
 
     name: str
@@ -93,7 +93,7 @@ class CardEntry(NamedTuple):
     """Of all that is known of this card: another card of the same file changes nothing in it."""
 
     @classmethod
-    def of(cls, card: Card) -> CardEntry:
+    def of(cls, card: Gpu) -> GpuSummary:
         spec = card.spec
         content = json.dumps(card.model_dump(mode="json"), separators=(",", ":"))
         rates = [kind for kind in NUMBER_TYPES if getattr(card.rates, kind, None) is not None]
@@ -104,18 +104,18 @@ class CardEntry(NamedTuple):
         )  # fmt: skip
 
 
-class PublishedEntry(NamedTuple):
+class PublishedSummary(NamedTuple):
     """What a file of published figures names."""
 
     speeds: tuple[tuple[str, str], ...]
     """Card and quantization of each."""
 
     @classmethod
-    def of(cls, file: PublishedFile) -> PublishedEntry:
+    def of(cls, file: PublishedFile) -> PublishedSummary:
         return cls(tuple((speed.gpu, speed.quantization) for speed in file.speeds))
 
 
-class RunEntry(NamedTuple):
+class RunSummary(NamedTuple):
     """A run without its measurements."""
 
     key: str
@@ -128,16 +128,16 @@ class RunEntry(NamedTuple):
     measured_at: str
 
     @classmethod
-    def of(cls, run: Run) -> RunEntry:
+    def of(cls, run: Run) -> RunSummary:
         return cls(
             run.key, run.model, run.machine.device, run.component, run.quantization, run.mode, run.status, run.measured_at
         )  # fmt: skip
 
 
-class RunFileEntry(NamedTuple):
+class RunFileSummary(NamedTuple):
     """A file of runs, and what its place and the rest of the catalog are held to."""
 
-    runs: tuple[RunEntry, ...]
+    runs: tuple[RunSummary, ...]
     device: str | None
     """None where they are not all of one."""
     model: str | None
@@ -145,10 +145,10 @@ class RunFileEntry(NamedTuple):
     quantizations: tuple[str, ...]
 
     @classmethod
-    def of(cls, runs: Iterable[Run]) -> RunFileEntry:
+    def of(cls, runs: Iterable[Run]) -> RunFileSummary:
         # Runs of one file have most texts in common, and those that are one object are kept and read once.
         same: dict[str, str] = {}
-        entries = tuple(RunEntry._make(same.setdefault(text, text) for text in RunEntry.of(run)) for run in runs)
+        entries = tuple(RunSummary._make(same.setdefault(text, text) for text in RunSummary.of(run)) for run in runs)
         devices, models = {run.device for run in entries}, {run.model for run in entries}
         labels = tuple(dict.fromkeys(run.quantization for run in entries))
         return cls(

@@ -16,7 +16,7 @@ from typing import Any
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import CatalogError, FitcardError
 from fitcard.catalog.linters import untrue_on_pages
-from fitcard.catalog.storage.index import RunEntry
+from fitcard.catalog.storage.index import RunSummary
 from fitcard.catalog.twins import first_alike
 from fitcard.site.generator.pages import (
     accuracy_page,
@@ -121,7 +121,7 @@ def groups(catalog: Catalog) -> list[Group]:
         inputs = (*named, "names", "traces", "cards", *RULES)
         work = f"models/{first_alike(catalog, key)}"
         found.append(Group(f"models/{key}", inputs, partial(_of_model, catalog, base, key), work))
-    for key in catalog.cards:
+    for key in catalog.gpus:
         wanted = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
         found.append(Group(f"gpus/{key}", wanted, partial(_of_card, catalog, key), f"gpus/{key}"))
     seen: dict[str, str] = {}
@@ -171,7 +171,7 @@ def pages(catalog: Catalog) -> Iterator[Page]:
     """Every page of the site but those that are written by hand."""
     yield from site_pages(catalog)
     yield from (model(catalog, key) for key in catalog.models)
-    yield from (card(catalog, key) for key in catalog.cards)
+    yield from (card(catalog, key) for key in catalog.gpus)
     yield from (run(catalog, entry) for entry in catalog.run_index)
 
 
@@ -227,7 +227,7 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
         )  # fmt: skip
 
 
-def run(catalog: Catalog, entry: RunEntry) -> Page:
+def run(catalog: Catalog, entry: RunSummary) -> Page:
     """The page of a run."""
     name = catalog.model_index[entry.model].name
     return Page(
@@ -249,7 +249,7 @@ def model(catalog: Catalog, key: str) -> Page:
 
 def card(catalog: Catalog, key: str) -> Page:
     """The page of a card."""
-    name = catalog.card_index[key].name
+    name = catalog.gpu_index[key].name
     return Page(
         f"gpus/{key}/", "gpu.html", f"{name}: which models run",
         f"Which models run on the {name}, in which quantization, how large a batch fits and how fast.",

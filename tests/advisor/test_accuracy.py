@@ -37,7 +37,7 @@ def test_resident_weights_are_within_one_percent(real: Catalog) -> None:
     rows = [(run, m) for run in real.runs if run.status == "ok" and run.model == SO400M for m in run.memory]
     for run, memory in rows:
         assert run.weights_bytes is not None
-        if run.machine.device in real.cards:  # by torch's own counter: cuBLAS' workspace of 34 MB and rounding besides
+        if run.machine.device in real.gpus:  # by torch's own counter: cuBLAS' workspace of 34 MB and rounding besides
             assert 33e6 < memory.loaded_bytes - run.weights_bytes < 46e6, (run.component, run.quantization)
             continue
         added = memory.loaded_bytes - memory.runtime_bytes

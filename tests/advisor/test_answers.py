@@ -16,7 +16,7 @@ from fitcard.advisor.memory import activation_bytes, available_bytes, need
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Activations, Component
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli
@@ -26,9 +26,9 @@ SO400M = "google/siglip-so400m-patch14-384"
 
 def with_memory(catalog: Catalog, gib: float) -> Catalog:
     """The catalog with the memory of one card changed."""
-    card = catalog.cards["rtx-4090"]
+    card = catalog.gpus["rtx-4090"]
     spec = card.spec.model_copy(update={"memory_gib": gib})
-    return replace(catalog, cards={**catalog.cards, "rtx-4090": card.model_copy(update={"spec": spec})})
+    return replace(catalog, gpus={**catalog.gpus, "rtx-4090": card.model_copy(update={"spec": spec})})
 
 
 def test_the_sum_is_its_parts(real: Catalog) -> None:
@@ -218,7 +218,7 @@ def test_utilisation_of_a_card(real: Catalog) -> None:
 
 
 def test_unified_memory_has_its_own_rule(real: Catalog) -> None:
-    card = real.cards["apple-m1-8-core-16gb"]
+    card = real.gpus["apple-m1-8-core-16gb"]
     assert available_bytes(real, card) == int(16 * 2**30 * real.runtimes.unified_share.share)
 
 
@@ -255,7 +255,7 @@ def test_exit_code_3_means_does_not_fit(cli: Cli) -> None:
 
 def test_gpus_and_models_give_rows(cli: Cli, real: Catalog) -> None:
     rows = json.loads(cli("gpus", "so400m", "--quant", "BF16", "--quant", "Q8_0", "--json").stdout)["rows"]
-    assert len(rows) == 2 * len(real.cards)
+    assert len(rows) == 2 * len(real.gpus)
     rows = json.loads(cli("models", "--vram", "8GB", "--json").stdout)["rows"]
     assert {row["model"] for row in rows} == set(real.models)
     assert {row["memory"]["available_bytes"] for row in rows} == {8 * 10**9}
@@ -266,15 +266,15 @@ def test_gpus_and_models_give_rows(cli: Cli, real: Catalog) -> None:
 
 def test_every_card_answers_for_every_model(real: Catalog) -> None:
     """No figure that a card leaves out makes the advisor stumble."""
-    bare = {key: _bare(card) for key, card in real.cards.items()}
+    bare = {key: _bare(card) for key, card in real.gpus.items()}
     few = {SO400M: real.models[SO400M], "openai/clip-vit-large-patch14": real.models["openai/clip-vit-large-patch14"]}
-    for catalog in (replace(real, models=few), replace(real, models=few, cards=bare)):
-        for card in catalog.cards:
+    for catalog in (replace(real, models=few), replace(real, models=few, gpus=bare)):
+        for card in catalog.gpus:
             for answer in fit.models(catalog, card):
                 assert answer.verdict in ("fits", "tight", "no", "unsupported")
 
 
-def _bare(card: Card) -> Card:
+def _bare(card: Gpu) -> Gpu:
     spec = card.spec.model_copy(
         update=dict.fromkeys(("units", "boost_mhz", "bandwidth_gb_per_s", "compute_capability", "chip"))
     )
@@ -290,8 +290,8 @@ def test_picks_are_the_best_of_all_answers(real: Catalog) -> None:
     )  # fmt: skip
     catalog = replace(real, runs=(ran,))
     found = picks(catalog, SO400M)
-    assert list(found) == fit.cards_by_memory(catalog)
-    for card in ("rtx-4090", *list(real.cards)[::23]):
+    assert list(found) == fit.gpus_by_memory(catalog)
+    for card in ("rtx-4090", *list(real.gpus)[::23]):
         every = [fit.fit(catalog, SO400M, card, label, with_speed=False) for label in catalog.quantizations]
         assert found[card].best == fit.best(every, catalog)
         assert found[card].fitting == sum(answer.verdict in ("fits", "tight") for answer in every)
@@ -302,14 +302,14 @@ def test_picks_are_the_best_of_all_answers(real: Catalog) -> None:
 
 def test_a_device_that_only_runs_know_would_pass_for_a_card(real: Catalog) -> None:
     """It is not checked when it is made, so here it is."""
-    devices = {entry.device for entry in real.run_index} - set(real.cards)
+    devices = {entry.device for entry in real.run_index} - set(real.gpus)
     assert devices
     for device in devices:
         card, machine = (
-            fit.card_of(real, device),
+            fit.gpu_of(real, device),
             [run for run in real.runs if run.machine.device == device][-1].machine,
         )
-        assert Card.model_validate(card.model_dump()) == card
+        assert Gpu.model_validate(card.model_dump()) == card
         assert (card.vendor, card.spec.name) == (machine.device_vendor, machine.device_name)
         assert card.spec.memory_bytes == (machine.device_memory_bytes or machine.memory_bytes)
         assert card.peak_flops("bf16") is None

@@ -18,7 +18,7 @@ from fitcard.advisor.fit import throughput
 from fitcard.advisor.markdown import MOST, pull_request
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.published import PublishedFile
 from tests.advisor.test_answers import with_memory
 from tests.catalog.test_store import made_run
@@ -35,17 +35,17 @@ SO400M, BASE, SMALL = (
 def few(real: Catalog) -> Catalog:
     """Three models on a dozen cards, without runs."""
     models = (SO400M, BASE, SMALL)
-    cards = [*list(real.cards)[::25], "rtx-4090", "rtx-3090"]
+    cards = [*list(real.gpus)[::25], "rtx-4090", "rtx-3090"]
     return replace(
         real, models={key: real.models[key] for key in models}, traces={key: real.traces[key] for key in models}, runs=(),
-        published={key: real.published[key] for key in (SO400M, BASE)}, cards={key: real.cards[key] for key in sorted(set(cards))},
+        published={key: real.published[key] for key in (SO400M, BASE)}, gpus={key: real.gpus[key] for key in sorted(set(cards))},
     )  # fmt: skip
 
 
-def with_card(catalog: Catalog, key: str, **spec: Any) -> Catalog:
-    card = catalog.cards[key]
-    changed: Card = card.model_copy(update={"spec": card.spec.model_copy(update=spec)})
-    return replace(catalog, cards={**catalog.cards, key: changed})
+def with_gpu(catalog: Catalog, key: str, **spec: Any) -> Catalog:
+    card = catalog.gpus[key]
+    changed: Gpu = card.model_copy(update={"spec": card.spec.model_copy(update=spec)})
+    return replace(catalog, gpus={**catalog.gpus, key: changed})
 
 
 def without(catalog: Catalog, model: str) -> Catalog:
@@ -80,7 +80,7 @@ def test_new_and_removed_things_are_facts_and_change_no_verdict(few: Catalog) ->
     assert [(c.kind, c.before, c.after) for c in changes(few, without(few, SMALL))] == [
         ("model", "DINOv2 ViT-S/14 with registers", None)
     ]
-    fewer = replace(few, cards={key: card for key, card in few.cards.items() if key != "rtx-4090"})
+    fewer = replace(few, gpus={key: card for key, card in few.gpus.items() if key != "rtx-4090"})
     assert changes(fewer, few) == (Change(kind="card", gpu="rtx-4090", what="card", after="GeForce RTX 4090"),)
     labels = {key: label for key, label in few.quantizations.items() if key != "Q2_K"}
     older = replace(few, quantization_file=few.quantization_file.model_copy(update={"quantizations": labels}))
@@ -191,7 +191,7 @@ def more_context(catalog: Catalog) -> Catalog:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda c: with_card(c, "rtx-4090", memory_gib=2.0), lambda c: with_card(c, "rtx-3090", bandwidth_gb_per_s=300.0),
+        lambda c: with_gpu(c, "rtx-4090", memory_gib=2.0), lambda c: with_gpu(c, "rtx-3090", bandwidth_gb_per_s=300.0),
         lambda c: published(c, SMALL, 9e4), half_the_rate, more_context,
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from fitcard.advisor.accuracy import speed_accuracy
 from fitcard.advisor.calibrate import (
     PRIOR,
     PRIOR_WEIGHT,
-    OfCard,
+    OfGpu,
     basis_of,
     calibrate,
     evidence_sha256,
@@ -29,14 +29,14 @@ from fitcard.advisor.predict import predict
 from fitcard.advisor.rates import fit_sustained, measured_rate, sustained_rate
 from fitcard.advisor.speed import Setting, work
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import GIB, Card
+from fitcard.catalog.schema.gpu import GIB, Gpu
 from fitcard.catalog.schema.speed import Factors
 from tests.conftest import Cli
 
 SO400M = "google/siglip-so400m-patch14-384"
 
 
-def seconds(catalog: Catalog, card: Card, batch: int, label: str = "FP16", mode: str = "compiled") -> float:
+def seconds(catalog: Catalog, card: Gpu, batch: int, label: str = "FP16", mode: str = "compiled") -> float:
     assert catalog.speed is not None
     setting = Setting(mode, batch)  # type: ignore[arg-type]
     found = work(catalog, SO400M, "vision", label, card, setting, catalog.speed.sustained)
@@ -46,7 +46,7 @@ def seconds(catalog: Catalog, card: Card, batch: int, label: str = "FP16", mode:
 
 def test_matrix_products_take_their_flops_at_the_sustained_rate(real: Catalog) -> None:
     """By hand, for the four square projections and the MLP of SO400M's 27 layers at batch 256 on an RTX 4090."""
-    card = real.cards["rtx-4090"]
+    card = real.gpus["rtx-4090"]
     rate = measured_rate(real, "rtx-4090", "fp16")
     assert rate == 171.06e12  # the best of six people's
     found = work(real, SO400M, "vision", "FP16", card, Setting("compiled", 256), fit_sustained(real))
@@ -58,7 +58,7 @@ def test_matrix_products_take_their_flops_at_the_sustained_rate(real: Catalog) -
 
 def test_a_small_batch_wastes_units_and_launches_bound_the_smallest(real: Catalog) -> None:
     """One image fills 54 large tiles of a 128-unit card; two hundred images run in less than two hundred times that."""
-    card = real.cards["rtx-4090"]
+    card = real.gpus["rtx-4090"]
     assert seconds(real, card, 200) < 0.85 * 200 * seconds(real, card, 1)
     eager = work(real, "openai/clip-vit-base-patch32", "vision", "FP16", card, Setting("eager", 1), fit_sustained(real))
     assert eager is not None
@@ -76,7 +76,7 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7
         known.append(measured._replace(point=point._replace(per_second=point.setting.batch / busy)))
-    found = fit_factors(real, basis_of(known).cards)
+    found = fit_factors(real, basis_of(known).gpus)
     for name in ("matmul", "attention", "moved"):
         assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=0.08), name
 
@@ -94,7 +94,7 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
         pulls = ((getattr(factors, name) / getattr(PRIOR, name) - 1) ** 2 for name in Factors.model_fields)
         return found + PRIOR_WEIGHT * float(sum(pulls))
 
-    found = fit_factors(real, basis_of(every).cards)
+    found = fit_factors(real, basis_of(every).gpus)
     for name in Factors.model_fields:
         for nudge in (0.99, 1.01):
             other = found.model_copy(update={name: getattr(found, name) * nudge})
@@ -103,7 +103,7 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
     for name in ("gpu", "model"):
         for gone in sorted({getattr(one.point, name) for one in everything}):
             rest = [one for one in everything if getattr(one.point, name) != gone]
-            assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).cards), gone
+            assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).gpus), gone
 
 
 def test_factors_at_the_bound_are_those_of_the_smallest_sum(real: Catalog) -> None:
@@ -117,7 +117,7 @@ def test_factors_at_the_bound_are_those_of_the_smallest_sum(real: Catalog) -> No
         rows = [[one * share[0] + chance.uniform(0, 1) for one in share] for _ in range(8)]
         rows = [[*row, sum(a * b for a, b in zip(row, wish, strict=True))] for row in rows]
         products = [sum(row[i] * row[j] for row in rows) for i in range(7) for j in range(7)]
-        found = fit_factors(real, {"rtx-4090": OfCard(1, products, products)})
+        found = fit_factors(real, {"rtx-4090": OfGpu(1, products, products)})
         factors = [getattr(found, name) for name in Factors.model_fields]
         for i, factor in enumerate(factors):
             slope = sum(row[i] * (sum(a * b for a, b in zip(row, factors, strict=False)) - row[-1]) for row in rows)
@@ -131,7 +131,7 @@ def test_a_generation_tells_what_an_unmeasured_card_sustains(real: Catalog) -> N
     """Each card with measured matrix products, predicted without them: half within 8 %, four of five within 20 %."""
     errors = []
     for key in sorted({rate.gpu for rate in real.matmul.rates}):
-        card = real.cards[key]
+        card = real.gpus[key]
         if card.supports("fp16") is False and card.supports("bf16") is False:
             continue
         known = measured_rate(real, key, "fp16")
@@ -180,10 +180,10 @@ def test_only_predicted_means_that_nothing_of_the_card_took_part(real: Catalog) 
 
 
 def test_a_card_without_bandwidth_or_rate_has_no_speed(real: Catalog) -> None:
-    card = real.cards["rtx-3060"]
+    card = real.gpus["rtx-3060"]
     for left_out in ({"bandwidth_gb_per_s": None}, {"units": None, "boost_mhz": None}):
         bare = card.model_copy(update={"spec": card.spec.model_copy(update=left_out), "rates": None})
-        catalog = replace(real, cards={**real.cards, "rtx-3060": bare})
+        catalog = replace(real, gpus={**real.gpus, "rtx-3060": bare})
         answer = fit.fit(catalog, SO400M, "rtx-3060", "BF16")
         assert answer.verdict == "fits"
         assert answer.speed is None
@@ -195,7 +195,7 @@ def test_intervals_widen_with_what_is_not_known(real: Catalog) -> None:
     """Narrow where models were measured on the card, wider where not, widest for quantized layers that nobody timed."""
 
     def width(card: str, label: str, batch: int) -> float:
-        found = predict(real, SO400M, "vision", label, real.cards[card], "compiled", batch, only_card=False)
+        found = predict(real, SO400M, "vision", label, real.gpus[card], "compiled", batch, only_card=False)
         assert found is not None
         assert found.low < found.per_second < found.high
         return math.log(found.high / found.low)
@@ -219,13 +219,13 @@ def test_more_memory_or_a_smaller_batch_never_makes_it_worse(real: Catalog) -> N
     rows = {"gguf": ["Q8_0", "Q6_K", "Q4_0"], "torch": ["FP32", "BF16"]}
     for _ in range(300):
         model = chance.choice(list(real.models))
-        card = real.cards[chance.choice(list(real.cards))]
+        card = real.gpus[chance.choice(list(real.gpus))]
         batch, memory = chance.choice([1, 2, 3, 7, 16, 63, 64, 65, 300]), chance.uniform(0.5, 30)
         labels = rows[chance.choice(list(rows))]
 
-        def verdict(label: str, batch: int, gib: float, model: str = model, card: Card = card) -> int:
+        def verdict(label: str, batch: int, gib: float, model: str = model, card: Gpu = card) -> int:
             spec = card.spec.model_copy(update={"memory_gib": gib})
-            catalog = replace(real, cards={**real.cards, card.id: card.model_copy(update={"spec": spec})})
+            catalog = replace(real, gpus={**real.gpus, card.id: card.model_copy(update={"spec": spec})})
             return VERDICTS[fit.fit(catalog, model, card.id, label, batch=batch, with_speed=False).verdict]
 
         here = verdict(labels[0], batch, memory)
@@ -238,7 +238,7 @@ def test_the_largest_batch_is_the_largest(real: Catalog) -> None:
     """Against the sum itself, one batch below and one above, for random variants and cards."""
     chance = random.Random(5)
     for _ in range(200):
-        model, card = chance.choice(list(real.models)), chance.choice(list(real.cards))
+        model, card = chance.choice(list(real.models)), chance.choice(list(real.gpus))
         label = chance.choice(["BF16", "Q8_0", "INT8-weight-only", "FP32"])
         most = fit.fit(real, model, card, label, with_speed=False).max_batch
         if 0 < most < fit.MOST_BATCH:
@@ -252,7 +252,7 @@ def test_200_random_catalog_entries_never_crash_the_advisor(real: Catalog) -> No
     """Cards with any of their figures missing or extreme."""
     chance = random.Random(6)
     for number in range(200):
-        card = real.cards[chance.choice(list(real.cards))]
+        card = real.gpus[chance.choice(list(real.gpus))]
         dropped = chance.sample(
             sorted(set(card.spec.figures) - {"memory_gib", "published_tflops"}),
             k=min(chance.randint(0, 5), len(card.spec.figures) - 2),
@@ -261,7 +261,7 @@ def test_200_random_catalog_entries_never_crash_the_advisor(real: Catalog) -> No
             update={**dict.fromkeys(dropped), "memory_gib": chance.choice([0.001, 0.3, 4, 24, 4096.0])}
         )
         changed = card.model_copy(update={"spec": spec, "rates": chance.choice([None, card.rates])})
-        catalog = replace(real, cards={"card": changed.model_copy(update={"id": "card"})})
+        catalog = replace(real, gpus={"card": changed.model_copy(update={"id": "card"})})
         model = chance.choice(list(real.models))
         for answer in fit.gpus(catalog, model, batch=chance.choice([1, 5, 1000]), only_predicted=bool(number % 2)):
             assert answer.verdict in ("fits", "tight", "no", "unsupported")

@@ -20,7 +20,7 @@ CARD = "rtx-4090"
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory, real: Catalog) -> tuple[Catalog, str, str]:
     """A catalog on disk in which the second of two models with one trace was run on a card, which it nearly filled."""
-    root = make(tmp_path_factory.mktemp("twins") / "catalog", len(real.models) + 3, len(real.cards), 0)
+    root = make(tmp_path_factory.mktemp("twins") / "catalog", len(real.models) + 3, len(real.gpus), 0)
     first = next(iter(real.models))
     second = f"{first}-1"
     source = next(run for run in real.runs if run.status == "ok" and run.metrics_version == 3 and run.mode == "eager")
@@ -85,5 +85,5 @@ def test_what_twins_need_is_worked_out_in_one_part(twins: tuple[Catalog, str, st
     assert work[f"models/{first}"] == work[f"models/{second}"]
     assert (
         len(set(work.values()))
-        == len({first_alike(catalog, model) for model in catalog.models}) + len(catalog.cards) + 1
+        == len({first_alike(catalog, model) for model in catalog.models}) + len(catalog.gpus) + 1
     )

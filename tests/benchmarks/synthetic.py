@@ -59,7 +59,7 @@ def make(target: Path, models: int, cards: int, runs: int) -> Path:
 def _cards(target: Path, real: Catalog, count: int) -> None:
     for path in sorted((HERE / "gpus").glob("*.yaml")):
         shutil.copy(path, target / "gpus")
-    more = count - len(real.cards)
+    more = count - len(real.gpus)
     if more > 0:
         sources = {"a": {"title": "A", "publisher": "B", "url": "https://example.com/a", "read": "2026-01-01"}}
         gpus = {

@@ -39,4 +39,4 @@ def test_the_whole_matrix(benchmark: BenchmarkFixture) -> None:
         return sum(len(picks(catalog, model)) for model in catalog.models) * len(catalog.quantizations)
 
     catalog = load()
-    assert benchmark(matrix) == len(catalog.models) * len(catalog.cards) * len(catalog.quantizations)
+    assert benchmark(matrix) == len(catalog.models) * len(catalog.gpus) * len(catalog.quantizations)

@@ -114,7 +114,7 @@ def test_load_the_catalog(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.benchmark(group="catalog")
 def test_every_card_for_one_model(benchmark: BenchmarkFixture, real: Catalog) -> None:
     found = benchmark(lambda: list(fit.gpus(real, "google/siglip-so400m-patch14-384")))
-    assert len(found) == len(real.cards) * len(real.quantizations)
+    assert len(found) == len(real.gpus) * len(real.quantizations)
 
 
 @pytest.mark.benchmark(group="catalog")

@@ -64,8 +64,8 @@ def test_a_table_sorts_and_the_link_restores_it(page: Page, served: str, real: C
     power.click()
     power.click()
     first = page.locator("#gpus-table tbody tr th").first.text_content()
-    most = max(card.spec.board_power_w or 0 for card in real.cards.values())
-    assert first in [card.spec.name for card in real.cards.values() if card.spec.board_power_w == most]
+    most = max(card.spec.board_power_w or 0 for card in real.gpus.values())
+    assert first in [card.spec.name for card in real.gpus.values() if card.spec.board_power_w == most]
     assert page.locator("#gpus-table th[aria-sort=descending]").text_content() == "Power"
     page.goto(page.url)
     assert page.locator("#gpus-table tbody tr th").first.text_content() == first
@@ -79,16 +79,16 @@ def test_filters_count_and_the_link_restores_them(page: Page, served: str, real:
     form.get_by_label("Memory from").select_option("48")
     form.get_by_label("Kind").select_option("workstation")
     wanted = [
-        card for card in real.cards.values()
+        card for card in real.gpus.values()
         if card.vendor == "NVIDIA" and card.spec.memory_gib >= 48 and card.spec.segment == "workstation"
     ]  # fmt: skip
-    said = f"{len(wanted)} of {len(real.cards)} shown"
+    said = f"{len(wanted)} of {len(real.gpus)} shown"
     expect(form.locator("output")).to_have_text(said)
     assert page.locator("#hardware-table tbody tr:visible").count() == len(wanted)
     page.goto(page.url)
     expect(form.locator("output")).to_have_text(said)
     form.get_by_role("button", name="Show all").click()
-    expect(form.locator("output")).to_have_text(f"{len(real.cards)} of {len(real.cards)} shown")
+    expect(form.locator("output")).to_have_text(f"{len(real.gpus)} of {len(real.gpus)} shown")
     assert "vendor" not in page.url
 
 

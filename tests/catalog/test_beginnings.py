@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from fitcard.catalog import Catalog, FitcardError, load
 from fitcard.catalog.configuration import Configuration, from_path
 from fitcard.catalog.linters import problems
-from fitcard.catalog.scaffold import add_card, add_model, card_entry, flow, model_text, with_card
+from fitcard.catalog.scaffold import add_gpu, add_model, flow, gpu_entry, model_text, with_gpu
 from fitcard.catalog.yaml_file import parse_yaml, read_yaml
 
 ADA = "gpus/nvidia-ada.yaml"
@@ -134,8 +134,8 @@ def test_a_value_is_what_every_reader_of_yaml_makes_of_it(value: Any) -> None:
 def test_a_card_is_put_behind_the_one_that_it_is_like(copied: Path) -> None:
     """Not a byte that was there is changed, the other cards load, and check lists each figure that is to be written."""
     before = (copied / ADA).read_bytes()
-    like = load(copied).cards["rtx-4070"]
-    line = add_card(copied / ADA, "rtx-4070-new", like)
+    like = load(copied).gpus["rtx-4070"]
+    line = add_gpu(copied / ADA, "rtx-4070-new", like)
     after = (copied / ADA).read_bytes()
     start = after.index(b"  rtx-4070-new:\n")
     end = start + len(after) - len(before)
@@ -143,7 +143,7 @@ def test_a_card_is_put_behind_the_one_that_it_is_like(copied: Path) -> None:
     assert after[end:].startswith(b"  rtx-4070-laptop:\n")
     assert after[:start].count(b"\n") + 1 == line
     catalog = load(copied)
-    assert set(catalog.cards) == set(load().cards)
+    assert set(catalog.gpus) == set(load().gpus)
     found = sorted(problems(catalog))
     assert {problem.field for problem in found} == {
         f"gpus.rtx-4070-new.{name}" for name in {"name", *like.spec.figures - {"published_tflops"}}
@@ -156,7 +156,7 @@ def test_a_card_is_put_behind_the_one_that_it_is_like(copied: Path) -> None:
 def test_a_card_that_was_finished_is_a_card(copied: Path) -> None:
     """With every text written, and the figures under a source, nothing is left to say."""
     path = copied / ADA
-    add_card(path, "rtx-4070-new", load(copied).cards["rtx-4070"])
+    add_gpu(path, "rtx-4070-new", load(copied).gpus["rtx-4070"])
     text = path.read_text()
     start, end = text.index("  rtx-4070-new:\n"), text.index("  rtx-4070-laptop:\n")
     old = re.search(r"  rtx-4070:\n(?:    .*\n)+", text)
@@ -172,25 +172,25 @@ def test_a_card_that_was_finished_is_a_card(copied: Path) -> None:
     entry = entry.replace("unverified: []", f"wikipedia: [{', '.join(stated)}]")
     path.write_text(text[:start] + entry + text[end:])
     assert list(problems(load(copied))) == []
-    assert "rtx-4070-new" in load(copied).cards
+    assert "rtx-4070-new" in load(copied).gpus
 
 
 @pytest.mark.parametrize(("last", "ending"), [(True, "\n"), (False, "\n"), (False, "\r\n")])
 def test_layouts_of_files(last: bool, ending: str, real: Catalog) -> None:
     """At the end of a file without a final line break, or before a comment that belongs to the next card; with either line break."""
-    like = real.cards["rtx-4060"]
+    like = real.gpus["rtx-4060"]
     text = (
         "vendor: X\ngpus:\n  rtx-4060:\n    note: |\n      # text\n\n      more\n    # of this card\n    name: x  # y"
     )
     if not last:
         text += "\n\n  # of the next one\n  other:\n    name: z\n"
     text = text.replace("\n", ending)
-    made, line = with_card(text, NOWHERE, "new", like)
+    made, line = with_gpu(text, NOWHERE, "new", like)
     rows = made.split("\n")
     assert rows[line - 2].strip("\r") == "    name: x  # y"
     assert rows[line - 1].strip("\r") == "  new:"
     assert all(row.endswith("\r") == (ending == "\r\n") for row in rows[:-1])
-    del rows[line - 1 : line - 1 + len(card_entry("new", like))]
+    del rows[line - 1 : line - 1 + len(gpu_entry("new", like))]
     assert "\n".join(rows) == text
     assert list(parse_yaml(made, NOWHERE)[0]["gpus"]) == ["rtx-4060", "new", *([] if last else ["other"])]
 
@@ -200,11 +200,11 @@ def test_a_layout_that_cannot_be_cut(real: Catalog) -> None:
     with pytest.raises(
         FitcardError, match=r"nowhere\.yaml is laid out in a way that no card can be put behind rtx-4060"
     ):
-        with_card(text, NOWHERE, "new", real.cards["rtx-4060"])
+        with_gpu(text, NOWHERE, "new", real.gpus["rtx-4060"])
 
 
 def _add(path: Path, key: str) -> None:
-    add_card(path, key, load().cards["rtx-4070"])
+    add_gpu(path, key, load().gpus["rtx-4070"])
 
 
 def test_two_who_add_at_the_same_time(copied: Path) -> None:

@@ -69,9 +69,9 @@ def test_faults_between_files_are_found_in_what_is_kept(copied: Path) -> None:
 
 def test_a_card_is_told_apart_from_its_neighbours(copied: Path) -> None:
     """An edit of one card changes the digest of that card alone."""
-    before = load(copied).card_index
+    before = load(copied).gpu_index
     spoil(copied, CARDS, "name: GeForce RTX 4090\n", "name: GeForce RTX 4090 X\n")
-    after = load(copied).card_index
+    after = load(copied).gpu_index
     assert {key for key in before if before[key].digest != after[key].digest} == {"rtx-4090"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fitcard.catalog import Catalog, UnknownName
-from fitcard.catalog.names import find_card, find_model, find_quantization
+from fitcard.catalog.names import find_gpu, find_model, find_quantization
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from fitcard.catalog.names import find_card, find_model, find_quantization
     ],
 )  # fmt: skip
 def test_cards(typed: str, card: str, real: Catalog) -> None:
-    assert find_card(real, typed) == card
+    assert find_gpu(real, typed) == card
 
 
 def test_models_and_quantizations(real: Catalog) -> None:
@@ -29,19 +29,19 @@ def test_models_and_quantizations(real: Catalog) -> None:
 
 def test_every_id_name_and_alias_finds_its_own_card(real: Catalog) -> None:
     """An alias that two cards share would be an error for whoever types it."""
-    for key, card in real.cards.items():
+    for key, card in real.gpus.items():
         for typed in (key, card.name, *card.spec.aliases):
-            assert find_card(real, typed) == key
+            assert find_gpu(real, typed) == key
 
 
 def test_an_ambiguous_name_lists_the_candidates(real: Catalog) -> None:
     with pytest.raises(UnknownName, match=r"'Radeon' fits several: .*rx-7600.*Type more of the name"):
-        find_card(real, "Radeon")
+        find_gpu(real, "Radeon")
 
 
 @pytest.mark.parametrize("typed", ["", "   ", "§§", "x" * 500])
 def test_nonsense_is_an_error_of_one_line(typed: str, real: Catalog) -> None:
     with pytest.raises(UnknownName) as caught:
-        find_card(real, typed)
+        find_gpu(real, typed)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 400

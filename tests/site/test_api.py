@@ -30,7 +30,7 @@ def written(real: Catalog) -> dict[str, bytes]:
     """Every JSON document of the API, by its path below api/v1/."""
     made = [*api.assets(real), *csv_tables.assets(real)]
     made += [asset for key in real.models for asset in api.of_model(real, key)]
-    made += [asset for key in real.cards for asset in api.of_card(real, key)]
+    made += [asset for key in real.gpus for asset in api.of_card(real, key)]
     return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
 
 
@@ -91,14 +91,14 @@ def test_every_field_of_ours_is_described_or_speaks_for_itself() -> None:
 
 def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes], real: Catalog) -> None:
     """The picks and speeds of both kinds of document, one by one."""
-    of_cards = {key: {r["model"]: r for r in json.loads(written[f"gpus/{key}.json"])["rows"]} for key in real.cards}
+    of_cards = {key: {r["model"]: r for r in json.loads(written[f"gpus/{key}.json"])["rows"]} for key in real.gpus}
     for key, model in real.models.items():
         rows = json.loads(written[f"models/{key}.json"])["rows"]
         picks = picks_of(real, key)
-        assert [row["gpu"] for row in rows] == fit.cards_by_memory(real)
+        assert [row["gpu"] for row in rows] == fit.gpus_by_memory(real)
         for row in rows:
             answer = picks[row["gpu"]].nearest
-            assert row.pop("name") == real.cards[row["gpu"]].name
+            assert row.pop("name") == real.gpus[row["gpu"]].name
             there = of_cards[row.pop("gpu")][key]
             assert {k: v for k, v in there.items() if k not in ("model", "name", "tasks")} == row
             assert (there["name"], tuple(there["tasks"])) == (model.name, model.tasks)
@@ -146,7 +146,7 @@ def test_variants_are_those_of_the_page(written: dict[str, bytes], real: Catalog
 
 
 def test_figures_of_a_card_name_their_sources(written: dict[str, bytes], real: Catalog) -> None:
-    for key, card in real.cards.items():
+    for key, card in real.gpus.items():
         document = json.loads(written[f"gpus/{key}.json"])
         assert set(document["figures"]) == card.spec.figures
         for name, figure in document["figures"].items():
@@ -168,6 +168,6 @@ def test_everything_is_found_from_the_index(written: dict[str, bytes], real: Cat
     assert {entry["page"] for name in ("models", "gpus") for entry in lists[name]} <= pages
     counts = json.loads(written["index.json"])["counts"]
     assert counts == {
-        "models": len(real.models), "gpus": len(real.cards), "quantizations": len(real.quantizations), "runs": len(real.runs),
+        "models": len(real.models), "gpus": len(real.gpus), "quantizations": len(real.quantizations), "runs": len(real.runs),
         "published": sum(len(file.speeds) for file in real.published.values()),
     }  # fmt: skip

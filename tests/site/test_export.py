@@ -36,11 +36,11 @@ def test_tables_hold_every_record(real: Catalog) -> None:
             there = component in real.traces[key].components()
             assert row[f"{component}_parameters"] == (str(real.traces[key].parameters(component)) if there else "")
     cards = {row["id"]: row for row in read(TABLE["gpus"], real)}
-    assert set(cards) == set(real.cards)
+    assert set(cards) == set(real.gpus)
     for key, row in cards.items():
-        bandwidth = real.cards[key].spec.bandwidth_gb_per_s
+        bandwidth = real.gpus[key].spec.bandwidth_gb_per_s
         assert row["bandwidth_bytes_per_s"] == (repr(bandwidth * 1e9) if bandwidth else "")
-        assert float(row["memory_gib"]) == real.cards[key].spec.memory_gib
+        assert float(row["memory_gib"]) == real.gpus[key].spec.memory_gib
     runs = read(TABLE["runs"], real)
     assert list(dict.fromkeys(row["key"] for row in runs)) == [run.key for run in real.runs]
     first = next(run for run in real.runs if run.status == "ok")
@@ -95,7 +95,7 @@ def test_the_document_is_the_catalog(real: Catalog) -> None:
     again = CatalogDocument.model_validate_json(document.model_dump_json())
     assert again.published == dict(real.published)
     assert again.quantizations == real.quantization_file
-    assert {key: card.spec for key, card in again.gpus.items()} == {key: card.spec for key, card in real.cards.items()}
+    assert {key: card.spec for key, card in again.gpus.items()} == {key: card.spec for key, card in real.gpus.items()}
     words = ("verdict", "overview", "strengths", "weaknesses", "corrections")
     filled = 0
     for key, model in real.models.items():
@@ -106,4 +106,4 @@ def test_the_document_is_the_catalog(real: Catalog) -> None:
             filled += text != old
     assert filled > len(real.models)
     sources = json.loads(document.model_dump_json())["gpus"]["rtx-4090"]["sources"]
-    assert set(sources) == (set(real.cards["rtx-4090"].spec.sources) | set(real.cards["rtx-4090"].rates.sources if real.cards["rtx-4090"].rates else ())) - {"unverified"}  # fmt: skip
+    assert set(sources) == (set(real.gpus["rtx-4090"].spec.sources) | set(real.gpus["rtx-4090"].rates.sources if real.gpus["rtx-4090"].rates else ())) - {"unverified"}  # fmt: skip

@@ -112,7 +112,7 @@ def test_any_name_makes_a_feed(name: str, real: Catalog) -> None:
 
 
 def test_a_feed_of_nothing_is_a_feed(real: Catalog) -> None:
-    empty = replace(real, models={}, cards={}, runs=(), published={})
+    empty = replace(real, models={}, gpus={}, runs=(), published={})
     root = check_atom(feeds.feed(empty, ""))
     assert root.find(f"{ATOM}entry") is None
     assert root.findtext(f"{ATOM}updated") == f"{real.runtimes.reviewed}T00:00:00Z"
@@ -126,7 +126,7 @@ def test_the_sitemap_has_every_page_with_its_day(real: Catalog, pages: list[Page
     assert found[f"{BASE}policy/"] is None
     assert real.speed
     days = [run.measured_at[:10] for run in real.runs] + [model.reviewed for model in real.models.values()]
-    days += [card.reviewed or "" for card in real.cards.values()] + [real.matmul.reviewed, real.speed.fitted]
+    days += [card.reviewed or "" for card in real.gpus.values()] + [real.matmul.reviewed, real.speed.fitted]
     days += [
         day for file in real.published.values() for day in (file.reviewed, *(s.read for s in file.sources.values()))
     ]
@@ -167,4 +167,4 @@ def test_llms_txt_links_to_what_there_is(real: Catalog) -> None:
     links = re.findall(r"^- \[.+?\]\(([^)]+)\): .+$", text, re.M)
     assert len(links) == sum(line.startswith("- ") for line in lines)
     assert set(links) <= there
-    assert len(links) > len(real.models) + len(real.cards)
+    assert len(links) > len(real.models) + len(real.gpus)

@@ -29,7 +29,7 @@ def test_every_run_figure_model_and_card_is_told_of(told: list[Event], real: Cat
 
     assert sum_of("runs") == len(real.runs)
     assert sum_of("published") == sum(len(file.speeds) for file in real.published.values())
-    assert sum_of("cards") == len(real.cards)
+    assert sum_of("cards") == len(real.gpus)
     assert sum(e.kind == "model" for e in told) == len(real.models)
 
 
@@ -84,7 +84,7 @@ def test_days_of_inputs_are_those_of_the_data(real: Catalog) -> None:
     assert changed(real, [f"model:{MODEL}"]) == model.reviewed
     assert changed(real, [f"runs:{MODEL}"]) == max(run.measured_at for run in real.runs_of(MODEL))[:10]
     assert changed(real, ["models"]) == max(m.reviewed for m in real.models.values())
-    assert changed(real, ["card:rtx-4090"]) == real.cards["rtx-4090"].reviewed
+    assert changed(real, ["card:rtx-4090"]) == real.gpus["rtx-4090"].reviewed
     assert changed(real, ["runs:BAAI/bge-m3", "device:rtx-4090", "traces"]) is None
     catalog = with_runs(real, {"measured_at": "2031-05-06T07:08:09Z"})
     assert changed(catalog, ["models", "cards", "runs"]) == "2031-05-06"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitcard.advisor.fit import card_of, device_names
+from fitcard.advisor.fit import device_names, gpu_of
 from fitcard.catalog import Catalog
 from fitcard.site.generator.pages.home_page import NEWEST, view
 
@@ -20,6 +20,6 @@ def test_the_newest_runs_are_told_as_they_were_recorded(real: Catalog) -> None:
 
 
 def test_devices_have_the_names_that_the_advisor_gives_them(real: Catalog) -> None:
-    devices = [*list(real.cards)[::20], *sorted({run.device for run in real.run_index})]
+    devices = [*list(real.gpus)[::20], *sorted({run.device for run in real.run_index})]
     for _ in range(2):  # the second time from the cache
-        assert device_names(real, devices) == {device: card_of(real, device).spec.name for device in devices}
+        assert device_names(real, devices) == {device: gpu_of(real, device).spec.name for device in devices}

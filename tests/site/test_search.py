@@ -37,7 +37,7 @@ def test_every_page_but_runs_has_a_record(records: dict[str, Record], pages: lis
     assert set(records) == {p.path for p in pages if not p.path.startswith("runs/")} | written_by_hand
     kinds = [dict(record.filters)["kind"][0] for record in records.values()]
     assert kinds.count("model") == len(real.models)
-    assert kinds.count("card") == len(real.cards)
+    assert kinds.count("card") == len(real.gpus)
     assert kinds.count("quantization") == len(real.quantizations)
 
 

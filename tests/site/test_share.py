@@ -30,7 +30,7 @@ def _all(catalog: Catalog, of: Callable[[Catalog, str], Iterable[Asset]], keys: 
 
 def test_pictures_are_small_and_the_same_every_time(real: Catalog) -> None:
     """Every tenth of them, since drawing takes time."""
-    for asset in [*_all(real, share.of_model, real.models), *_all(real, share.of_card, real.cards)][::10]:
+    for asset in [*_all(real, share.of_model, real.models), *_all(real, share.of_card, real.gpus)][::10]:
         content = asset.content()
         image = opened(content)
         assert (image.size, image.format, image.mode) == ((1200, 630), "PNG", "P")
@@ -51,8 +51,8 @@ def test_figures_of_a_model_are_the_advisors(real: Catalog) -> None:
 
 
 def test_figures_of_a_card_are_the_advisors(real: Catalog) -> None:
-    for key in ("rtx-4090", next(iter(fit.cards_by_memory(real))), "apple-m4-max-40-core-64gb"):
-        card = real.cards[key]
+    for key in ("rtx-4090", next(iter(fit.gpus_by_memory(real))), "apple-m4-max-40-core-64gb"):
+        card = real.gpus[key]
         figures = {what: value for value, what in share.gpu_figures(real, key)}
         assert figures["memory"] == f"{card.spec.memory_gib:g} GiB"
         picks = [picks_of(real, model)[key] for model in real.models]

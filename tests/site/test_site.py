@@ -99,7 +99,7 @@ def pages(site: Path) -> dict[Path, Reader]:
 def test_there_is_a_page_for_everything(site: Path, real: Catalog) -> None:
     for key in real.models:
         assert (site / "models" / key / "index.html").is_file()
-    for key in real.cards:
+    for key in real.gpus:
         assert (site / "gpus" / key / "index.html").is_file()
     for run in real.runs:
         assert (site / "api/v1/runs" / f"{run.key}.json").is_file()
@@ -164,8 +164,8 @@ def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader
         "9.25 bits per weight",
     ):
         assert fact in text, fact
-    assert text.count("not known") < len(real.cards) / 2  # Apple and Intel cards without a rate on record
-    assert len(re.findall(r"(?:fits|tight|no) \d+\.\d\d of", text)) == len(real.cards)
+    assert text.count("not known") < len(real.gpus) / 2  # Apple and Intel cards without a rate on record
+    assert len(re.findall(r"(?:fits|tight|no) \d+\.\d\d of", text)) == len(real.gpus)
 
 
 def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], site: Path, real: Catalog) -> None:
@@ -173,7 +173,7 @@ def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], s
     html = (site / MODEL).read_text()
     table = html[html.index('id="hardware-table"') : html.index('id="compare"')]
     rows = re.findall(r'<tr data-card="([^"]+)"', table)
-    assert rows == fit.cards_by_memory(real)
+    assert rows == fit.gpus_by_memory(real)
     for card in rows:
         row = re.search(rf'gpus/{re.escape(card)}/">.*?</tr>', table, re.S)
         assert row

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fitcard.catalog.storage.index import RunEntry
+from fitcard.catalog.storage.index import RunSummary
 from fitcard.site.generator.engine.stretches import joined
 
 
@@ -20,11 +20,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
-def _entries(count: int, seed: int) -> list[RunEntry]:
+def _entries(count: int, seed: int) -> list[RunSummary]:
     keys = (hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:16] for number in range(count))
     days = random.Random(seed)
     found = [
-        RunEntry(
+        RunSummary(
             key, "org/model", "card", "vision", "BF16", "eager", "ok", f"2026-01-{days.randint(1, 9):02}T00:00:00Z"
         )
         for key in keys
@@ -36,7 +36,7 @@ def test_a_run_that_comes_between_others_costs_one_stretch() -> None:
     """Many runs have the same time, and so are in the order of their keys."""
     asked: list[int] = []
 
-    def make(some: Sequence[RunEntry]) -> dict[str, bytes]:
+    def make(some: Sequence[RunSummary]) -> dict[str, bytes]:
         asked.append(len(some))
         return {run.key: f"<{run.key}>".encode() for run in some}
 

@@ -23,7 +23,7 @@ from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import Pick, on_card, picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.prose import fill
-from fitcard.catalog.schema.gpu import NUMBER_TYPES, Card
+from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu
 from fitcard.catalog.schema.quantization import CensusRow
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.trace import Component
@@ -99,7 +99,7 @@ def index(catalog: Catalog) -> Index:
     return Index(
         version=VERSION,
         counts=Counts(
-            models=len(catalog.models), gpus=len(catalog.cards), quantizations=len(catalog.quantizations),
+            models=len(catalog.models), gpus=len(catalog.gpus), quantizations=len(catalog.quantizations),
             runs=len(catalog.run_index), published=sum(len(entry.speeds) for entry in catalog.published_index.values()),
         ),
         documents=tuple(
@@ -143,8 +143,8 @@ ENTRY = Fact(entry, runs=True, also=of_traces)
 
 def gpus(catalog: Catalog) -> GpuList:
     """Every card in short, the smallest memory first."""
-    keys = fit.cards_by_memory(catalog)
-    return GpuList(gpus=tuple(GpuEntry(**_gpu_facts(catalog, catalog.cards[key])) for key in keys))
+    keys = fit.gpus_by_memory(catalog)
+    return GpuList(gpus=tuple(GpuEntry(**_gpu_facts(catalog, catalog.gpus[key])) for key in keys))
 
 
 def quantizations(catalog: Catalog) -> QuantizationList:
@@ -172,8 +172,8 @@ def runs(catalog: Catalog) -> bytes:
     return _with("runs", joined(catalog, "runs.json", b",", _run_rows), RunList(runs=()))
 
 
-def _run_rows(some: Sequence[entries.RunEntry]) -> dict[str, bytes]:
-    fields = entries.RunEntry._fields
+def _run_rows(some: Sequence[entries.RunSummary]) -> dict[str, bytes]:
+    fields = entries.RunSummary._fields
     return {
         run.key: to_json({**dict(zip(fields, run, strict=True)), "document": f"{ROOT}runs/{run.key}.json"})
         for run in some
@@ -184,7 +184,7 @@ def model(catalog: Catalog, key: str) -> bytes:
     """All of a model, a `ModelDocument`: its variants, and its pick on every card."""
     found = catalog.models[key]
     rows = [
-        to_json({**fit, "gpu": card, "name": catalog.card_index[card].name}) for card, fit in fits(catalog, key).items()
+        to_json({**fit, "gpu": card, "name": catalog.gpu_index[card].name}) for card, fit in fits(catalog, key).items()
     ]
     return _with("rows", b",".join(rows), ModelDocument(
         **_model_facts(catalog, key), license=found.license,
@@ -196,7 +196,7 @@ def model(catalog: Catalog, key: str) -> bytes:
 
 def gpu(catalog: Catalog, key: str) -> bytes:
     """All of a card, a `GpuDocument`: its figures with their sources, and what it runs."""
-    card = catalog.cards[key]
+    card = catalog.gpus[key]
     models = catalog.model_index
     rows = [
         to_json({**fit_of(pick), "model": name, "name": models[name].name, "tasks": models[name].tasks})
@@ -213,7 +213,7 @@ def gpu(catalog: Catalog, key: str) -> bytes:
     ))  # fmt: skip
 
 
-def cited(card: Card) -> Card:
+def cited(card: Gpu) -> Gpu:
     """A card with those sources of its generation that state one of its figures."""
     named = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
@@ -280,7 +280,7 @@ def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _gpu_facts(catalog: Catalog, card: Card) -> dict[str, Any]:
+def _gpu_facts(catalog: Catalog, card: Gpu) -> dict[str, Any]:
     """What the list and the document of a card share."""
     spec = card.spec
     return {

@@ -24,7 +24,7 @@ from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedSpeed
 from fitcard.catalog.schema.run import Memory, Run, Speed
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.storage.index import RunEntry
+from fitcard.catalog.storage.index import RunSummary
 from fitcard.site.generator.data import api
 from fitcard.site.generator.data.documents import CatalogDocument, DataLicence, written
 from fitcard.site.generator.engine.stretches import joined
@@ -74,7 +74,7 @@ def whole(catalog: Catalog) -> CatalogDocument:
     return CatalogDocument(
         version=api.VERSION,
         models={key: _filled(catalog, key, model) for key, model in catalog.models.items()},
-        gpus={key: api.cited(card) for key, card in catalog.cards.items()},
+        gpus={key: api.cited(card) for key, card in catalog.gpus.items()},
         quantizations=catalog.quantization_file, published=dict(catalog.published), matmul=catalog.matmul,
     )  # fmt: skip
 
@@ -204,7 +204,7 @@ _MODELS = (
 
 
 def _gpus(catalog: Catalog) -> Iterator[Any]:
-    yield from ((entry, catalog.cards[entry.id]) for entry in api.gpus(catalog).gpus)
+    yield from ((entry, catalog.gpus[entry.id]) for entry in api.gpus(catalog).gpus)
 
 
 def _rate(kind: NumberType, of: str) -> Column:
@@ -242,7 +242,7 @@ _GPUS = (
 def _run_lines(catalog: Catalog) -> tuple[bytes]:
     """The runs of all models, oldest first."""
 
-    def lines(some: Sequence[RunEntry]) -> dict[str, bytes]:
+    def lines(some: Sequence[RunSummary]) -> dict[str, bytes]:
         of_models = LINES.of_some(catalog, dict.fromkeys(run.model for run in some))
         return {key: line for found in of_models.values() for key, line in found.items()}
 

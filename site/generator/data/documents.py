@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from fitcard.advisor.fit import Evidence, Verdict
-from fitcard.catalog.schema.gpu import Card, NumberType, Segment, UnitRates
+from fitcard.catalog.schema.gpu import Gpu, NumberType, Segment, UnitRates
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Claim, Licence, Model, UsedBy
 from fitcard.catalog.schema.published import PublishedFile
@@ -319,7 +319,7 @@ class CatalogDocument(Document):
     data_license: DataLicence = DataLicence()
     models: dict[str, Model]
     """Facts are filled in where prose has placeholders for them."""
-    gpus: dict[str, Card]
+    gpus: dict[str, Gpu]
     quantizations: Quantizations
     published: dict[str, PublishedFile]
     """Throughputs that others measured, by model."""

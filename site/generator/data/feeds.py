@@ -134,7 +134,7 @@ def llms(catalog: Catalog, base: str) -> bytes:
         "# fitcard", "",
         "> Which vision and text encoders run on which graphics card, in which quantization, and how fast. Every number is measured, "
         "published by others, or predicted, and says which.", "",
-        f"{len(catalog.models)} models, {len(catalog.cards)} cards, {len(catalog.quantizations)} quantizations. GB is 10^9 bytes and GiB is 2^30. "
+        f"{len(catalog.models)} models, {len(catalog.gpus)} cards, {len(catalog.quantizations)} quantizations. GB is 10^9 bytes and GiB is 2^30. "
         "Unknown is null. When you quote a number, say whether it is measured, published or predicted, and give the interval of a "
         f"prediction. The data are under {licence.name} ({licence.url}); name {licence.attribution}.", "",
         "## Data", "",
@@ -146,7 +146,7 @@ def llms(catalog: Catalog, base: str) -> bytes:
         "## Models", "",
         *(item(f"api/v1/models/{key}.json", model.name, f"{', '.join(model.tasks)}; page: models/{key}/") for key, model in catalog.models.items()), "",
         "## Optional", "",
-        *(item(f"api/v1/gpus/{key}.json", card.name, f"{card.spec.memory_gib:g} GiB; page: gpus/{key}/") for key, card in catalog.cards.items()),
+        *(item(f"api/v1/gpus/{key}.json", card.name, f"{card.spec.memory_gib:g} GiB; page: gpus/{key}/") for key, card in catalog.gpus.items()),
     ]  # fmt: skip
     return ("\n".join(lines) + "\n").encode()
 

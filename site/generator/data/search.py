@@ -22,7 +22,7 @@ from fitcard.advisor.kept import Fact, of_traces
 from fitcard.catalog import Catalog
 from fitcard.catalog.linters.prose import prose_of
 from fitcard.catalog.prose import fill
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.storage import cache
 from fitcard.catalog.storage.hashing import combined, file_digest
@@ -99,7 +99,7 @@ def search_records(catalog: Catalog) -> Iterator[Record]:
         else:
             yield Record(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
     yield from models.values()
-    yield from (_card(card(catalog, key), catalog.cards[key]) for key in catalog.cards)
+    yield from (_card(card(catalog, key), catalog.gpus[key]) for key in catalog.gpus)
     yield from _written_by_hand()
 
 
@@ -123,7 +123,7 @@ MODEL = Fact(_model, also=of_traces)
 """The record of a model. Its words may quote the trace of another model."""
 
 
-def _card(page: Page, card: Card) -> Record:
+def _card(page: Page, card: Gpu) -> Record:
     spec, memory = card.spec, f"{card.spec.memory_gib:g} GB"
     words = [card.name, card.id, *spec.aliases, card.vendor, card.generation, spec.segment, memory]
     words += [word for word in (spec.chip, spec.memory_type, spec.gfx, spec.note) if word]

@@ -214,7 +214,7 @@ class Inputs:
             "trace": lambda key: self._file(f"traces/{key}.json"),
             "published": lambda key: self._file(f"published/{key}.yaml"),
             "name": lambda key: self._names.get(key, "none"),
-            "card": lambda key: catalog.card_index[key].digest if key in catalog.card_index else "none",
+            "card": lambda key: catalog.gpu_index[key].digest if key in catalog.gpu_index else "none",
             "run": str,  # its key is the hash of the run
             "runs": lambda key: self._files(self._of_model.get(key, ())),
             "device": lambda key: self._files(self._of_device.get(key, ())),
@@ -237,7 +237,7 @@ class Inputs:
             "code": lambda: self.sources.code,
             "templates": lambda: combined(f"{name} {digest(text)}" for name, text in self.sources.templates.items()),
             "names": lambda: combined(f"{model} {name}" for model, name in self._names.items()),
-            "cards": lambda: combined(f"{card} {entry.digest}" for card, entry in catalog.card_index.items()),
+            "cards": lambda: combined(f"{card} {entry.digest}" for card, entry in catalog.gpu_index.items()),
             "speed": self._speed,
         }
 
@@ -250,7 +250,7 @@ class Inputs:
         """Predictions also ask who made the cards that it was fitted on."""
         catalog = self.catalog
         fitted = catalog.speed.known if catalog.speed else ()
-        makers = (f"{gpu} {catalog.card_index[gpu].vendor}" for gpu in fitted if gpu in catalog.card_index)
+        makers = (f"{gpu} {catalog.gpu_index[gpu].vendor}" for gpu in fitted if gpu in catalog.gpu_index)
         return combined((self._file("speed.yaml"), *makers))
 
     @cached_property

@@ -10,7 +10,7 @@ from fitcard.catalog import Catalog
 from fitcard.catalog.loader import HERE
 from fitcard.catalog.storage import cache
 from fitcard.catalog.storage.hashing import code_digest, combined
-from fitcard.catalog.storage.index import RunEntry
+from fitcard.catalog.storage.index import RunSummary
 
 _LAST = ("00", "01", "02", "03")
 """A run whose key ends so is the last of its stretch, one in 64: where stretches end follows from the runs themselves, so one that
@@ -18,7 +18,7 @@ comes between others moves no other end. How keys begin would not do, since runs
 
 
 def joined(
-    catalog: Catalog, what: str, between: bytes, make: Callable[[Sequence[RunEntry]], Mapping[str, bytes]]
+    catalog: Catalog, what: str, between: bytes, make: Callable[[Sequence[RunSummary]], Mapping[str, bytes]]
 ) -> bytes:
     """The texts of all runs, one after the other. `make` gives those of some runs by key; each follows from its run alone, and from the
     code of the catalog and of this package. `what` names them."""
@@ -35,7 +35,7 @@ def joined(
     return between.join(kept[key] for key in keys)
 
 
-def _stretches(runs: Sequence[RunEntry]) -> Iterator[Sequence[RunEntry]]:
+def _stretches(runs: Sequence[RunSummary]) -> Iterator[Sequence[RunSummary]]:
     ends = [at + 1 for at, run in enumerate(runs) if run.key.endswith(_LAST)]
     for start, end in pairwise(dict.fromkeys((0, *ends, len(runs)))):
         yield runs[start:end]

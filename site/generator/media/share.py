@@ -65,7 +65,7 @@ def model_figures(catalog: Catalog, key: str) -> list[Figure]:
     speeds = [(fit["speed"], card) for card, fit in api.fits(catalog, key).items() if fit["speed"]]
     if speeds:
         best, card = max(speeds, key=lambda one: _rank(one[0]))
-        said = f"{best['evidence']}, {catalog.cards[card].spec.name}"
+        said = f"{best['evidence']}, {catalog.gpus[card].spec.name}"
         figures.append((f"{rate(best['per_second'])} {best['unit']}", said))
     return figures
 
@@ -82,13 +82,13 @@ def gpu(catalog: Catalog, key: str) -> bytes:
     )
 
     return picture(
-        (catalog.cards[key].name, key, "A card"), "fitcard: what runs on it, and how fast?", gpu_figures(catalog, key)
+        (catalog.gpus[key].name, key, "A card"), "fitcard: what runs on it, and how fast?", gpu_figures(catalog, key)
     )
 
 
 def gpu_figures(catalog: Catalog, key: str) -> list[Figure]:
     """Memory, bandwidth, arithmetic, and how many models fit."""
-    card = catalog.cards[key]
+    card = catalog.gpus[key]
     figures = [(f"{card.spec.memory_gib:g} GiB", "memory")]
     if card.spec.bandwidth_gb_per_s:
         figures.append((f"{card.spec.bandwidth_gb_per_s:,.0f} GB/s", "bandwidth"))

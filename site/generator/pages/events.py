@@ -21,7 +21,7 @@ from fitcard.advisor.kept import Fact, of_cards
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.record import Source
 from fitcard.catalog.schema.run import Run
-from fitcard.catalog.storage.index import CardEntry
+from fitcard.catalog.storage.index import GpuSummary
 from fitcard.site.generator.text import rate
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ def _published(catalog: Catalog, model: str) -> Iterator[Event]:
         if not mine:
             continue
         who = ", ".join(dict.fromkeys(file.sources[speed.source].publisher for speed in mine))
-        cards = ", ".join(dict.fromkeys(catalog.card_index[speed.gpu].name for speed in mine))
+        cards = ", ".join(dict.fromkeys(catalog.gpu_index[speed.gpu].name for speed in mine))
         yield Event(
             date=day, kind="published", title=f"{_many(len(mine), 'published throughput')} of {catalog.models[model].name}",
             text=f"Measured by others: {who}. On {cards}.", path=quote(f"models/{model}/"), key=f"published/{day}/{model}",
@@ -144,10 +144,10 @@ def _reviewed(catalog: Catalog, model: str) -> Event:
 def _cards(catalog: Catalog) -> Iterator[Event]:
     """By generation, since that is how they are reviewed; a line for each of hundreds would drown the rest."""
 
-    def place(card: CardEntry) -> tuple[str, str, str]:
+    def place(card: GpuSummary) -> tuple[str, str, str]:
         return card.reviewed or "", card.vendor, card.generation
 
-    for (day, vendor, generation), group in groupby(sorted(catalog.card_index.values(), key=place), key=place):
+    for (day, vendor, generation), group in groupby(sorted(catalog.gpu_index.values(), key=place), key=place):
         names = [card.spec_name for card in group]
         yield Event(
             date=day, kind="cards", title=f"{_many(len(names), 'card')} of {generation if generation.startswith(vendor) else f'{vendor} {generation}'} reviewed",
@@ -166,7 +166,7 @@ def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
     """The newest day of one input (see `outputs.py` for the names), or nothing. Traces have no date: they follow the model."""
     whole, _, one = name.partition(":")
     models = [catalog.models[one]] if one in catalog.models else catalog.models.values()
-    cards = [catalog.card_index[one]] if one in catalog.cards else catalog.card_index.values()
+    cards = [catalog.gpu_index[one]] if one in catalog.gpus else catalog.gpu_index.values()
     days: list[str | None] = []
     match whole:
         case "models" | "model" | "names" | "name":

@@ -12,7 +12,7 @@ from fitcard.advisor.fit import Answer
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import BATCHES, on_card
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card, NumberType
+from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.record import UNVERIFIED, Source
 from fitcard.site.generator.pages.jsonld import breadcrumbs, dataset, graph
 
@@ -41,7 +41,7 @@ class Figure:
 
 def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
-    card = catalog.cards[key]
+    card = catalog.gpus[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     named = [(catalog.model_index[model], model, pick) for model, pick in on_card(catalog, key).items()]
     named.sort(key=lambda one: one[0].name.casefold())
@@ -80,7 +80,7 @@ def _item(answer: Answer) -> str:
     )
 
 
-def _structured(card: Card, key: str) -> Markup:
+def _structured(card: Gpu, key: str) -> Markup:
     """The page's trail and its data set."""
     return graph(
         breadcrumbs(("Home", "../../"), ("GPUs", "../"), (card.name, None)),
@@ -91,7 +91,7 @@ def _structured(card: Card, key: str) -> Markup:
     )  # fmt: skip
 
 
-def figures(card: Card) -> list[Figure]:
+def figures(card: Gpu) -> list[Figure]:
     """The stated figures with the sources that state them."""
     found: list[Figure] = []
     for field, (name, unit) in _NAMES.items():
@@ -104,7 +104,7 @@ def figures(card: Card) -> list[Figure]:
     return found
 
 
-def _rate_source(card: Card, kind: NumberType) -> str:
+def _rate_source(card: Gpu, kind: NumberType) -> str:
     if getattr(card.spec.published_tflops, kind):
         return "from what the maker prints, dense"
     unit = card.rates.unit if card.rates else "unit"

@@ -12,10 +12,10 @@ from fitcard.advisor import fit
 from fitcard.advisor.kept import Fact, of_cards
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import counts
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.storage.hashing import combined
-from fitcard.catalog.storage.index import ModelEntry
+from fitcard.catalog.storage.index import ModelSummary
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.model_page import TOWERS, by_vendor
@@ -71,16 +71,16 @@ NEWEST_OF = Fact(_newest_of, runs=True)
 """The newest runs of a model."""
 
 
-def _by_task(catalog: Catalog) -> list[tuple[str, list[tuple[str, ModelEntry]]]]:
+def _by_task(catalog: Catalog) -> list[tuple[str, list[tuple[str, ModelSummary]]]]:
     """Models by what they are for, the task with the most of them first."""
-    tasks: dict[str, list[tuple[str, ModelEntry]]] = {}
+    tasks: dict[str, list[tuple[str, ModelSummary]]] = {}
     for key, model in by_name(catalog):
         for task in model.tasks:
             tasks.setdefault(task, []).append((key, model))
     return sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0]))
 
 
-def _by_card(catalog: Catalog) -> list[tuple[str, list[Card], bool]]:
+def _by_card(catalog: Catalog) -> list[tuple[str, list[Gpu], bool]]:
     """Cards by vendor, and whether it is the first with the most of them."""
     vendors = by_vendor(catalog)
     most = max(vendors, key=lambda one: len(one[1]), default=None)
@@ -95,7 +95,7 @@ def _lists_key(catalog: Catalog) -> str | None:
     return combined(("home", of_cards(catalog), *names))
 
 
-def by_name(catalog: Catalog) -> list[tuple[str, ModelEntry]]:
+def by_name(catalog: Catalog) -> list[tuple[str, ModelSummary]]:
     """Models with their ids in the order of the names that people read."""
     return sorted(catalog.model_index.items(), key=lambda one: one[1].name.casefold())
 
@@ -129,7 +129,7 @@ def _options(catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-_FACETS: dict[str, Callable[[ModelEntry], tuple[str, ...]]] = {
+_FACETS: dict[str, Callable[[ModelSummary], tuple[str, ...]]] = {
     "task": lambda model: model.tasks,
     "family": lambda model: (model.family,),
     "licence": lambda model: (model.licence,),

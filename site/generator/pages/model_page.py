@@ -17,7 +17,7 @@ from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.prose import fill
-from fitcard.catalog.schema.gpu import GB, Card
+from fitcard.catalog.schema.gpu import GB, Gpu
 from fitcard.catalog.schema.quantization import bits_per_weight, census_of, held_bytes
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.catalog.schema.run import Run
@@ -61,7 +61,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = fit.default_component(catalog, key)
-    hardware = [(catalog.cards[card], pick.nearest, pick.known) for card, pick in picks(catalog, key).items()]
+    hardware = [(catalog.gpus[card], pick.nearest, pick.known) for card, pick in picks(catalog, key).items()]
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
@@ -88,12 +88,12 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "hardware": hardware,
         "comparisons": _comparisons(catalog, key, main),
         "questions": questions(catalog, key),
-        "cards": catalog.cards,
+        "cards": catalog.gpus,
         "unverified": UNVERIFIED,
         "vendors": by_vendor(catalog),
         "vendors_key": of_cards(catalog) if catalog.digests else "",
         "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
-        "kind_options": [(kind, kind) for kind in sorted({card.segment for card in catalog.card_index.values()})],
+        "kind_options": [(kind, kind) for kind in sorted({card.segment for card in catalog.gpu_index.values()})],
         "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
         "capacity": capacity(catalog, key, main),
         "memory_chart": memory_chart(catalog, key, main),
@@ -109,9 +109,9 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def by_vendor(catalog: Catalog) -> list[tuple[str, list[Card]]]:
+def by_vendor(catalog: Catalog) -> list[tuple[str, list[Gpu]]]:
     """Cards by vendor and memory, for choosers and lists. Kept, since every model's page has one."""
-    cards = [catalog.cards[key] for key in fit.cards_by_memory(catalog)]
+    cards = [catalog.gpus[key] for key in fit.gpus_by_memory(catalog)]
     vendors = sorted({card.vendor for card in cards})
     return [(vendor, [card for card in cards if card.vendor == vendor]) for vendor in vendors]
 
@@ -159,7 +159,7 @@ def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | No
     )  # fmt: skip
 
 
-def _fastest(found: list[tuple[Card, Known]]) -> list[tuple[Card, Known, Bar]]:
+def _fastest(found: list[tuple[Gpu, Known]]) -> list[tuple[Gpu, Known, Bar]]:
     """Cards from the slowest to the fastest: those on which a speed was measured or published, and others evenly between."""
     found.sort(key=lambda one: (one[1].per_second, one[0].id))
     seen = {index for index, (_, known) in enumerate(found) if known.evidence != "predicted"}
@@ -243,7 +243,7 @@ def questions(catalog: Catalog, key: str) -> Sequence[Question]:
 
 def _minimum_memory(catalog: Catalog, key: str) -> Question:
     question = f"What's the minimum VRAM to run {catalog.models[key].name}?"
-    if not any(card.vendor == "NVIDIA" for card in catalog.card_index.values()):
+    if not any(card.vendor == "NVIDIA" for card in catalog.gpu_index.values()):
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = fit.default_component(catalog, key)
     fitting = [card for card, pick in picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
@@ -266,10 +266,10 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
     if smallest is None:
         text += "No card in the catalog has that much."
     else:
-        card = catalog.cards[smallest]
+        card = catalog.gpus[smallest]
         text += (
             f"Every card in the catalog down to the smallest, the {card.name} with {card.spec.memory_gib:g} GiB, runs it."
-            if len(fitting) == len(catalog.cards)
+            if len(fitting) == len(catalog.gpus)
             else f"The smallest card in the catalog that runs it is the {card.name} with {card.spec.memory_gib:g} GiB."
         )
     return Question(question, text, "predicted from the trace and the tensor rule")

@@ -14,7 +14,7 @@ from fitcard.advisor.evidence import good_runs, labels_run
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.kept import Fact, of_cards, of_rules, of_traces
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.trace import Component
@@ -79,7 +79,7 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "towers": TOWERS,
         "units": fit.UNITS,
         "cards_key": combined(("cards of", label, of_rules(catalog), of_cards(catalog))) if catalog.digests else None,
-        "cards": len(catalog.cards),
+        "cards": len(catalog.gpus),
         "support": partial(_support, catalog, quantization),
         "seen": _seen(catalog, label),
         "sources": [file.sources[key] for key in (*quantization.sources, quantization.requires.source) if key],
@@ -96,7 +96,7 @@ def index(catalog: Catalog) -> dict[str, Any]:
     ]
     return {
         "rows": rows,
-        "cards": len(catalog.cards),
+        "cards": len(catalog.gpus),
         "jsonld": graph(breadcrumbs(("Home", "../"), ("Quantizations", None))),
     }
 
@@ -159,13 +159,13 @@ def _seen_in(catalog: Catalog, model: str) -> dict[str, list[Seen]]:
     return SEEN.of(catalog, model)
 
 
-def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Card]], dict[str, list[Card]]]:
+def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Gpu]], dict[str, list[Gpu]]]:
     """The cards whose hardware serves the label by its stated requirements, and those that it does not, by vendor."""
     from fitcard.advisor.fit import refusal
 
-    served: dict[str, list[Card]] = {}
-    refused: dict[str, list[Card]] = {}
-    for card in catalog.cards.values():
+    served: dict[str, list[Gpu]] = {}
+    refused: dict[str, list[Gpu]] = {}
+    for card in catalog.gpus.values():
         group = refused if refusal(quantization, card) else served
         group.setdefault(card.vendor, []).append(card)
     return served, refused

@@ -8,13 +8,13 @@ from typing import Any
 from fitcard.advisor.evidence import utilisation
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.quantization import bits_per_weight
-from fitcard.catalog.storage.index import RunEntry
+from fitcard.catalog.storage.index import RunSummary
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.model_page import TOWERS
 from fitcard.site.generator.pages.variants import shares
 
 
-def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
+def view(catalog: Catalog, entry: RunSummary) -> dict[str, Any]:
     """Everything that the template of a run's page draws."""
     run = catalog.run(entry.key)
     model = catalog.model_index[entry.model]
@@ -28,7 +28,7 @@ def view(catalog: Catalog, entry: RunEntry) -> dict[str, Any]:
         "bits": bits_per_weight(run.census) if run.census else None,
         "samples": [(speed, _strips(speed.samples_s)) for speed in run.speed],
         "utilisation": [utilisation(catalog, run, speed) for speed in run.speed],
-        "card": catalog.cards.get(run.machine.device),
+        "card": catalog.gpus.get(run.machine.device),
         "current": run.config_sha256 == model.config_sha256,
         "jsonld": graph(breadcrumbs(("Home", "../../"), ("Models", "../../models/"), (model.name, f"../../models/{entry.model}/"), (f"Run {run.key}", None))),
     }  # fmt: skip

@@ -11,7 +11,7 @@ from fitcard.advisor.kept import Fact
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import Pick, named, picks
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.gpu import Card, Gpu
+from fitcard.catalog.schema.gpu import Gpu, GpuSpec
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.twins import first_alike
 
@@ -67,7 +67,7 @@ def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
     on a processor, then one under a cap, then one in the quantization that would be picked, then the newest.
     """
     config, component = catalog.model_index[model].config_sha256, default_component(catalog, model)
-    available = available_bytes(_sold(catalog), _sold(catalog).cards[_id(size)])
+    available = available_bytes(_sold(catalog), _sold(catalog).gpus[_id(size)])
     chosen = pick(catalog, model, size).nearest.quantization
     found: list[Proof] = []
     for run in catalog.runs_of(model):
@@ -91,10 +91,10 @@ def _id(size: int) -> str:
 def _sold(catalog: Catalog) -> Catalog:
     """The catalog with one card of each size, and no other."""
     cards = {
-        _id(size): Card(
+        _id(size): Gpu(
             id=_id(size), vendor="NVIDIA", generation="", rates=None, sources={}, reviewed=None,
-            spec=Gpu(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)}),
+            spec=GpuSpec(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)}),
         )
         for size in SIZES
     }  # fmt: skip
-    return replace(catalog, cards=cards)
+    return replace(catalog, gpus=cards)

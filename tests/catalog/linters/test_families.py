@@ -40,6 +40,6 @@ def test_a_bandwidth_that_is_too_low(plant: Plant) -> None:
     ],
 )
 def test_what_a_name_says(card: str, number: int, rank: int, family: str, real: Catalog) -> None:
-    found = families.place(real.cards[card])
+    found = families.place(real.gpus[card])
     assert found is not None
     assert (found[1], " ".join(word for word in found[0][3:] if word)) == ((number, rank), family)

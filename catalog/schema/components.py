@@ -1,0 +1,26 @@
+"""The components that a model can have: how they are called, and what one item of their work is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fitcard.catalog.schema.trace import Component
+
+
+@dataclass(frozen=True)
+class ComponentWords:
+    """How pages and commands call a component and its work."""
+
+    title: str
+    """`Image tower`; in a sentence it is lower case."""
+    item: str
+    """What goes in, in the plural: images, texts, pairs."""
+    unit: str
+    """Of its throughput: images/s."""
+
+
+COMPONENTS: dict[Component, ComponentWords] = {
+    "vision": ComponentWords("Image tower", "images", "images/s"),
+    "text": ComponentWords("Text tower", "texts", "texts/s"),
+    "all": ComponentWords("Whole model", "pairs", "pairs/s"),
+}

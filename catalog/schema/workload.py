@@ -1,0 +1,40 @@
+"""What is run, where, and on what: the three values that the advisor, the profiler and the pages hand around.
+
+A variant is what is run, a workload what goes in, a setup what runs it. They replace up to nine loose parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from fitcard.catalog.schema.trace import Component
+
+Mode = Literal["eager", "compiled"]
+
+
+class Variant(NamedTuple):
+    """A component of a model in one quantization."""
+
+    model: str
+    """The model's id."""
+    component: Component
+    quantization: str
+    """The label: a key of `quantizations.yaml`."""
+
+
+class Workload(NamedTuple):
+    """What goes into one pass. Sizes that are None are those of the trace; a GPU's answer states them."""
+
+    batch: int = 1
+    image_size: int | None = None
+    """Pixels along each side."""
+    text_tokens: int | None = None
+    """Tokens of one text."""
+
+
+class Setup(NamedTuple):
+    """What runs it: a GPU of the catalog or a device that only runs know, and how."""
+
+    device: str
+    """The GPU's id in the catalog, or the id by which runs know a processor."""
+    mode: Mode = "eager"
