@@ -76,7 +76,7 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7
         known.append(measured._replace(point=point._replace(per_second=point.setting.batch / busy)))
-    found = fit_factors(real, basis_of(known).gpus)
+    found = fit_factors(real, basis_of(known).cards)
     for name in ("matmul", "attention", "moved"):
         assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=0.08), name
 
@@ -94,7 +94,7 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
         pulls = ((getattr(factors, name) / getattr(PRIOR, name) - 1) ** 2 for name in Factors.model_fields)
         return found + PRIOR_WEIGHT * float(sum(pulls))
 
-    found = fit_factors(real, basis_of(every).gpus)
+    found = fit_factors(real, basis_of(every).cards)
     for name in Factors.model_fields:
         for nudge in (0.99, 1.01):
             other = found.model_copy(update={name: getattr(found, name) * nudge})
@@ -103,7 +103,7 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
     for name in ("gpu", "model"):
         for gone in sorted({getattr(one.point, name) for one in everything}):
             rest = [one for one in everything if getattr(one.point, name) != gone]
-            assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).gpus), gone
+            assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).cards), gone
 
 
 def test_factors_at_the_bound_are_those_of_the_smallest_sum(real: Catalog) -> None:
