@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from fitcard.advisor.evidence import TIMED, models_on, timed_on
 from fitcard.advisor.kept import Fact, of_cards
 from fitcard.advisor.rates import fit_sustained, measured_rate, sustained_rate
-from fitcard.advisor.speed import PLAIN, Setting, Work, work
+from fitcard.advisor.speed import Setting, Work, work
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.record import Date
 from fitcard.catalog.schema.run import Mode
@@ -88,7 +88,7 @@ def told(catalog: Catalog) -> list[Told]:
 def _told_by(catalog: Catalog, model: str) -> list[Told]:
     found: list[Told] = []
     for point in _points_of(catalog, model):
-        if point.quantization not in PLAIN:
+        if not catalog.quantizations[point.quantization].plain:
             continue
         of = (catalog, model, point.component, point.quantization, catalog.gpus[point.gpu], point.setting)
         one = work(*of, fit_sustained(catalog))

@@ -150,9 +150,9 @@ def utilisation(catalog: Catalog, run: Run, speed: Speed) -> Utilisation | None:
     if card is None:
         return None
     # Quantized weights are unpacked before they are multiplied, but for the labels whose integer or FP8 units multiply.
-    own: dict[str, NumberType] = {"FP8": "fp8", "INT8-dynamic": "int8", "INT8-bnb": "int8"}
+    own = catalog.quantizations[run.quantization].multiplies_in
     types: dict[str, NumberType] = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-    kind = own.get(run.quantization) or types[run.activation_type or "float32"]
+    kind = own if own in ("fp8", "int8") else types[run.activation_type or "float32"]
     peak, bandwidth = card.peak_flops(kind), card.spec.bandwidth_gb_per_s
     flops = 2 * catalog.traces[run.model].phase(run.component).multiply_adds(speed.batch)
     return Utilisation(

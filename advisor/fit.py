@@ -13,7 +13,7 @@ from fitcard.advisor.predict import Predicted, predict
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, UnknownName
 from fitcard.catalog.loader import HERE
-from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec, NumberType, PublishedRates, Segment
+from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec, PublishedRates, Segment
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Machine, Memory, Mode, Run
 from fitcard.catalog.schema.trace import ONNX_LOOP, Component, Phase
@@ -250,15 +250,13 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     return min(usable, key=place, default=None)
 
 
-_NATIVE: dict[str, NumberType] = {"BF16": "bf16", "FP16": "fp16"}
-
-
 def rank(catalog: Catalog, model: str, component: Component, label: str, card: Gpu) -> tuple[int, float, int]:
     """The place of a label in the order of `best`, the first first."""
-    kind = _NATIVE.get(label)
-    group = 1 if label == "FP32" else 2
-    if kind:
-        group = 3 if card.supports(kind) is False else 0
+    quantization = catalog.quantizations[label]
+    group = 2
+    if quantization.plain:
+        kind = quantization.multiplies_in
+        group = 1 if kind == "fp32" else 3 if card.supports(kind) is False else 0
     bits = weights_of(catalog, model, component, label, 16).bits_per_weight
     return group, -bits if group == 2 else 0.0, list(catalog.quantizations).index(label)
 
@@ -345,7 +343,7 @@ def refusal(label: Quantization, card: Gpu, phase: Phase | None = None) -> str |
     capability = card.spec.compute_capability
     if requires.nvidia_compute_capability and capability and float(capability) < requires.nvidia_compute_capability:
         return f"{label.name} needs compute capability {requires.nvidia_compute_capability}, this card has {capability}: {requires.why}"
-    if label.runtime == "onnxruntime" and phase and phase.one_by_one:
+    if label.engine.exports_graph and phase and phase.one_by_one:
         return ONNX_LOOP
     return None
 
@@ -372,5 +370,3 @@ def _reasons(
         yield "this card does not multiply BF16 natively: FP16 is faster on it"
     if why_speed:
         yield why_speed
-
-

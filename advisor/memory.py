@@ -41,6 +41,8 @@ class Need:
 
 Features = frozenset[str]
 """A processor's instruction sets, by the names of `catalog/host.py`."""
+NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Those that multiply BF16."""
 
 
 def need(
@@ -138,11 +140,10 @@ def _terms(
     on_cpu = vendor == "CPU"
     width = _width(quantization, features if on_cpu else None)
     weights = weights_of(catalog, model, component, label, width)
-    work = runtimes.work.get(label)
+    layers = quantization.memory
     # Products of 8-bit integers read their weights as they lie where the processor has tiles for them (LOG.md, 2026-11-24).
-    repacks = work is not None and on_cpu and not (features and "amx_int8" in features)
-    extra = runtimes.context_extra.get(quantization.runtime)
-    per_output = (work.cpu_bytes_per_output if on_cpu else work.card_bytes_per_output) if work else 0.0
+    repacks = on_cpu and not (features and "amx_int8" in features)
+    per_output = layers.bytes_per_output(vendor)
     outputs = {
         (op.shape["m"], op.shape["n"], op.shape["groups"])
         for op in phase.operations if per_output and op.kind == "matmul" and op.weight is not None
@@ -151,22 +152,22 @@ def _terms(
         weights=weights.bytes,
         gaps=weights.gaps if vendor in CACHING else 0,
         activations=tuple((a.batch, a.bytes_32 if width == 32 else a.bytes_16) for a in phase.activations),
-        unpacked=_unpacked_bytes(runtimes, label, quantization.runtime, weights.largest_packed, vendor, width),
-        copies=int(work.cpu_weight_copies * weights.packed_bytes) if work and repacks else 0,
+        unpacked=_unpacked_bytes(runtimes, quantization, weights.largest_packed, vendor, width),
+        copies=int((layers.cpu_weight_copies or 0) * weights.packed_bytes) if repacks else 0,
         outputs=tuple(sorted(outputs, key=repr)),
         per_output=per_output,
         strided=_strided_copies(phase, quantization, width, features) if on_cpu else (),
         slack=runtimes.allocator_slack[vendor].share,
-        runtime=runtimes.context[vendor].bytes + (extra.bytes_on(vendor) if extra else 0),
+        runtime=runtimes.context[vendor].bytes + quantization.engine.libraries.bytes_on(vendor),
     )
 
 
-def _unpacked_bytes(runtimes: Runtimes, label: str, runtime: str, largest: int, vendor: str, width: int) -> int:
-    """The largest matrix as plain numbers, where a runtime unpacks weights before it multiplies; GGUF layers do it in chunks."""
-    if runtime == "gguf":
-        chunk = min(runtimes.dequantize_chunk_elements[vendor], largest)
-        return largest * width // 8 + chunk * runtimes.dequantize_bytes_per_element
-    return largest * width // 8 if label in ("INT8-weight-only", "NF4") else 0
+def _unpacked_bytes(runtimes: Runtimes, quantization: Quantization, largest: int, vendor: str, width: int) -> int:
+    """The largest matrix as plain numbers, where an engine unpacks weights before it multiplies; in chunks, each in float32 besides."""
+    if quantization.unpacks == "nothing":
+        return 0
+    chunk = min(runtimes.dequantize_chunk_elements[vendor], largest) if quantization.unpacks == "chunks" else 0
+    return largest * width // 8 + chunk * runtimes.dequantize_bytes_per_element
 
 
 @dataclass(frozen=True)
@@ -269,8 +270,8 @@ def _on_line(points: Sequence[tuple[int, int]], batch: int) -> int:
 
 
 def _width(quantization: Quantization, features: Features | None) -> int:
-    """Bits of an activation: 32 for GGUF on a processor that multiplies no BF16 natively, as the profiler runs it there."""
-    if quantization.runtime == "gguf" and features is not None and not features & {"avx512_bf16", "amx_bf16", "bf16"}:
+    """Bits of an activation, as the profiler runs it there."""
+    if quantization.engine.float32_without_bf16 and features is not None and not features & NATIVE_BF16:
         return 32
     return quantization.held_bits
 

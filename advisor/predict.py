@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fitcard.advisor.evidence import Timed, timed_on
-from fitcard.advisor.speed import PLAIN, Setting, Work, has_own_rate, work
+from fitcard.advisor.speed import Setting, Work, has_own_rate, work
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.run import Mode
@@ -67,7 +67,7 @@ def predict(
         if gpu in catalog.gpus and not (only_card and gpu == card.id)
     }
     allowances = catalog.runtimes.speed_doubt
-    if label not in PLAIN:
+    if not catalog.quantizations[label].plain:
         doubts.append(allowances["quantized"].share)
     if card.vendor not in vendors:
         doubts.append(allowances["vendor"].share)

@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from fitcard.advisor.memory import weights_of
 from fitcard.advisor.rates import Rate, measured_rate, sustained_rate
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu, NumberType
+from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.speed import Factors, Sustained
 from fitcard.catalog.schema.trace import Component, Operation, at_batch
 from fitcard.catalog.twins import first_alike
 
-PLAIN = {"FP32", "BF16", "FP16"}
-"""Labels whose weights are multiplied as they are stored."""
 TILES = ((128, 1.0), (64, 1.3))
 """Sides of the square of the output that one unit of a card works on at a time, and how much slower it is than the largest.
 
@@ -32,14 +32,6 @@ an allowance: at the small batches that were run on an H100 its host set the pac
 LAUNCH_S: dict[Mode, float] = {"eager": 20e-6, "compiled": 3e-6}
 """Seconds in which the host works through one operation and hands its kernel to the card. In eager mode measured: the text tower of
 SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the card. Compiled an allowance."""
-LAYER_HOST_S = {"FP8": 540e-6, "INT8-dynamic": 1400e-6, "INT8-bnb": 610e-6, "INT8-weight-only": 130e-6, "NF4": 55e-6}
-"""Seconds that the host needs beyond that for each quantized layer in eager mode, which one run of SO400M on an H100 took at batch 1
-longer than BF16. The libraries dispatch every layer in Python."""
-UNPACK_HOST_S, _OTHER_UNPACK_HOST_S = {"Q8_0": 70e-6, "Q4_0": 100e-6}, 165e-6
-"""The same for layers that unpack GGUF blocks, by their type; Q5_0 was measured for all others."""
-LAYER_BYTES = {"FP8": 45, "INT8-dynamic": 34, "INT8-bnb": 92, "INT8-weight-only": 17}
-"""Bytes moved for each number that a quantized layer puts out, to round its input and to scale its product, in eager mode: what
-SO400M at batch 64 took longer on an H100 than BF16, at the card's bandwidth."""
 ELEMENTWISE_FLOPS_PER_BYTE = 4
 """Arithmetic that goes with each byte of element-wise work; its factor is fitted, so this only sets a scale."""
 AUTOCAST_EAGER, AUTOCAST_COMPILED = 52 / 24, 40 / 32
@@ -48,13 +40,6 @@ AUTOCAST_EAGER, AUTOCAST_COMPILED = 52 / 24, 40 / 32
 Counted on one layer of width D in bytes per token: norm, copy, residual sum twice are 24 D in 16 bit; with autocast norms read and
 write 8 D, casts 6 D, sums 10 D, twice, and 4 D for attention's output: 52 D. Compiled, with an MLP of 4 D: 32 D and 40 D.
 """
-_NATIVE: dict[str, NumberType] = {"FP8": "fp8", "INT8-dynamic": "int8", "INT8-bnb": "int8"}
-_IN_FLOAT = "INT8-dynamic"
-"""Multiplied in float32 in eager mode: torchao 0.18 falls back to that where torch's integer product refuses, and on an H100 it ran
-exactly as slowly as FP32."""
-_UNPACKED_BYTES: dict[str, int] = {"INT8-weight-only": 3, "NF4": 3, "INT4": 1}
-_GGUF_UNPACK_BYTES = 40
-"""Bytes moved for each number that GGUF layers unpack, in float32 steps (`profiler/unpack.py`); 19 for Q8_0, up to 60 for K-quants."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +79,6 @@ class Work:
         return max(self.unpacked + at_rate + moved, self.launches)
 
 
-def number_type(catalog: Catalog, label: str) -> NumberType:
-    """The type in which a label's matrix products are computed on a card."""
-    quantization = catalog.quantizations[label]
-    if native := _NATIVE.get(label):
-        return native
-    return "fp32" if quantization.held_bits == 32 else "fp16" if quantization.weight_type == "F16" else "bf16"
-
-
 def work(
     catalog: Catalog,
     model: str,
@@ -115,16 +92,16 @@ def work(
 ) -> Work | None:
     """The work of one pass on a card; None where the card's rate or bandwidth is not known."""
     eager = setting.mode == "eager"
-    kind = "fp32" if eager and label == _IN_FLOAT else number_type(catalog, label)
+    quantization = catalog.quantizations[label]
+    layers = _layers(catalog, model, component, quantization, label, eager)
+    kind = quantization.multiplies_in_eager if eager else quantization.multiplies_in
     if catalog.speed and fit is catalog.speed.sustained and not ignore_measured and card.id in catalog.gpus:
         speeds = _catalog_speeds(catalog, card.id, kind)
     else:
         speeds = _speeds(catalog, card, kind, fit, ignore_measured)
-    if speeds is None:
+    if speeds is None or layers is None:
         return None
-    sizes = _sizes(
-        catalog, first_alike(catalog, model), component, catalog.quantizations[label].held_bits // 8, setting
-    )
+    sizes = _sizes(catalog, first_alike(catalog, model), component, quantization.held_bits // 8, setting)
     units = card.spec.units
     matmul = 0.0
     for product in sizes.products:
@@ -143,13 +120,8 @@ def work(
         moved=sizes.moved_bytes / speeds.bandwidth,
         transposed=sizes.transposed_bytes / speeds.bandwidth,
         computed=sizes.moved_bytes * ELEMENTWISE_FLOPS_PER_BYTE / speeds.arithmetic,
-        unpacked=(
-            _unpacked_bytes(catalog, model, component, label)
-            + (sizes.outputs * LAYER_BYTES.get(label, 0) if eager else 0)
-        )
-        / speeds.bandwidth,
-        launches=sizes.kernels * LAUNCH_S[setting.mode]
-        + (_layers_host_s(catalog, model, component, label) if eager else 0.0),
+        unpacked=(layers.unpacked_bytes + sizes.outputs * layers.bytes_per_output) / speeds.bandwidth,
+        launches=sizes.kernels * LAUNCH_S[setting.mode] + layers.host_s,
     )
 
 
@@ -267,26 +239,33 @@ def _clock_share(card: Gpu, rate: Rate, fit: Mapping[str, Sustained]) -> float:
     return min(1.0, rate.flops_per_s / (law.of_peak * peak))
 
 
-def _unpacked_bytes(catalog: Catalog, model: str, component: Component, label: str) -> int:
-    """Bytes that unpacking all packed matrices moves in one pass, whatever the batch."""
-    gguf = catalog.quantizations[label].runtime == "gguf"
-    per_number = _GGUF_UNPACK_BYTES if gguf else _UNPACKED_BYTES.get(label, 0)
-    return per_number * weights_of(catalog, model, component, label, 16).packed_elements if per_number else 0
+class _Layers(NamedTuple):
+    """What the quantized layers of one pass take, beyond those that BF16 needs too."""
+
+    host_s: float
+    """Seconds of the host."""
+    bytes_per_output: float
+    unpacked_bytes: float
 
 
-@lru_cache(maxsize=1 << 14)
-def _layers_host_s(catalog: Catalog, model: str, component: Component, label: str) -> float:
-    """Seconds that the host needs for the quantized layers of one pass, beyond those that BF16 needs too."""
-    gguf = catalog.quantizations[label].runtime == "gguf"
-    return sum(
-        count * (UNPACK_HOST_S.get(name, _OTHER_UNPACK_HOST_S) if gguf else LAYER_HOST_S.get(label, 0.0))
-        for name, count in weights_of(catalog, model, component, label, 16).packed_layers
-    )
+def _layers(
+    catalog: Catalog, model: str, component: Component, quantization: Quantization, label: str, eager: bool
+) -> _Layers | None:
+    """None where that is not known."""
+    weights, speed = weights_of(catalog, model, component, label, 16), quantization.speed
+    if speed.layer_host_s is None or speed.layer_bytes_per_output is None or speed.unpack_bytes_per_weight is None:
+        return None
+    unpacked = speed.unpack_bytes_per_weight * weights.packed_elements
+    if not eager:
+        return _Layers(0.0, 0.0, unpacked)
+    seconds = [speed.layer_host_s.get(name) for name, count in weights.packed_layers if count]
+    if None in seconds:
+        return None
+    counts = (count for _, count in weights.packed_layers if count)
+    host = sum(count * each for count, each in zip(counts, seconds, strict=True) if each is not None)
+    return _Layers(host, speed.layer_bytes_per_output, unpacked)
 
 
 def has_own_rate(catalog: Catalog, card: Gpu, label: str) -> bool:
     """Whether matrix products of a label's number type were measured on that very card."""
-    return measured_rate(catalog, card.id, number_type(catalog, label)) is not None
-
-
-__all__ = ["PLAIN", "Setting", "Work", "has_own_rate", "number_type", "work"]
+    return measured_rate(catalog, card.id, catalog.quantizations[label].multiplies_in) is not None

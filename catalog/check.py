@@ -24,6 +24,7 @@ def check(catalog: Catalog) -> Report:
     unverified = [f"gpus: {key}: {figure}" for key, card in catalog.gpu_index.items() for figure in card.unverified]
     unverified += [f"models: {key}: {fact}" for key, model in catalog.model_index.items() for fact in model.unverified]
     unverified += [f"runtimes: {name}" for name in catalog.runtimes.unverified()]
+    unverified += [f"quantizations: {name}" for name in catalog.quantization_file.unverified()]
     runtimes = catalog.runtimes
     figures = (
         sum({(card.vendor, card.generation, card.units): card.unit_figures for card in cards}.values())

@@ -42,7 +42,7 @@ def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: S
     if quantization.format == "gguf":
         return _gguf_bytes(*_gguf_parts(typed_tensors(quantization, tensors)), gguf_metadata(model_id, label))
     if quantization.format == "safetensors":
-        return _safetensors_bytes(label, typed_tensors(quantization, tensors))
+        return _safetensors_bytes(quantization.rounds_activations, typed_tensors(quantization, tensors))
     return None
 
 
@@ -57,10 +57,10 @@ def variant_bytes(catalog: Catalog, model_id: str, component: Component, label: 
 def _parts_alike(catalog: Catalog, model_id: str, component: Component, label: str) -> tuple[int, int] | int | None:
     """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the data, for
     other formats the whole size."""
-    typed, kind = typed_alike(catalog, model_id, component, label), catalog.quantizations[label].format
-    if kind == "gguf":
+    typed, quantization = typed_alike(catalog, model_id, component, label), catalog.quantizations[label]
+    if quantization.format == "gguf":
         return _gguf_parts(typed)
-    return _safetensors_bytes(label, typed) if kind == "safetensors" else None
+    return _safetensors_bytes(quantization.rounds_activations, typed) if quantization.format == "safetensors" else None
 
 
 def _gguf_bytes(header: int, data: int, metadata: dict[str, str | int]) -> int:
@@ -96,7 +96,7 @@ _Part = tuple[str, str, tuple[int, ...]]
 """Name, safetensors' name of the type, and shape of a tensor in a file."""
 
 
-def _safetensors_bytes(label: str, typed: Iterable[Typed]) -> int:
+def _safetensors_bytes(rounds_activations: bool, typed: Iterable[Typed]) -> int:
     metadata = len(json.dumps(SAFETENSORS_METADATA, separators=(",", ":")))
     # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only the
     # digits of the offsets depend on the order, which is by type and then by name.
@@ -104,7 +104,7 @@ def _safetensors_bytes(label: str, typed: Iterable[Typed]) -> int:
     order: list[tuple[int, str, int]] = []
     described: list[str] = []
     for type_name, tensor, layers, _ in typed:
-        parts, facts = _parts(label, type_name, tensor.name, tensor.shape)
+        parts, facts = _parts(rounds_activations, type_name, tensor.name, tensor.shape)
         digits = sum(len(str(layer)) for layer in layers) - len(LAYER) * len(layers) if tensor.layers else 0
         for name, dtype, shape in parts:
             header += len(layers) * (_text_length(name) + _shape_length(dtype, shape)) + digits
@@ -144,7 +144,7 @@ def _text_length(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode())
 
 
-def _parts(label: str, type_name: str, name: str, shape: tuple[int, ...]) -> tuple[list[_Part], str]:
+def _parts(rounds_activations: bool, type_name: str, name: str, shape: tuple[int, ...]) -> tuple[list[_Part], str]:
     """The tensors that a file holds for one tensor of the model, and what the file's metadata say of it; "" for nothing.
 
     torchao: `flatten_tensor_state_dict` of torchao 0.18.0. bitsandbytes: the state dict of its layers in 0.50.2.
@@ -158,7 +158,7 @@ def _parts(label: str, type_name: str, name: str, shape: tuple[int, ...]) -> tup
             "INT4G128": {"qdata": ("U8", (rows, columns // 2)), "scale_and_zero": ("BF16", (columns // 128, rows, 2))},
         }[type_name]
         parts = [(f"{module}._{attribute}_{part}", dtype, size) for part, (dtype, size) in found.items()]
-        return parts, _torchao_text(label, type_name, shape, tuple(found))
+        return parts, _torchao_text(rounds_activations, type_name, shape, tuple(found))
     if type_name == "NF4":
         blocks = -(-math.prod(shape) // NF4_BLOCK)
         state = {"quant_type": "nf4", "blocksize": NF4_BLOCK, "dtype": "bfloat16", "shape": list(shape)}
@@ -175,11 +175,13 @@ def _parts(label: str, type_name: str, name: str, shape: tuple[int, ...]) -> tup
 
 
 @lru_cache(maxsize=4096)
-def _torchao_text(label: str, type_name: str, shape: tuple[int, ...], parts: tuple[str, ...]) -> str:
-    return json.dumps(_torchao_facts(label, type_name, shape, list(parts)))
+def _torchao_text(rounds_activations: bool, type_name: str, shape: tuple[int, ...], parts: tuple[str, ...]) -> str:
+    return json.dumps(_torchao_facts(rounds_activations, type_name, shape, list(parts)))
 
 
-def _torchao_facts(label: str, type_name: str, shape: tuple[int, ...], parts: list[str]) -> dict[str, object]:
+def _torchao_facts(
+    rounds_activations: bool, type_name: str, shape: tuple[int, ...], parts: list[str]
+) -> dict[str, object]:
     """What torchao writes about a quantized tensor beside its parts."""
     rows_of = {"_type": "PerRow", "_data": {"dim": -1}}
     bfloat16 = {"_type": "torch.dtype", "_data": "bfloat16"}
@@ -187,7 +189,7 @@ def _torchao_facts(label: str, type_name: str, shape: tuple[int, ...], parts: li
     if type_name == "INT8CZ":
         symmetric = {"_type": "MappingType", "_data": "SYMMETRIC"}
         given = {"granularity": rows_of, "mapping_type": symmetric, "reduce_range": False}
-        dynamic = {"_type": "QuantizeTensorToInt8Kwargs", "_data": given} if label == "INT8-dynamic" else None
+        dynamic = {"_type": "QuantizeTensorToInt8Kwargs", "_data": given} if rounds_activations else None
         facts = {"act_quant_kwargs": dynamic, "reduce_range": False, "block_size": block, "dtype": bfloat16}
         return {"_type": "Int8Tensor", "_data": facts, "_tensor_data_names": parts}
     if type_name == "FP8C":

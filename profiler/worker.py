@@ -30,10 +30,6 @@ from fitcard.profiler.meta_model import inputs
 from fitcard.profiler.variant import Inputs, Runnable, Variant
 from fitcard.profiler.weights import checkpoint_values, random_values
 
-BACKENDS = {
-    "torch": "torch_dtype", "gguf": "gguf_packed", "torchao": "torchao_tensors", "bitsandbytes": "bitsandbytes_layers",
-    "onnxruntime": "onnx_graph",
-}  # fmt: skip
 MIN_SAMPLES, MAX_SAMPLES = 3, 200
 WARM_S, WARM_AGAIN_S = 0.5, 0.2
 """How long a card works before it is timed: from idle, until its clocks have risen, and from another batch."""
@@ -54,8 +50,8 @@ Embeddings = list[list[float]]
 
 
 def backend(quantization: Quantization) -> ModuleType:
-    """The module that writes, loads and describes variants of a quantization's runtime."""
-    return import_module(f"fitcard.profiler.backends.{BACKENDS[quantization.runtime]}")
+    """The module that writes, loads and describes variants of a quantization's engine."""
+    return import_module(f"fitcard.profiler.backends.{quantization.engine.backend}")
 
 
 def main() -> None:

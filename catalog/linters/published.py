@@ -8,16 +8,13 @@ from fitcard.catalog.errors import Problem
 from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu, NumberType
 from fitcard.catalog.schema.published import PublishedSpeed
+from fitcard.catalog.schema.quantization import Quantization
 
 NAME = "published"
 SCOPE = "pages"
 
 BOOST = 1.2
 """Cards clock higher than the boost clock that their makers promise: plain matrix products reach up to 1.17 times the printed peak."""
-FASTEST: dict[str, tuple[NumberType, ...]] = {
-    "FP32": ("fp32", "tf32"), "FP16": ("fp32", "fp16"), "BF16": ("fp32", "bf16"),
-}  # fmt: skip
-"""The number types that a quantization's products may run in; any, where it is not named."""
 
 
 def check(catalog: Catalog) -> Iterator[Problem]:
@@ -25,7 +22,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
     for key, file in catalog.published.items():
         for index, speed in enumerate(file.speeds):
             rate = _flops_per_s(catalog, key, speed)
-            peak = _peak(catalog.gpus[speed.gpu], FASTEST.get(speed.quantization, NUMBER_TYPES))
+            peak = _peak(catalog.gpus[speed.gpu], _number_types(catalog.quantizations[speed.quantization]))
             if rate and peak and rate > peak * BOOST:
                 message = (
                     f"makes {rate / 1e12:.4g} TFLOP/s, and the peak of {speed.gpu} in {speed.quantization} is {peak / 1e12:.4g} "
@@ -53,6 +50,13 @@ def _flops_per_s(catalog: Catalog, model: str, speed: PublishedSpeed) -> float |
     ):
         return None
     return 2 * phase.multiply_adds(speed.batch) / speed.batch * speed.per_second
+
+
+def _number_types(quantization: Quantization) -> tuple[NumberType, ...]:
+    """The number types that a quantization's products may run in; any, where its layers are quantized."""
+    if not quantization.plain:
+        return NUMBER_TYPES
+    return ("fp32", "tf32" if quantization.multiplies_in == "fp32" else quantization.multiplies_in)
 
 
 def _peak(card: Gpu, kinds: tuple[NumberType, ...]) -> float | None:

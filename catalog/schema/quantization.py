@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, WithJsonSchema, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
-from fitcard.catalog.schema.record import Count, Date, Many, Record, Slug, Sources, Text
+from fitcard.catalog.schema.gpu import NumberType
+from fitcard.catalog.schema.record import (
+    MEASURED,
+    UNVERIFIED,
+    Count,
+    Date,
+    Many,
+    NotNegative,
+    Record,
+    Slug,
+    Sources,
+    Text,
+)
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, tensor_bytes
 from fitcard.catalog.schema.trace import Kind, Role, Tensor
 
-Runtime = Literal["torch", "gguf", "torchao", "bitsandbytes", "onnxruntime"]
 Format = Literal["safetensors", "gguf", "onnx"]
 Layers = Literal["all", "more_bits", "first_two", "first_sixteenth"]
 TensorTypeName = Annotated[str, Field(pattern=f"^({'|'.join(TENSOR_TYPES)})$")]
@@ -50,19 +62,107 @@ class Requirements(Record):
     """Where that was read: a key of `sources:`."""
 
 
+class Libraries(Record):
+    """Bytes that an engine's own libraries take on top of torch's; null where that is not known."""
+
+    cpu_bytes: Count | None
+    """Of main memory, where a processor runs the model."""
+    gpu_bytes: Count | None
+    """Of a GPU's memory."""
+    why: Text
+    """What takes them."""
+    source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
+
+    def bytes_on(self, vendor: str) -> int:
+        """The bytes on a vendor's devices (`CPU` for a processor); what is not known counts as nothing."""
+        return (self.cpu_bytes if vendor == "CPU" else self.gpu_bytes) or 0
+
+
+class Engine(Record):
+    """What executes variants."""
+
+    id: SkipJsonSchema[str] = ""
+    """Its key under `engines:`, filled in on loading."""
+    words: Text
+    """What it is, for pages."""
+    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """The module of `profiler/backends` that writes, loads and describes its variants."""
+    libraries: Libraries
+    """What its own libraries take."""
+    float32_without_bf16: bool
+    """Whether activations are float32 on processors that do not multiply BF16 natively."""
+    exports_graph: bool
+    """Whether it runs a graph exported for any batch, which cannot hold a loop over the items of one batch."""
+
+
+class LayerMemory(Record):
+    """What the layers of a label need for a moment besides activations; null where that is not known, as on devices that do not
+    serve the label."""
+
+    cpu_bytes_per_output: NotNegative | None
+    """Bytes alive for each number that the largest matrix product puts out, on a processor."""
+    gpu_bytes_per_output: NotNegative | None
+    """The same on a GPU."""
+    cpu_weight_copies: NotNegative | None
+    """Copies of all its packed weights that the engine makes at the first pass and keeps, on a processor."""
+    why: Text
+    """What needs it."""
+    source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
+
+    @property
+    def most(self) -> float:
+        """The most bytes that it needs for each output anywhere; 0 where it needs nothing."""
+        return max(self.cpu_bytes_per_output or 0, self.gpu_bytes_per_output or 0)
+
+    def bytes_per_output(self, vendor: str) -> float:
+        """The bytes on a vendor's devices (`CPU` for a processor); what is not known counts as nothing."""
+        return (self.cpu_bytes_per_output if vendor == "CPU" else self.gpu_bytes_per_output) or 0.0
+
+
+class LayerSpeed(Record):
+    """What the quantized layers of a label take on a GPU beyond those of BF16; null where that is not known."""
+
+    layer_host_s: dict[TensorTypeName, NotNegative] | None
+    """Seconds that the host needs for each layer in eager mode, by the type of its weights."""
+    layer_bytes_per_output: NotNegative | None
+    """Bytes moved for each number that a layer puts out in eager mode, to round its input and to scale its product."""
+    unpack_bytes_per_weight: NotNegative | None
+    """Bytes moved for each weight that is unpacked, once a pass."""
+    why: Text
+    """What takes it."""
+    source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
+
+
 class Quantization(Record):
     """One label."""
 
     name: Text
     """The label as people write it."""
-    runtime: Runtime
-    """What executes it."""
+    engine: Annotated[Engine, WithJsonSchema({"type": "string"})]
+    """What executes it: a key of `engines:`."""
     format: Format
     """The format of its file."""
     summary: Text
     """What a person should know before picking it."""
     weight_type: TensorTypeName
     """The type of every weight matrix that no rule names."""
+    plain: bool
+    """Whether its weights are multiplied as they are stored, so that no layer is quantized."""
+    multiplies_in: NumberType
+    """The type in which its matrix products are computed on a GPU."""
+    multiplies_in_eager: NumberType
+    """The same in eager mode, where libraries may fall back to another type."""
+    rounds_activations: bool
+    """Whether activations are rounded to few bits too, as they come."""
+    unpacks: Literal["nothing", "matrix", "chunks"]
+    """What is alive as plain numbers while a layer multiplies: its whole matrix, or the matrix and a chunk in float32 besides."""
+    memory: LayerMemory
+    """What its layers need in memory for a moment."""
+    speed: LayerSpeed
+    """What its layers take in time."""
     rules: Many[Rule] = ()
     """Tensors that get another type; the first that fits decides."""
     other_type: TensorTypeName
@@ -81,6 +181,23 @@ class Quantization(Record):
     """Where all this was read: keys of `sources:`."""
 
 
+_NO_ENGINE = Engine(
+    words="not known",
+    backend="none",
+    libraries=Libraries(cpu_bytes=None, gpu_bytes=None, why="not known", source=UNVERIFIED),
+    float32_without_bf16=False,
+    exports_graph=False,
+)
+
+
+def _engine(key: str, fields: object) -> Engine:
+    """The engine that these fields describe; an empty one where they are faulty, which is told once, of the engine itself."""
+    try:
+        return Engine.model_validate({"id": key, **fields} if isinstance(fields, dict) else fields)
+    except ValidationError:
+        return _NO_ENGINE
+
+
 class Quantizations(Record):
     """The file `quantizations.yaml`, best fidelity first."""
 
@@ -88,16 +205,56 @@ class Quantizations(Record):
     """The day on which somebody last held the file to its sources."""
     sources: Sources
     """The documents that this was read in, by the short keys that name them."""
+    engines: dict[Slug, Engine]
+    """What executes labels, by the short keys that name it."""
     quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Quantization]
     """The labels."""
 
     @model_validator(mode="after")
     def _sources_known(self) -> Quantizations:
+        sources = {*self.sources, MEASURED, UNVERIFIED}
+        for name, engine in self.engines.items():
+            if engine.libraries.source not in sources:
+                raise ValueError(f"engines.{name}.libraries.source: no source {engine.libraries.source} in this file")
         for label, quantization in self.quantizations.items():
-            named = set(quantization.sources) | ({quantization.requires.source} - {None})
-            if unknown := sorted(str(key) for key in named - set(self.sources)):
-                raise ValueError(f"{label}: no source {', '.join(unknown)} in this file")
+            used = {
+                *quantization.sources,
+                quantization.requires.source,
+                quantization.memory.source,
+                quantization.speed.source,
+            }
+            if unknown := sorted(used - sources - {None}, key=str):
+                raise ValueError(f"quantizations.{label}: no source {', '.join(map(str, unknown))} in this file")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_engines(cls, data: Any) -> Any:
+        """The file with each label's engine in place of its name, so that a label says all of itself."""
+        labels, listed = (data.get(name) for name in ("quantizations", "engines")) if isinstance(data, dict) else (0, 0)
+        if not (isinstance(labels, dict) and isinstance(listed, dict)):
+            return data
+        engines = {key: _engine(key, fields) for key, fields in listed.items()}
+        filled = dict[Any, Any]()
+        for label, fields in labels.items():
+            name = fields.get("engine") if isinstance(fields, dict) else None
+            if isinstance(name, str) and name not in engines:
+                raise ValueError(
+                    f"quantizations.{label}.engine: no engine {name} under `engines:` (there are: {', '.join(engines)})"
+                )
+            filled[label] = {**fields, "engine": engines[name]} if isinstance(name, str) else fields
+        return {
+            **data,
+            "engines": listed | {key: one for key, one in engines.items() if one.id},
+            "quantizations": filled,
+        }
+
+    def unverified(self) -> tuple[str, ...]:
+        """The amounts that rest on nobody's document or measurement."""
+        sources = {f"engines.{name}.libraries": engine.libraries.source for name, engine in self.engines.items()}
+        sources |= {f"{label}.memory": one.memory.source for label, one in self.quantizations.items()}
+        sources |= {f"{label}.speed": one.speed.source for label, one in self.quantizations.items()}
+        return tuple(name for name, source in sources.items() if source == UNVERIFIED)
 
 
 def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -> str:

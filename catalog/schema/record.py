@@ -46,10 +46,14 @@ Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 
 UNVERIFIED = "unverified"
 """The source key of a figure that somebody remembers and nobody has read; `fitcard check` counts these."""
+
+MEASURED = "measured"
+"""The source key of an amount that our own runs show."""
 
 TO_WRITE = "TO WRITE:"
 """How a text begins that `fitcard add` left for somebody to write; the rest of it says what."""
@@ -165,11 +169,13 @@ def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], know
 
 
 __all__ = [
+    "MEASURED",
     "TO_WRITE",
     "UNVERIFIED",
     "Count",
     "Date",
     "Many",
+    "NotNegative",
     "Positive",
     "Record",
     "Slug",

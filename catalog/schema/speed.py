@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fitcard.catalog.schema.record import Count, Date, Positive, Record, Text
+from fitcard.catalog.schema.record import Count, Date, NotNegative, Positive, Record, Text
 from fitcard.catalog.schema.run import Mode
-
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Factors(Record):

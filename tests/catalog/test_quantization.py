@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gguf
 import pytest
 
-from fitcard.catalog import Catalog
+from fitcard.catalog import Catalog, load
+from fitcard.catalog.errors import CatalogError
+from fitcard.catalog.loader import HERE
 from fitcard.catalog.schema.quantization import (
     bits_per_weight,
     census,
@@ -158,3 +162,37 @@ def test_sums_by_stack_equal_sums_tensor_by_tensor(real: Catalog) -> None:
             each = list(stored_tensors(quantization, tensors))
             counted = census((s.type, s.tensor.elements, s.bytes) for s in each)
             assert predicted_census(quantization, tensors) == counted, label
+
+
+def test_an_unknown_engine_is_named_with_its_line(copied: Path) -> None:
+    """So is a fault of an engine itself, which is told once and not once for each label that it executes."""
+    path = copied / "quantizations.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("    engine: bitsandbytes\n", "    engine: bitsandbite\n", 1))
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    (problem,) = caught.value.problems
+    lines = path.read_text().splitlines()
+    assert problem.path == path
+    assert lines[problem.line - 1] == "    engine: bitsandbite"
+    assert "no engine bitsandbite" in problem.message
+    path.write_text(text.replace("    backend: gguf_packed\n", "    backend: GGUF packed\n"))
+    with pytest.raises(CatalogError) as caught:
+        load(copied)
+    assert [problem.field for problem in caught.value.problems] == ["engines.gguf.backend"]
+
+
+def test_every_layer_that_a_label_packs_has_its_cost_or_none_has(real: Catalog) -> None:
+    """A speed is predicted from all layers or not at all, so a type without its seconds would silently leave a label without speeds."""
+    for label, quantization in real.quantizations.items():
+        if (seconds := quantization.speed.layer_host_s) is None:
+            continue
+        for trace in real.traces.values():
+            census = predicted_census(quantization, [t for t in trace.tensors if t.kind == "linear"])
+            assert {name for name in census if TENSOR_TYPES[name].packed} <= set(seconds), label
+
+
+def test_backends_exist(real: Catalog) -> None:
+    """Each engine names a module of the profiler."""
+    for engine in real.quantization_file.engines.values():
+        assert (HERE.parent / "profiler" / "backends" / f"{engine.backend}.py").is_file()

@@ -19,7 +19,7 @@ from fitcard.catalog.schema.gpu import Gpu, NumberType, Segment, UnitRates
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Claim, Licence, Model, UsedBy
 from fitcard.catalog.schema.published import PublishedFile
-from fitcard.catalog.schema.quantization import Census, Format, Quantizations, Requirements, Runtime
+from fitcard.catalog.schema.quantization import Census, Format, Quantizations, Requirements
 from fitcard.catalog.schema.record import Record, Source
 from fitcard.catalog.schema.run import Mode, Run, Status
 from fitcard.catalog.schema.trace import Component
@@ -174,7 +174,7 @@ class QuantizationEntry(Part):
 
     label: str
     name: str
-    runtime: Runtime
+    runtime: str
     format: Format
     summary: str
     requirements: Requirements

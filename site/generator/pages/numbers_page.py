@@ -16,6 +16,10 @@ def view(catalog: Catalog) -> dict[str, Any]:
     """Assumptions with their reasons, and predictions against measurements."""
     return {
         "runtimes": catalog.runtimes,
+        "layers": {label: one.memory for label, one in catalog.quantizations.items() if one.memory.most},
+        "libraries": {
+            name: one.libraries for name, one in catalog.quantization_file.engines.items() if one.libraries.cpu_bytes
+        },
         "types": tuple(TENSOR_TYPES.values()),
         "unverified": UNVERIFIED,
         "report": check(catalog),

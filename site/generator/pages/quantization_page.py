@@ -25,14 +25,6 @@ from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.model_page import TOWERS
 from fitcard.site.generator.pages.variants import Share, held_of
 
-RUNTIMES = {
-    "torch": "torch, plain tensors of that type",
-    "gguf": "torch layers that keep ggml's blocks packed and unpack them as they run, as ComfyUI-GGUF and diffusers do; encoded by ggml itself",
-    "torchao": "torchao's tensor types in torch's own layers",
-    "bitsandbytes": "bitsandbytes' layers in torch",
-    "onnxruntime": "ONNX Runtime, with the graph that transformers.js users run",
-}
-
 
 @dataclass(frozen=True)
 class Became:
@@ -73,7 +65,7 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
     return {
         "label": label,
         "quantization": quantization,
-        "runtime": RUNTIMES[quantization.runtime],
+        "runtime": quantization.engine.words,
         "became": partial(_became, catalog, label) if catalog.models else None,
         "became_key": _became_key(catalog, label),
         "towers": TOWERS,
