@@ -6,20 +6,21 @@ import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import median
 from typing import NamedTuple
 
-from fitcard.advisor.calibrate import Residual, left_out, left_out_on, only_run, summary
+from fitcard.advisor.calibrate import Residual, left_out, left_out_on, summary
 from fitcard.advisor.columns import Columns, Packed
+from fitcard.advisor.device_runs import only_run
 from fitcard.advisor.evidence import good_runs
 from fitcard.advisor.kept import Fact, of_model, of_rules
-from fitcard.advisor.memory import need
+from fitcard.advisor.memory import terms
+from fitcard.advisor.records import records_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.record import Record
-from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.speed import Errors
 from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Mode, Variant
 from fitcard.catalog.storage import cache
 from fitcard.catalog.storage.hashing import combined, run_files
 
@@ -50,7 +51,6 @@ class MemoryRow(NamedTuple):
         return self.predicted_bytes / self.measured_bytes - 1
 
 
-@lru_cache(maxsize=2)
 def memory_errors(catalog: Catalog) -> Columns[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
     return Columns(MemoryRow, MEMORY.of_all(catalog).values())
@@ -61,7 +61,8 @@ def _memory_errors(catalog: Catalog, model: str) -> Packed:
     for run in (run for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
         for memory in run.memory:
             vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
-            predicted = need(catalog, run.model, run.component, run.quantization, memory.batch, vendor, features)
+            of = records_of(catalog, Variant(run.model, run.component, run.quantization))
+            predicted = terms(of, catalog.runtimes, vendor, features).need(memory.batch)
             rows.append(MemoryRow(
                 model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
                 record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
@@ -102,7 +103,7 @@ class SpeedAccuracy(NamedTuple):
 
 @dataclass(frozen=True)
 class SpeedGroup:
-    """The relative errors on one card in one mode."""
+    """The relative errors on one GPU in one mode."""
 
     gpu: str
     mode: Mode
@@ -117,12 +118,12 @@ def speed_groups(rows: Columns[SpeedRow]) -> list[SpeedGroup]:
     grouped: dict[tuple[str, Mode], list[float]] = {}
     for gpu, mode, error in zip(rows.column("gpu"), rows.column("mode"), rows.errors, strict=True):
         grouped.setdefault((gpu, mode), []).append(error)
-    found: list[SpeedGroup] = []
+    groups: list[SpeedGroup] = []
     for (gpu, mode), errors in sorted(grouped.items()):
         sizes = sorted(map(abs, errors))
         p90 = sizes[math.ceil(0.9 * len(sizes)) - 1]
-        found.append(SpeedGroup(gpu, mode, len(errors), median(sizes), p90, median(errors)))
-    return found
+        groups.append(SpeedGroup(gpu, mode, len(errors), median(sizes), p90, median(errors)))
+    return groups
 
 
 class MemoryErrors(Record):
@@ -135,11 +136,7 @@ class MemoryErrors(Record):
 
 def speed_accuracy(catalog: Catalog) -> list[SpeedAccuracy]:
     """The speed model held to everything that it did not see, in each way of leaving out."""
-    found: list[SpeedAccuracy] = []
-    for way in WAYS:
-        errors, rows = _left_out(catalog, way)
-        found.append(SpeedAccuracy(way, errors, rows))
-    return found
+    return [SpeedAccuracy(way, *_left_out(catalog, way)) for way in WAYS]
 
 
 def _left_out(catalog: Catalog, way: str) -> tuple[Errors, Columns[SpeedRow]]:
@@ -148,7 +145,7 @@ def _left_out(catalog: Catalog, way: str) -> tuple[Errors, Columns[SpeedRow]]:
     if way == "device":
         parts = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
     else:
-        parts = _kept(catalog, [way], _key_of_way, left_out)
+        parts = _kept(catalog, [way], _key_of_way, _left_out_by)
     rows = Columns(SpeedRow, parts)
     return summary(rows.errors, half), rows
 
@@ -159,7 +156,7 @@ def _kept(
     key: Callable[[Catalog, str], str],
     make: Callable[[Catalog, str], Sequence[Residual]],
 ) -> list[Packed]:
-    """The errors of some parts, those of each kept under its key: each card and model that is left out costs a fit of its own, and
+    """The errors of some parts, those of each kept under its key: each GPU and model that is left out costs a fit of its own, and
     there may be tens of thousands of runs on processors."""
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return [_packed(make(catalog, part)) for part in parts]
@@ -176,17 +173,21 @@ def _kept(
     return found
 
 
+def _left_out_by(catalog: Catalog, way: str) -> list[Residual]:
+    return left_out(catalog, "model" if way == "model" else "gpu_whole" if way == "gpu_whole" else "gpu")
+
+
 def _key_of_way(catalog: Catalog, way: str) -> str:
-    """The digest of all figures that fits rest on, and of the models and cards that they are of."""
+    """The digest of all figures that fits rest on, and of the models and GPUs that they are of."""
     on_cards = {card: files for card, files in _files_on(catalog).items() if card in catalog.gpus}
     models = {model for files in on_cards.values() for model in files} | set(catalog.published_index)
-    cards = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(on_cards)
-    cards |= {rate.gpu for rate in catalog.matmul.rates}
+    GPUs = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(on_cards)
+    GPUs |= {rate.gpu for rate in catalog.matmul.rates}
     return combined((
         "left out", way, of_rules(catalog), *(f"{card} {sorted(files.values())}" for card, files in on_cards.items()),
         *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
         *(of_model(catalog, model, runs=False) for model in sorted(models)),
-        *(f"{card} {catalog.gpu_index[card].digest}" for card in sorted(cards)),
+        *(f"{card} {catalog.gpu_index[card].digest}" for card in sorted(GPUs)),
     ))  # fmt: skip
 
 
@@ -198,7 +199,6 @@ def _key_of_device(catalog: Catalog, device: str) -> str:
     )
 
 
-@lru_cache(maxsize=8)
 def _files_on(catalog: Catalog) -> dict[str, dict[str, str]]:
     """The digest of the file of each model's runs on each device."""
     found: dict[str, dict[str, str]] = {}
@@ -217,7 +217,6 @@ def _packed(residuals: Iterable[Residual]) -> Packed:
     ])  # fmt: skip
 
 
-@lru_cache(maxsize=2)
 def memory_summary(catalog: Catalog) -> MemoryErrors:
     """How far required memory is off."""
     rows = memory_errors(catalog)

@@ -50,33 +50,42 @@ def with_model(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
 def _added(catalog: Catalog, key: str, config: dict[str, Any]) -> tuple[Catalog, str]:
     nothing = "This model is not in the catalog."
     model = Model(
-        name=key.split("/")[-1], verdict=nothing, tasks=("not known",), family="not known",
+        name=key.split("/")[-1],
+        verdict=nothing,
+        tasks=("not known",),
+        family="not known",
         license=Licence(id="not known", commercial_use="not known", conditions=nothing, source=UNVERIFIED),
-        config=config, config_source=UNVERIFIED, overview=nothing, strengths=(nothing,), weaknesses=(nothing,),
-        reviewed="1970-01-01", reviewed_by="nobody", sources={},
-    )  # fmt: skip
+        config=config,
+        config_source=UNVERIFIED,
+        overview=nothing,
+        strengths=(nothing,),
+        weaknesses=(nothing,),
+        reviewed="1970-01-01",
+        reviewed_by="nobody",
+        sources={},
+    )
     trace = _traced(config)
     return replace(catalog, models={**catalog.models, key: model}, traces={**catalog.traces, key: trace}), key
 
 
 def _traced(config: dict[str, Any]) -> Trace:
-    """The trace of a configuration, made once and then kept in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fitcard" / "traces"
-    kept = cache / f"{config_sha256(config)}.json"
-    if kept.is_file():
+    """The trace of a configuration, made once and then left in the user's cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fitcard" / "traces"
+    cached = folder / f"{config_sha256(config)}.json"
+    if cached.is_file():
         with contextlib.suppress(FitcardError):  # one of another version, or damaged, is made anew
-            return read_trace(kept)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.json"
+            return read_trace(cached)
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "config.json"
         file.write_text(json.dumps(config))
         # Tracing needs torch, which nothing here imports: it is the profiler's own command, in a process of its own.
-        command = [sys.executable, "-m", "fitcard", "trace", str(file), "--output", folder]
+        command = [sys.executable, "-m", "fitcard", "trace", str(file), "--output", temporary]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["it gave no reason"]
             raise FitcardError(f"the configuration cannot be traced: {lines[-1]}")
-        made = Path(folder) / "config.trace.json"
-        trace = read_trace(made)
+        output = Path(temporary) / "config.trace.json"
+        trace = read_trace(output)
         with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-            write_atomically(kept, made.read_bytes())
+            write_atomically(cached, output.read_bytes())
     return trace

@@ -18,6 +18,7 @@ from fitcard.catalog import Catalog, load
 from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
 from fitcard.catalog.names import find_gpu, find_model, find_quantization
 from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec
+from fitcard.catalog.schema.workload import Setup, Workload
 from fitcard.catalog.units import parse_bytes
 
 DOES_NOT_FIT = 3
@@ -61,7 +62,8 @@ def gpus(
     """
     catalog, model_id = _model(root, model)
     labels = [find_quantization(catalog, label) for label in quants]
-    rows = list(answers.gpus(catalog, model_id, quantizations=labels, component=component, batch=batch, mode=mode))
+    asked = answers.gpus(catalog, model_id, Workload(batch), quantizations=labels, component=component, mode=mode)
+    rows = list(asked)
     if as_json:
         return _print_rows(rows)
     from fitcard.advisor import console
@@ -93,18 +95,19 @@ def fit(
     MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need torch.
     """
     catalog, model_id = _model(root, model)
-    card = find_gpu(catalog, gpu)
-    settings: dict[str, Any] = {
-        "component": component,
-        "batch": batch,
-        "mode": mode,
-        "only_predicted": evidence == "predicted",
-    }
-    if quant:
-        answer = answers.fit(catalog, model_id, card, find_quantization(catalog, quant), **settings)
-    else:
-        every = [answers.fit(catalog, model_id, card, label, **settings) for label in catalog.quantizations]
-        answer = answers.best(every, catalog) or min(every, key=lambda a: a.memory.required_bytes)
+    setup = Setup(find_gpu(catalog, gpu), mode)
+    labels = [find_quantization(catalog, quant)] if quant else list(catalog.quantizations)
+    every = answers.fits(
+        catalog,
+        model_id,
+        labels,
+        setup,
+        Workload(batch),
+        component=component,
+        only_predicted=evidence == "predicted",
+    )
+    best = every[0] if quant else answers.best(every, catalog)
+    answer = best or min(every, key=lambda one: one.memory.required_bytes)
     if as_json:
         click.echo(json.dumps(answer.document(), indent=2, ensure_ascii=False))
     else:
@@ -126,15 +129,15 @@ def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) 
     if (gpu is None) == (vram is None):
         raise click.UsageError("give either --gpu or --vram")
     if vram is not None:
-        catalog, card = _with_memory(catalog, vram)
+        catalog, key = _with_memory(catalog, vram)
     else:
-        card = find_gpu(catalog, gpu or "")
-    rows = list(answers.models(catalog, card))
+        key = find_gpu(catalog, gpu or "")
+    rows = list(answers.models(catalog, Setup(key)))
     if as_json:
         return _print_rows(rows)
     from fitcard.advisor import console
 
-    console.runs_on(catalog, card, rows)
+    console.runs_on(catalog, key, rows)
     return None
 
 
@@ -148,9 +151,9 @@ def detect(root: Path | None, as_json: bool) -> None:
 
     catalog = load(root)
     devices = look(catalog)
-    found = [(device, *with_free_memory(catalog, device)) for device in devices]
+    free = [(device, *with_free_memory(catalog, device)) for device in devices]
     if as_json:
-        rows = [row for _, here, key in found for row in answers.models(here, key)]
+        rows = [row for _, here, key in free for row in answers.models(here, Setup(key))]
         document = {
             "devices": [device.model_dump() for device in devices],
             "rows": [row.document() for row in rows],
@@ -159,7 +162,7 @@ def detect(root: Path | None, as_json: bool) -> None:
         return
     from fitcard.advisor import console
 
-    console.devices(catalog, found)
+    console.devices(catalog, free)
 
 
 @click.command(epilog="Example: fitcard accuracy --json")
@@ -204,16 +207,16 @@ def calibrate(root: Path | None) -> None:
     from fitcard.catalog.storage.writer import write_atomically
 
     catalog = load(root)
-    made = fit_all(catalog, datetime.now(UTC).date().isoformat())
+    fitted = fit_all(catalog, datetime.now(UTC).date().isoformat())
     path = catalog.root / "speed.yaml"
     header = (
         "# yaml-language-server: $schema=schema/speed.json\n# Written by `fitcard calibrate`; fitted, never edited.\n"
     )
-    text = yaml.safe_dump(made.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=160)
+    text = yaml.safe_dump(fitted.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=160)
     write_atomically(path, (header + text).encode())
-    fitted = ", ".join(f"{count} {kind}" for kind, count in made.fitted_on.items())
-    click.echo(f"{path}: fitted on {fitted}")
-    for way, errors in made.residuals.items():
+    figures = ", ".join(f"{count} {kind}" for kind, count in fitted.fitted_on.items())
+    click.echo(f"{path}: fitted on {figures}")
+    for way, errors in fitted.residuals.items():
         click.echo(f"  {way} left out: median error {errors.median:.1%}, 90 % within {errors.p90:.1%}")
 
 
@@ -244,13 +247,13 @@ def diff(root: Path | None, base: str, as_json: bool) -> None:
                 f"the catalog at {base} does not load with this version of fitcard, so nothing can be compared: {fault}"
                 + (f" (the first of {count:,} faults)" if count > 1 else "")
             ) from None
-    found = changes(before, after, lambda done, of: say(f"compared {done} of {of} models"))
+    every = changes(before, after, lambda done, of: say(f"compared {done} of {of} models"))
     if as_json:
-        counts = {kind: sum(change.kind == kind for change in found) for kind in dict.fromkeys(c.kind for c in found)}
-        document = {"base": base, "counts": counts, "changes": [change.model_dump() for change in found]}
+        counts = {kind: sum(change.kind == kind for change in every) for kind in dict.fromkeys(c.kind for c in every)}
+        document = {"base": base, "counts": counts, "changes": [change.model_dump() for change in every]}
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(pull_request(found, base))
+        click.echo(pull_request(every, base))
 
 
 def _progress(after_s: float = 2.0) -> Callable[[str], None]:
@@ -285,7 +288,7 @@ def _print_rows(rows: Iterable[Answer]) -> None:
 
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
-    """The catalog with a card of nothing but so much free memory, of which nothing is reserved."""
+    """The catalog with a GPU of nothing but so much free memory, of which nothing is reserved."""
     size = parse_bytes(typed, "--vram")
     spec = GpuSpec(
         name=f"a card with {typed.strip()} free",
@@ -293,5 +296,5 @@ def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
         memory_gib=size / GIB,
         sources={"typed": ("memory_gib",)},
     )
-    card = Gpu(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed=None)
-    return replace(catalog, gpus={**catalog.gpus, "any": card}), "any"
+    gpu = Gpu(id="any", vendor="NVIDIA", generation="", spec=spec, rates=None, sources={}, reviewed=None)
+    return replace(catalog, gpus={**catalog.gpus, "any": gpu}), "any"

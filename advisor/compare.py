@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from heapq import nsmallest
 
 from fitcard.catalog import Catalog
@@ -35,13 +34,13 @@ def neighbours(catalog: Catalog, model: str, component: Component, most: int = 4
     return Neighbours(*(tuple(key for _, key in nsmallest(most, band)) for band in (same, above, below)))
 
 
-@lru_cache(maxsize=16)
 def _sizes(catalog: Catalog, component: Component) -> list[tuple[str, int]]:
     """The models that have a component, with its parameters."""
     return [
         (key, trace.parameters[component])
-        for key, trace in catalog.trace_index.items() if component in trace.components and key in catalog.models
-    ]  # fmt: skip
+        for key, trace in catalog.trace_index.items()
+        if component in trace.components and key in catalog.models
+    ]
 
 
 def parameters(catalog: Catalog, model: str, component: Component) -> int:

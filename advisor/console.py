@@ -14,38 +14,43 @@ from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccurac
 from fitcard.advisor.columns import Columns
 from fitcard.advisor.detect import Detected
 from fitcard.advisor.fit import Answer
+from fitcard.advisor.hardware import gpu_of
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.workload import Setup
 
 _STYLES = {"fits": "green", "tight": "yellow", "no": "red", "unsupported": "dim"}
 
 
 def matrix(catalog: Catalog, rows: Sequence[Answer], labels: Sequence[str]) -> None:
-    """Cards against quantizations: memory needed and verdict, then the pick for each card."""
+    """GPUs against quantizations: memory needed and verdict, then the pick for each GPU."""
     served = {row.quantization for row in rows if row.verdict != "unsupported"}
     shown = labels or [label for label in catalog.quantizations if label in served]
     title = f"{rows[0].model}, {rows[0].component}, batch {rows[0].workload.batch}: memory needed in GB" if rows else ""
     table = Table(
-        Column("GPU", no_wrap=True), "GB", *(re.sub("[-_]", "\n", label) for label in shown), "largest\nbatch*",
-        "speed*", title=title, caption="* of the best choice for the card; empty: unsupported (`fitcard fit` says why)",
-    )  # fmt: skip
-    by_card: dict[str, list[Answer]] = {}
+        Column("GPU", no_wrap=True),
+        "GB",
+        *(re.sub("[-_]", "\n", label) for label in shown),
+        "largest\nbatch*",
+        "speed*",
+        title=title,
+        caption="* of the best choice for the card; empty: unsupported (`fitcard fit` says why)",
+    )
+    by_gpu: dict[str, list[Answer]] = {}
     for row in rows:
-        by_card.setdefault(row.gpu, []).append(row)
-    for card, mine in by_card.items():
+        by_gpu.setdefault(row.gpu, []).append(row)
+    for gpu, mine in by_gpu.items():
         best = fit.best(mine, catalog)
-        spec = catalog.gpus[card].spec
+        spec = catalog.gpus[gpu].spec
         cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
         pick = (f"{best.max_batch:,}", _short_speed(best)) if best else ("", "")
         table.add_row(escape(spec.name), f"{spec.memory_bytes / 1e9:.1f}", *cells, *pick)
     Console().print(table)
 
 
-def runs_on(catalog: Catalog, card: str, rows: Sequence[Answer]) -> None:
-    """The best quantization of each model on one card."""
-    table = Table(
-        "model", "best", "memory needed", "largest batch", "speed at batch 1",
-        title=f"What runs on {escape(fit.gpu_of(catalog, card).name)}",
-    )  # fmt: skip
+def runs_on(catalog: Catalog, gpu: str, rows: Sequence[Answer]) -> None:
+    """The best quantization of each model on one GPU."""
+    title = f"What runs on {escape(gpu_of(catalog, gpu).name)}"
+    table = Table("model", "best", "memory needed", "largest batch", "speed at batch 1", title=title)
     for model in catalog.models:
         best = fit.best([row for row in rows if row.model == model], catalog)
         if best is None:
@@ -59,31 +64,31 @@ def runs_on(catalog: Catalog, card: str, rows: Sequence[Answer]) -> None:
 def explain(catalog: Catalog, answer: Answer) -> None:
     """One answer with everything behind it."""
     console = Console(highlight=False)
-    card, style = fit.gpu_of(catalog, answer.gpu), _STYLES[answer.verdict]
+    gpu, style = gpu_of(catalog, answer.gpu), _STYLES[answer.verdict]
     console.print(
-        f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(card.name)}: [{style} bold]{answer.verdict}[/]"
+        f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(gpu.name)}: [{style} bold]{answer.verdict}[/]"
     )
     for reason in answer.reasons:
         console.print(f"  {escape(reason)}")
     if answer.verdict != "unsupported":
         console.print(f"  largest batch: {answer.max_batch:,}")
         console.print(f"  speed: {speed(answer)}")
-        if answer.speed and card.spec.board_power_w:
-            each = answer.speed.per_second / card.spec.board_power_w
+        if answer.speed and gpu.spec.board_power_w:
+            each = answer.speed.per_second / gpu.spec.board_power_w
             console.print(f"  of each watt of board power: {_rate(each)} {answer.speed.unit}")
 
 
-def devices(catalog: Catalog, found: Sequence[tuple[Detected, Catalog, str]]) -> None:
+def devices(catalog: Catalog, detected: Sequence[tuple[Detected, Catalog, str]]) -> None:
     """This machine's devices, each with what runs on it now."""
     console = Console(highlight=False)
-    if not found:
+    if not detected:
         console.print("No device was found: nvidia-smi is not there, and the system names no card and no memory.")
-    for device, here, key in found:
-        known = "" if device.gpu in catalog.gpus or device.vendor == "CPU" else ", which the catalog does not hold"
+    for device, here, key in detected:
+        unlisted = "" if device.gpu in catalog.gpus or device.vendor == "CPU" else ", which the catalog does not hold"
         driver = f", driver {escape(device.driver)}" if device.driver else ""
         free = f"{device.free_bytes / 1e9:.1f} of {device.memory_bytes / 1e9:.1f} GB free"
-        console.print(f"[bold]{escape(device.name)}[/bold]{known}: {free}{driver}")
-        runs_on(here, key, list(fit.models(here, key)))
+        console.print(f"[bold]{escape(device.name)}[/bold]{unlisted}: {free}{driver}")
+        runs_on(here, key, list(fit.models(here, Setup(key))))
 
 
 def accuracy(memory: Columns[MemoryRow], total: MemoryErrors, speeds: Sequence[SpeedAccuracy]) -> None:
@@ -94,9 +99,15 @@ def accuracy(memory: Columns[MemoryRow], total: MemoryErrors, speeds: Sequence[S
     )
     for row in memory:
         table.add_row(
-            row.model, row.component, row.quantization, row.gpu, str(row.batch), f"{row.predicted_bytes / 1e9:.3f}",
-            f"{row.measured_bytes / 1e9:.3f}", f"{row.error:+.1%}",
-        )  # fmt: skip
+            row.model,
+            row.component,
+            row.quantization,
+            row.gpu,
+            str(row.batch),
+            f"{row.predicted_bytes / 1e9:.3f}",
+            f"{row.measured_bytes / 1e9:.3f}",
+            f"{row.error:+.1%}",
+        )
     console.print(table)
     if total.median_error is not None and total.worst_error is not None:
         console.print(
@@ -112,9 +123,15 @@ def accuracy(memory: Columns[MemoryRow], total: MemoryErrors, speeds: Sequence[S
             )
         errors_of = one.summary
         table.add_row(
-            f"[bold]{one.way}[/bold]", "all", "", str(errors_of.count), f"{errors_of.median:.1%}", f"{errors_of.p90:.1%}",
-            f"{errors_of.covered:.0%}", end_section=True,
-        )  # fmt: skip
+            f"[bold]{one.way}[/bold]",
+            "all",
+            "",
+            str(errors_of.count),
+            f"{errors_of.median:.1%}",
+            f"{errors_of.p90:.1%}",
+            f"{errors_of.covered:.0%}",
+            end_section=True,
+        )
     console.print(table)
     for way, meaning in WAYS.items():
         console.print(f"{way}: {meaning}.")
@@ -124,10 +141,10 @@ def speed(answer: Answer) -> str:
     """The speed of an answer in words, with its interval where it has one."""
     if answer.speed is None:
         return "not known"
-    found = answer.speed
-    interval = f"{_rate(found.low)}–{_rate(found.high)}, " if found.low is not None and found.high is not None else ""
-    at = f", batch {found.batch}" if found.batch != answer.workload.batch else ""
-    return f"{_rate(found.per_second)} {found.unit} ({interval}{found.evidence}{at})"
+    rate, low, high = answer.speed.per_second, answer.speed.low, answer.speed.high
+    interval = f"{_rate(low)}–{_rate(high)}, " if low is not None and high is not None else ""
+    at = f", batch {answer.speed.batch}" if answer.speed.batch != answer.workload.batch else ""
+    return f"{_rate(rate)} {answer.speed.unit} ({interval}{answer.speed.evidence}{at})"
 
 
 def _short_speed(answer: Answer) -> str:

@@ -30,32 +30,27 @@ class Detected(Record):
     """At this moment; of a unified memory, what the graphics side may use of what is free."""
     driver: str | None
     gpu: str | None
-    """The card of the catalog that it is, or the id by which runs know a processor; None for a card that the catalog does not hold."""
+    """The GPU of the catalog that it is, or the id by which runs know a processor; None for one that the catalog does not hold."""
 
 
 def detect(catalog: Catalog) -> list[Detected]:
-    """Every graphics card that the system names, the processor last."""
+    """Every GPU that the system names, the processor last."""
     return [*_nvidia(catalog), *_amd(catalog), *_apple(catalog), *_processor()]
 
 
 def with_free_memory(catalog: Catalog, device: Detected) -> tuple[Catalog, str]:
-    """The catalog in which the device's card has nothing but what is free on it now, and the card's id."""
+    """The catalog in which the device has nothing but what is free on it now, and its id."""
     key = device.gpu or "here"
-    known = catalog.gpus.get(key)
-    state = {
-        "memory_gib": device.free_bytes / GIB,
-        "segment": "datacenter",
-        "unified_memory": False,
-    }  # nothing more is kept
-    spec = (
-        known.spec.model_copy(update=state) if known
-        else GpuSpec(name=device.name, segment="datacenter", memory_gib=device.free_bytes / GIB, sources={"here": ("memory_gib",)})
-    )  # fmt: skip
-    card = (
-        known.model_copy(update={"spec": spec}) if known
-        else Gpu(id=key, vendor=device.vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None)
-    )  # fmt: skip
-    return replace(catalog, gpus={**catalog.gpus, key: card}), key
+    listed = catalog.gpus.get(key)
+    # All that is free is a program's to use: nothing more is reserved.
+    state = {"memory_gib": device.free_bytes / GIB, "segment": "datacenter", "unified_memory": False}
+    if listed:
+        gpu = listed.model_copy(update={"spec": listed.spec.model_copy(update=state)})
+    else:
+        gib = device.free_bytes / GIB
+        spec = GpuSpec(name=device.name, segment="datacenter", memory_gib=gib, sources={"here": ("memory_gib",)})
+        gpu = Gpu(id=key, vendor=device.vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None)
+    return replace(catalog, gpus={**catalog.gpus, key: gpu}), key
 
 
 def _nvidia(catalog: Catalog) -> Iterator[Detected]:
@@ -66,27 +61,23 @@ def _nvidia(catalog: Catalog) -> Iterator[Detected]:
         if len(row) != 4:
             continue
         name, total, free, driver = (cell.strip() for cell in row)
-        if not (total.isdigit() and free.isdigit()):  # a card without memory of its own says "[N/A]"
+        if not (total.isdigit() and free.isdigit()):  # one without memory of its own says "[N/A]"
             total, free = (str(size // MIB) for size in _main_memory())
         size = int(total) * MIB
-        yield Detected(
-            name=name, vendor="NVIDIA", memory_bytes=size, free_bytes=int(free) * MIB, driver=driver,
-            gpu=gpu_of_device(catalog, name, size),
-        )  # fmt: skip
+        gpu, available = gpu_of_device(catalog, name, size), int(free) * MIB
+        yield Detected(name=name, vendor="NVIDIA", memory_bytes=size, free_bytes=available, driver=driver, gpu=gpu)
 
 
 def _amd(catalog: Catalog, root: Path = Path("/sys/class/drm")) -> Iterator[Detected]:
-    for card in sorted(root.glob("card[0-9]*")):
-        device = card / "device"
+    for folder in sorted(root.glob("card[0-9]*")):
+        device = folder / "device"
         total = _read(device / "mem_info_vram_total")
-        if not re.fullmatch(r"card\d+", card.name) or _read(device / "vendor") != _AMD or not total.isdigit():
+        if not re.fullmatch(r"card\d+", folder.name) or _read(device / "vendor") != _AMD or not total.isdigit():
             continue
         name = _read(device / "product_name") or f"AMD GPU {_read(device / 'device')}"
         used = _read(device / "mem_info_vram_used")
-        yield Detected(
-            name=name, vendor="AMD", memory_bytes=int(total), free_bytes=int(total) - int(used or 0), driver=None,
-            gpu=gpu_of_device(catalog, name, int(total)),
-        )  # fmt: skip
+        gpu, free = gpu_of_device(catalog, name, int(total)), int(total) - int(used or 0)
+        yield Detected(name=name, vendor="AMD", memory_bytes=int(total), free_bytes=free, driver=None, gpu=gpu)
 
 
 def _apple(catalog: Catalog) -> Iterator[Detected]:

@@ -1,7 +1,7 @@
 """What changed between two catalogs: the facts, and what follows from them. For `fitcard diff`, and for a changelog and a feed.
 
-Facts are models, cards, labels, runs, published figures and the constants of the sums. What follows are verdicts, the best choice
-for a card, throughputs and their order. Only what both catalogs hold is compared for the second: a new model changes no verdict.
+Facts are models, GPUs, labels, runs, published figures and the constants of the sums. What follows are verdicts, the best choice
+for a GPU, throughputs and their order. Only what both catalogs hold is compared for the second: a new model changes no verdict.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
-from fitcard.advisor.evidence import Known
-from fitcard.advisor.fit import UNITS, default_component
-from fitcard.advisor.recommend import picks, verdicts
+from fitcard.advisor.evidence import Throughput
+from fitcard.advisor.fit import default_component
+from fitcard.advisor.recommend import picks, throughputs, verdicts
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.published import PublishedSpeed
 from fitcard.catalog.schema.record import Record
@@ -51,14 +52,14 @@ def changes(
     before: Catalog, after: Catalog, tick: Callable[[int, int], None] = lambda done, of: None
 ) -> tuple[Change, ...]:
     """Every change, facts first. `tick` is told how many of how many models are compared."""
-    found = [*_facts(before, after)]
+    every = [*_facts(before, after)]
     shared = [model for model in after.models if model in before.models]
     everywhere, some = _reach(before, after)
     for number, model in enumerate(shared, 1):
-        cards = list(everywhere) if _concerned(before, after, model) else some
-        found += _consequences(before, after, model, cards)
+        gpus = list(everywhere) if _concerned(before, after, model) else some
+        every += _consequences(before, after, model, gpus)
         tick(number, len(shared))
-    return tuple(found)
+    return tuple(every)
 
 
 # What changed in the facts.
@@ -92,12 +93,12 @@ def _both(before: Iterable[str], after: Iterable[str]) -> list[str]:
     return sorted({*before, *after})
 
 
-def _figures(card: Gpu | None) -> dict[str, Any] | None:
-    """A card as one mapping of figures, whether they are its own or its generation's."""
-    if card is None:
+def _figures(gpu: Gpu | None) -> dict[str, Any] | None:
+    """A GPU as one mapping of figures, whether they are its own or its generation's."""
+    if gpu is None:
         return None
-    rates = card.rates.model_dump(exclude_none=True) if card.rates else {}
-    return {"vendor": card.vendor, **card.spec.model_dump(exclude_none=True), "unit_rates": rates}
+    rates = gpu.rates.model_dump(exclude_none=True) if gpu.rates else {}
+    return {"vendor": gpu.vendor, **gpu.spec.model_dump(exclude_none=True), "unit_rates": rates}
 
 
 def _record(
@@ -162,7 +163,7 @@ def _run(before: Run | None, after: Run | None) -> Change:
     run = after or before
     assert run is not None
     fastest = max(run.speed, key=lambda speed: speed.per_second, default=None)
-    unit = UNITS[run.component]
+    unit = COMPONENTS[run.component].unit
     said = f"{fastest.per_second:.4g} {unit} at batch {fastest.batch}" if fastest else run.status.replace("_", " ")
     what = f"{run.quantization}, {run.component}, {run.mode}, {run.measured_at[:10]}"
     return Change(
@@ -208,16 +209,18 @@ def _fitted(catalog: Catalog) -> str | None:
 
 
 def _reach(before: Catalog, after: Catalog) -> tuple[list[str], list[str]]:
-    """The cards of both catalogs, and those of them on which every model must be compared."""
-    cards = [card for card in after.gpus if card in before.gpus]
-    same = (
-        before.quantization_file == after.quantization_file and before.runtimes == after.runtimes and before.speed == after.speed
-    )  # fmt: skip
+    """The GPUs of both catalogs, and those of them on which every model must be compared."""
+    gpus = [gpu for gpu in after.gpus if gpu in before.gpus]
+    same = (before.quantization_file, before.runtimes, before.speed) == (
+        after.quantization_file,
+        after.runtimes,
+        after.speed,
+    )
     rated = {repr(rate): rate.gpu for catalog in (before, after) for rate in catalog.matmul.rates}
     old, new = ({repr(rate) for rate in catalog.matmul.rates} for catalog in (before, after))
     other = {rated[rate] for rate in old ^ new}
-    changed = [card for card in cards if card in other or before.gpus[card] != after.gpus[card]]
-    return cards, changed if same else cards
+    changed = [gpu for gpu in gpus if gpu in other or before.gpus[gpu] != after.gpus[gpu]]
+    return gpus, changed if same else gpus
 
 
 def _concerned(before: Catalog, after: Catalog, model: str) -> bool:
@@ -230,38 +233,38 @@ def _concerned(before: Catalog, after: Catalog, model: str) -> bool:
     )
 
 
-def _consequences(before: Catalog, after: Catalog, model: str, cards: list[str]) -> Iterator[Change]:
-    if not cards:
+def _consequences(before: Catalog, after: Catalog, model: str, gpus: list[str]) -> Iterator[Change]:
+    if not gpus:
         return
     old, new = picks(before, model), picks(after, model)
-    unit = UNITS[default_component(after, model)]
-    was, now = ({card: found[card].known if found[card].best else None for card in cards} for found in (old, new))
-    every = [verdicts(catalog, model, cards) for catalog in (before, after)]
-    for card in cards:
-        earlier = {label: verdict for label, verdict, _ in every[0][card]}
-        for label, verdict, _ in every[1][card]:
+    unit = COMPONENTS[default_component(after, model)].unit
+    was, now = throughputs(old, gpus), throughputs(new, gpus)
+    every = [verdicts(catalog, model, gpus) for catalog in (before, after)]
+    for gpu in gpus:
+        earlier = {label: verdict for label, verdict, _ in every[0][gpu]}
+        for label, verdict, _ in every[1][gpu]:
             if earlier.get(label, verdict) != verdict:
-                yield Change(kind="verdict", model=model, gpu=card, what=label, before=earlier[label], after=verdict)
-        labels = [pick.best.quantization if pick.best else "none" for pick in (old[card], new[card])]
+                yield Change(kind="verdict", model=model, gpu=gpu, what=label, before=earlier[label], after=verdict)
+        labels = [pick.best.quantization if pick.best else "none" for pick in (old[gpu], new[gpu])]
         if labels[0] != labels[1]:
-            yield Change(kind="best", model=model, gpu=card, what="best choice", before=labels[0], after=labels[1])
-        yield from _throughput(model, card, was[card], now[card], unit)
-    moved = [card for card in cards if _rate(was[card]) != _rate(now[card])]
+            yield Change(kind="best", model=model, gpu=gpu, what="best choice", before=labels[0], after=labels[1])
+        yield from _throughput(model, gpu, was[gpu], now[gpu], unit)
+    moved = [gpu for gpu in gpus if _rate(was[gpu]) != _rate(now[gpu])]
     if moved:
-        rest = {card: new[card].known if new[card].best else None for card in new if card in old and card not in now}
-        placed = [places({**rest, **known}) for known in (was, now)]
-        for card in moved:
-            first, second = (found.get(card) for found in placed)
+        rest = throughputs(new, [gpu for gpu in new if gpu in old and gpu not in now])
+        placed = [places({**rest, **some}) for some in (was, now)]
+        for gpu in moved:
+            first, second = (ranks.get(gpu) for ranks in placed)
             if first and second and first != second:
                 what = f"place among {len(placed[1])} cards by throughput"
-                yield Change(kind="rank", model=model, gpu=card, what=what, before=float(first), after=float(second))
+                yield Change(kind="rank", model=model, gpu=gpu, what=what, before=float(first), after=float(second))
 
 
-def _rate(known: Known | None) -> float | None:
-    return known.per_second if known else None
+def _rate(one: Throughput | None) -> float | None:
+    return one.per_second if one else None
 
 
-def _throughput(model: str, card: str, was: Known | None, now: Known | None, unit: str) -> Iterator[Change]:
+def _throughput(model: str, gpu: str, was: Throughput | None, now: Throughput | None, unit: str) -> Iterator[Change]:
     """What is known of the speed of the best choice: a prediction that moved, or something else than a prediction."""
     if was == now:
         return
@@ -269,7 +272,7 @@ def _throughput(model: str, card: str, was: Known | None, now: Known | None, uni
         if abs(now.per_second / was.per_second - 1) > MOVED_BY:
             what = f"{now.quantization}, {now.mode}, batch {now.batch}"
             yield Change(
-                kind="prediction", model=model, gpu=card, what=what, before=was.per_second, after=now.per_second
+                kind="prediction", model=model, gpu=gpu, what=what, before=was.per_second, after=now.per_second
             )
         return
     said = [
@@ -277,12 +280,12 @@ def _throughput(model: str, card: str, was: Known | None, now: Known | None, uni
         for each in (was, now)
     ]  # fmt: skip
     yield Change(
-        kind="throughput", model=model, gpu=card, what="highest throughput known", before=said[0], after=said[1]
+        kind="throughput", model=model, gpu=gpu, what="highest throughput known", before=said[0], after=said[1]
     )
 
 
-def places(known: Mapping[str, Known | None]) -> dict[str, int]:
-    """The place of each card, the fastest first; equal speeds share one."""
-    rates = sorted((found.per_second for found in known.values() if found), reverse=True)
+def places(throughputs: Mapping[str, Throughput | None]) -> dict[str, int]:
+    """The place of each GPU, the fastest first; equal speeds share one."""
+    rates = sorted((one.per_second for one in throughputs.values() if one), reverse=True)
     first = {rate: place for place, rate in reversed(list(enumerate(rates, 1)))}
-    return {card: first[found.per_second] for card, found in known.items() if found}
+    return {gpu: first[one.per_second] for gpu, one in throughputs.items() if one}

@@ -1,47 +1,37 @@
-"""The answers: does it fit, on which cards, which models, and why."""
+"""The answers: does it fit, on which GPUs, which models, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from fitcard.advisor.evidence import Known, fastest_known, newest_run, published_speed, seen_unsupported
-from fitcard.advisor.memory import Need, available_bytes, terms, weights_of
-from fitcard.advisor.predict import Predicted, predict
+from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
+from fitcard.advisor.device_runs import seen_on
+from fitcard.advisor.evidence import Cited, Evidence, Throughput, evidence_of
+from fitcard.advisor.hardware import Hardware, gpus_by_memory, hardware_of
+from fitcard.advisor.memory import Need, available_bytes, terms
+from fitcard.advisor.predict import Predicted, predict, predict_from_runs
+from fitcard.advisor.records import Rules, VariantRecords, rules_of
+from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
-from fitcard.catalog.errors import FitcardError, UnknownName
-from fitcard.catalog.loader import HERE
-from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec, PublishedRates, Segment
+from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.schema.components import COMPONENTS
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
-from fitcard.catalog.schema.run import Machine, Memory, Mode, Run
-from fitcard.catalog.schema.trace import ONNX_LOOP, Component, Phase
-from fitcard.catalog.storage import cache
-from fitcard.catalog.storage.hashing import code_digest, combined
+from fitcard.catalog.schema.run import Memory, Run
+from fitcard.catalog.schema.trace import Component, Trace
+from fitcard.catalog.schema.workload import Mode, Setup, Variant, Workload
 
-Verdict = Literal["fits", "tight", "no", "unsupported"]
-Evidence = Literal["measured", "published", "predicted"]
-UNITS: dict[Component, str] = {"vision": "images/s", "text": "texts/s", "all": "pairs/s"}
+EvidenceKind = Literal["measured", "published", "predicted"]
 
-TIGHT_ABOVE = 0.9
-"""A need above this share of what is available is `tight`: the next driver or a larger window may not leave it."""
 MOST_BATCH = 65536
 USUAL_BATCH = 64
 LEVELLED_OFF = 0.03
 """Published speeds hold for another batch where the predictions for the two differ by no more than this."""
 
 
-class Workload(NamedTuple):
-    """What goes in."""
-
-    batch: int
-    image_size: int | None
-    text_tokens: int | None
-
-
 class MemoryAnswer(NamedTuple):
-    """The sum, in bytes. `evidence` is `measured` when `required_bytes` was seen on that very card."""
+    """The sum, in bytes. `evidence` is `measured` when `required_bytes` was seen on that very GPU."""
 
     weights_bytes: int
     activations_bytes: int
@@ -49,7 +39,7 @@ class MemoryAnswer(NamedTuple):
     runtime_bytes: int
     required_bytes: int
     available_bytes: int
-    evidence: Evidence
+    evidence: EvidenceKind
 
 
 class SpeedAnswer(NamedTuple):
@@ -60,7 +50,7 @@ class SpeedAnswer(NamedTuple):
     unit: str
     low: float | None
     high: float | None
-    evidence: Evidence
+    evidence: EvidenceKind
     record: str | None
     """The key of the run, or the address of the publication; null for a prediction."""
     batch: int
@@ -68,7 +58,7 @@ class SpeedAnswer(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One variant on one card."""
+    """One variant on one GPU."""
 
     model: str
     component: Component
@@ -76,7 +66,7 @@ class Answer(NamedTuple):
     gpu: str
     workload: Workload
     verdict: Verdict
-    evidence: Evidence
+    evidence: EvidenceKind
     memory: MemoryAnswer
     max_batch: int
     """The largest batch that is not `no`; 0 when none is."""
@@ -89,109 +79,241 @@ class Answer(NamedTuple):
         return {**self._asdict(), "workload": self.workload._asdict(), "memory": self.memory._asdict(), "speed": speed}
 
 
-@lru_cache(maxsize=1024)
-def gpu_of(catalog: Catalog, card_id: str) -> Gpu:
-    """A card of the catalog, or a device that only runs know, described by its newest run."""
-    if card_id in catalog.gpus:
-        return catalog.gpus[card_id]
-    machine = _machine(catalog, card_id)
-    if machine is None:
-        raise UnknownName(f"no GPU is called {card_id!r}")
-    memory = machine.device_memory_bytes or machine.memory_bytes
-    segment: Segment = "cpu" if machine.device_vendor == "CPU" else "desktop"
-    # All of it was checked with the run, and to have it checked again takes longer than all else that is asked of a device.
-    spec = GpuSpec.model_construct(
-        name=machine.device_name, segment=segment, memory_gib=memory / GIB, sources={"run": ("memory_gib",)},
-        published_tflops=PublishedRates.model_construct(),
-    )  # fmt: skip
-    return Gpu.model_construct(
-        id=card_id, vendor=machine.device_vendor, generation="", spec=spec, rates=None, sources={}, reviewed=None
-    )
-
-
-def _machine(catalog: Catalog, card_id: str) -> Machine | None:
-    newest = _newest_by_device(catalog).get(card_id)
-    return None if newest is None else catalog.runs[newest].machine
-
-
-@lru_cache(maxsize=8)
-def _newest_by_device(catalog: Catalog) -> dict[str, int]:
-    """The place of the newest run on each device."""
-    return {entry.device: at for at, entry in enumerate(catalog.run_index)}
-
-
-def device_names(catalog: Catalog, devices: Iterable[str]) -> dict[str, str]:
-    """The short names of cards, and those of devices that only runs know, which are kept, so that no run need be read for them."""
-    found = {device: catalog.gpu_index[device].spec_name if device in catalog.gpus else "" for device in devices}
-    newest = {device: _newest_by_device(catalog)[device] for device, name in found.items() if not name}
-    code = code_digest(HERE, Path(__file__).parent)
-    keys = {device: combined(("device name", code, catalog.run_index[at].key)) for device, at in newest.items()}
-    kept = cache.read(keys.values())
-    found |= {device: kept[key].decode() for device, key in keys.items() if key in kept}
-    made = {device: catalog.runs[at].machine.device_name for device, at in newest.items() if keys[device] not in kept}
-    if made:
-        cache.write({keys[device]: name.encode() for device, name in made.items()})
-    return found | made
-
-
-def features_of(catalog: Catalog, card_id: str) -> frozenset[str] | None:
-    """The instruction sets of a processor that runs know; None for a card."""
-    machine = _machine(catalog, card_id) if card_id not in catalog.gpus else None
-    return frozenset(machine.cpu_features) if machine and machine.device_vendor == "CPU" else None
-
-
 def default_component(catalog: Catalog, model: str) -> Component:
-    """The image tower where there is one, since that is what most people run; else the first that there is."""
-    components = catalog.trace_index[model].components
+    """The image encoder where there is one, since that is what most people run; else the first that there is."""
+    return main_component(catalog.trace_index[model].components)
+
+
+def main_component(components: Sequence[Component]) -> Component:
+    """The same of a model that has these."""
     return "vision" if "vision" in components else components[0]
 
 
-def fit(
-    catalog: Catalog, model: str, card: str, quantization: str, *, component: Component | None = None, batch: int = 1,
-    mode: Mode = "eager", only_predicted: bool = False, with_speed: bool = True,
-) -> Answer:  # fmt: skip
-    """Whether a variant fits a card at a batch, with the sum in bytes, the largest batch, and the speed where known.
+class Question(NamedTuple):
+    """What is asked about one component of a model, with all that answers rest on but the hardware. It knows no catalog."""
 
-    `model`, `card` and `quantization` are ids. `only_predicted` ignores every run and publication on that card. Raises FitcardError
-    for a component that the model does not have, or a batch below 1.
-    """
-    component = component or default_component(catalog, model)
-    there = catalog.traces[model].components()
-    if component not in there:
-        raise FitcardError(f"{model} has no component {component} (it has: {', '.join(there)})")
-    if batch < 1:
-        raise FitcardError(f"a batch holds at least one item (got {batch})")
-    label, found = catalog.quantizations[quantization], gpu_of(catalog, card)
-    available = available_bytes(catalog, found)
-    run = None if only_predicted else newest_run(catalog, model, component, quantization, card, mode)
-    seen = run.batch_memory(batch) if run else None
-    refused = refusal(label, found, catalog.traces[model].phase(component))
-    if not refused and not only_predicted:
-        unsupported = seen_unsupported(catalog, model, component, quantization, card, mode)
-        refused = unsupported.reason if unsupported else None
+    model: str
+    trace: Trace
+    component: Component
+    evidence: Evidence | None
+    """What was measured or published of the model; None where only predictions are wanted."""
+    rules: Rules
+    mode: Mode = "eager"
 
-    needed = terms(catalog, model, component, quantization, found.vendor, features_of(catalog, card))
-    memory = _memory(needed.need(batch), seen, available)
-    verdict: Verdict = "unsupported" if refused else verdict_of(memory.required_bytes, available)
-    largest = 0 if refused else needed.max_batch(available, MOST_BATCH)
-    if seen and not refused:  # what was seen to fit, or not to, is not contradicted by a prediction
-        largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
-    speed, why = None, ""
-    if with_speed and verdict in ("fits", "tight"):
-        expected = predict(catalog, model, component, quantization, found, mode, batch, only_card=only_predicted)
+    def records(self, label: str) -> VariantRecords:
+        """The variant in a quantization."""
+        return VariantRecords(self.trace, self.component, self.rules.quantizations[label])
+
+    def predicted(self, label: str, hardware: Hardware, batch: int) -> Predicted | None:
+        """The throughput that is expected; None where nothing says anything of it."""
+        of, speed = self.records(label), self.rules.speed
+        if not hardware.only_runs:
+            return predict(of, hardware.gpu, Setting(self.mode, batch), self.rules, without=hardware.without)
+        if hardware.runs is None or speed is None:
+            return None
+        seen = seen_on(hardware.runs, self.component, label, self.mode, batch)
+        return predict_from_runs(of, label, batch, seen, speed)
+
+    def throughput(self, answer: Answer, hardware: Hardware) -> Throughput | None:
+        """The highest throughput that was measured or published on a GPU, or else the one predicted for this answer's variant.
+
+        Predicted for a batch of `USUAL_BATCH`, or the largest that fits, since that is where throughput has mostly levelled off.
+        """
+        fastest = self.evidence.fastest.get((self.component, answer.gpu)) if self.evidence else None
+        if fastest or answer.max_batch == 0:
+            return fastest
+        batch = min(USUAL_BATCH, answer.max_batch)
+        expected = self.predicted(answer.quantization, hardware, batch)
+        if expected is None:
+            return None
+        return Throughput(
+            expected.per_second, answer.quantization, "eager", batch, "predicted", None, expected.low, expected.high
+        )
+
+    def answer(self, label: str, hardware: Hardware, workload: Workload, *, with_speed: bool = True) -> Answer:
+        """One variant on one GPU or device."""
+        gpu, of, batch = hardware.gpu, self.records(label), workload.batch
+        phase, quantization = of.phase, of.quantization
+        setup = Setup(gpu.id, self.mode)
+        run, refused = None, refusal(quantization, gpu, phase)
+        if self.evidence:
+            run = self.evidence.run(self.component, label, setup)
+            unsupported = self.evidence.unsupported(self.component, label, setup)
+            refused = refused or (unsupported.reason if unsupported else None)
+        available = available_bytes(self.rules.runtimes, gpu)
+        seen = run.batch_memory(batch) if run else None
+        needed = terms(of, self.rules.runtimes, gpu.vendor, hardware.features)
+        memory = _memory(needed.need(batch), seen, available)
+        verdict: Verdict = "unsupported" if refused else verdict_of(memory.required_bytes, available)
+        largest = 0 if refused else needed.max_batch(available, MOST_BATCH)
+        if seen and not refused:  # what was seen to fit, or not to, is not contradicted by a prediction
+            largest = min(largest, batch - 1) if verdict == "no" else max(largest, batch)
+        speed, why = None, ""
+        if with_speed and verdict in ("fits", "tight"):
+            speed, why = self._speed(label, run, hardware, batch)
+        return Answer(
+            model=self.model,
+            component=self.component,
+            quantization=label,
+            gpu=gpu.id,
+            workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
+            verdict=verdict,
+            evidence=memory.evidence,
+            memory=memory,
+            max_batch=largest,
+            speed=speed,
+            reasons=tuple(_reasons(verdict, memory, batch, gpu, quantization, refused, why if speed else "")),
+        )
+
+    def _speed(self, label: str, run: Run | None, hardware: Hardware, batch: int) -> tuple[SpeedAnswer | None, str]:
+        """Measured at this batch, or else published where that holds, or else predicted; and what there is to say of it."""
+        expected, unit = self.predicted(label, hardware, batch), COMPONENTS[self.component].unit
         why = expected.why if expected else ""
-        speed = _speed(run, expected, UNITS[component], batch)
-        if not only_predicted and not (speed and speed.evidence == "measured"):
-            speed, why = _published(
-                catalog, (model, component, quantization, card, mode), found, expected, speed, why, batch
-            )
-    phase = catalog.traces[model].phase(component)
-    return Answer(
-        model=model, component=component, quantization=quantization, gpu=card,
-        workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
-        verdict=verdict, evidence=memory.evidence, memory=memory, max_batch=largest, speed=speed,
-        reasons=tuple(_reasons(verdict, memory, batch, found, label, refused, why if speed else "")),
-    )  # fmt: skip
+        if run and (measured := run.batch_speed(batch)):
+            medians = measured.medians_s()
+            low, high = batch / max(medians), batch / min(medians)
+            return SpeedAnswer(measured.per_second, unit, low, high, "measured", run.key, batch), why
+        predicted = None
+        if expected:
+            predicted = SpeedAnswer(expected.per_second, unit, expected.low, expected.high, "predicted", None, batch)
+        setup = Setup(hardware.gpu.id, self.mode)
+        cited = self.evidence.published.get((self.component, label, setup)) if self.evidence else None
+        if cited is None:
+            return predicted, why
+        at = cited.speed.batch
+        if at != batch and expected and not self._holds(cited, label, hardware, expected):
+            text = f"published for batch {at}: {cited.speed.per_second:g} {unit} ({cited.url})"
+            return predicted, f"{why}; {text}" if why else text
+        speed = SpeedAnswer(cited.speed.per_second, unit, None, None, "published", cited.url, at)
+        return speed, "" if at == batch else f"the speed was published for batch {at}"
+
+    def _holds(self, cited: Cited, label: str, hardware: Hardware, expected: Predicted) -> bool:
+        """Whether a speed published for another batch holds for that of a prediction: speed has levelled off by then."""
+        then = self.predicted(label, hardware, cited.speed.batch)
+        return not then or abs(expected.per_second / then.per_second - 1) <= LEVELLED_OFF
+
+
+def question(
+    catalog: Catalog,
+    model: str,
+    component: Component | None = None,
+    *,
+    mode: Mode = "eager",
+    only_predicted: bool = False,
+    rules: Rules | None = None,
+) -> Question:
+    """The question about a model of the catalog; `only_predicted` ignores every run and publication on the GPU asked for.
+
+    Raises FitcardError for a component that the model does not have.
+    """
+    trace = catalog.traces[model]
+    component = component or main_component(trace.components())
+    if component not in trace.components():
+        raise FitcardError(f"{model} has no component {component} (it has: {', '.join(trace.components())})")
+    evidence = None if only_predicted else evidence_of(catalog, model)
+    return Question(model, trace, component, evidence, rules or rules_of(catalog), mode)
+
+
+def fit(
+    catalog: Catalog,
+    variant: Variant,
+    setup: Setup,
+    workload: Workload = Workload(),  # noqa: B008 - a value that cannot change
+    *,
+    only_predicted: bool = False,
+    with_speed: bool = True,
+) -> Answer:
+    """Whether a variant fits a GPU, with the sum in bytes, the largest batch, and the speed where known.
+
+    All names are ids. `only_predicted` ignores every run and publication on that GPU. Raises FitcardError for a component that
+    the model does not have, or a batch below 1.
+    """
+    (answer,) = fits(
+        catalog,
+        variant.model,
+        [variant.quantization],
+        setup,
+        workload,
+        component=variant.component,
+        only_predicted=only_predicted,
+        with_speed=with_speed,
+    )
+    return answer
+
+
+def fits(
+    catalog: Catalog,
+    model: str,
+    labels: Iterable[str],
+    setup: Setup,
+    workload: Workload = Workload(),  # noqa: B008 - a value that cannot change
+    *,
+    component: Component | None = None,
+    only_predicted: bool = False,
+    with_speed: bool = True,
+) -> list[Answer]:
+    """The same of one component in several quantizations."""
+    asked = question(catalog, model, component, mode=setup.mode, only_predicted=only_predicted)
+    _check(workload)
+    hardware = hardware_of(catalog, setup.device, only_predicted=only_predicted, with_speed=with_speed)
+    return [asked.answer(label, hardware, workload, with_speed=with_speed) for label in labels]
+
+
+def gpus(
+    catalog: Catalog,
+    model: str,
+    workload: Workload = Workload(),  # noqa: B008 - a value that cannot change
+    *,
+    quantizations: Sequence[str] = (),
+    component: Component | None = None,
+    mode: Mode = "eager",
+    only_predicted: bool = False,
+    with_speed: bool = True,
+) -> Iterator[Answer]:
+    """Every GPU of the catalog with every quantization, GPUs by memory, then by id."""
+    asked = question(catalog, model, component, mode=mode, only_predicted=only_predicted)
+    _check(workload)
+    for gpu in gpus_by_memory(catalog):
+        hardware = hardware_of(catalog, gpu, only_predicted=only_predicted, with_speed=with_speed)
+        for label in quantizations or tuple(catalog.quantizations):
+            yield asked.answer(label, hardware, workload, with_speed=with_speed)
+
+
+def models(
+    catalog: Catalog,
+    setup: Setup,
+    workload: Workload = Workload(),  # noqa: B008 - a value that cannot change
+    *,
+    quantizations: Sequence[str] = (),
+    with_speed: bool = True,
+) -> Iterator[Answer]:
+    """Every model of the catalog, in every quantization, on one GPU."""
+    hardware, rules = hardware_of(catalog, setup.device, with_speed=with_speed), rules_of(catalog)
+    _check(workload)
+    for model in catalog.models:
+        asked = question(catalog, model, mode=setup.mode, rules=rules)
+        for label in quantizations or tuple(catalog.quantizations):
+            yield asked.answer(label, hardware, workload, with_speed=with_speed)
+
+
+def _check(workload: Workload) -> None:
+    if workload.batch < 1:
+        raise FitcardError(f"a batch holds at least one item (got {workload.batch})")
+
+
+def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
+    """The quantization to pick, from the answers about one component of a model on one GPU; None where none is usable."""
+    if not answers:
+        return None
+    first = answers[0]
+    label = best_label(
+        catalog.traces[first.model],
+        first.component,
+        catalog.quantizations,
+        hardware_of(catalog, first.gpu, with_speed=False).gpu,
+        {answer.quantization: answer.verdict for answer in answers},
+    )
+    return next((answer for answer in answers if answer.quantization == label), None)
 
 
 def _memory(predicted: Need, seen: Memory | None, available: int) -> MemoryAnswer:
@@ -207,153 +329,12 @@ def _memory(predicted: Need, seen: Memory | None, available: int) -> MemoryAnswe
     )
 
 
-def gpus(
-    catalog: Catalog, model: str, *, quantizations: Sequence[str] = (), component: Component | None = None, batch: int = 1,
-    mode: Mode = "eager", only_predicted: bool = False, with_speed: bool = True,
-) -> Iterator[Answer]:  # fmt: skip
-    """Every card of the catalog with every quantization, cards by memory, then by id."""
-    labels = quantizations or tuple(catalog.quantizations)
-    for card in gpus_by_memory(catalog):
-        for label in labels:
-            yield fit(
-                catalog, model, card, label, component=component, batch=batch, mode=mode, only_predicted=only_predicted,
-                with_speed=with_speed,
-            )  # fmt: skip
-
-
-def models(
-    catalog: Catalog, card: str, *, quantizations: Sequence[str] = (), batch: int = 1, mode: Mode = "eager",
-    with_speed: bool = True,
-) -> Iterator[Answer]:  # fmt: skip
-    """Every model of the catalog, in every quantization, on one card."""
-    for model in catalog.models:
-        for label in quantizations or tuple(catalog.quantizations):
-            yield fit(catalog, model, card, label, batch=batch, mode=mode, with_speed=with_speed)
-
-
-def gpus_by_memory(catalog: Catalog) -> list[str]:
-    """The ids of all cards, the smallest memory first."""
-    return sorted(catalog.gpus, key=lambda key: (catalog.gpu_index[key].memory_gib, key))
-
-
-def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
-    """The quantization to pick on a card, from its answers.
-
-    The rule, of what fits (or else is tight): 16 bit first where the card multiplies it natively, since more bits buy no
-    accuracy that anybody measured here; FP32 where it does not; then the most bits per weight, as they really are.
-    """
-    usable = [a for a in answers if a.verdict == "fits"] or [a for a in answers if a.verdict == "tight"]
-
-    def place(answer: Answer) -> tuple[int, float, int]:
-        return rank(catalog, answer.model, answer.component, answer.quantization, gpu_of(catalog, answer.gpu))
-
-    return min(usable, key=place, default=None)
-
-
-def rank(catalog: Catalog, model: str, component: Component, label: str, card: Gpu) -> tuple[int, float, int]:
-    """The place of a label in the order of `best`, the first first."""
-    quantization = catalog.quantizations[label]
-    group = 2
-    if quantization.plain:
-        kind = quantization.multiplies_in
-        group = 1 if kind == "fp32" else 3 if card.supports(kind) is False else 0
-    bits = weights_of(catalog, model, component, label, 16).bits_per_weight
-    return group, -bits if group == 2 else 0.0, list(catalog.quantizations).index(label)
-
-
-def best_label(
-    catalog: Catalog, model: str, component: Component, card: Gpu, verdicts: Mapping[str, Verdict]
-) -> str | None:
-    """The label to pick by the rule of `best`, from the verdict of each; None where none is usable."""
-    usable = [label for label, verdict in verdicts.items() if verdict == "fits"]
-    usable = usable or [label for label, verdict in verdicts.items() if verdict == "tight"]
-    return min(usable, key=lambda label: rank(catalog, model, component, label, card), default=None)
-
-
-def verdict_of(required: int, available: int) -> Verdict:
-    if required > available:
-        return "no"
-    return "tight" if required > TIGHT_ABOVE * available else "fits"
-
-
-def throughput(catalog: Catalog, answer: Answer) -> Known | None:
-    """The highest throughput that is known of a model on a card, or else the one predicted for this answer's variant.
-
-    Predicted for a batch of `USUAL_BATCH`, or the largest that fits, since that is where throughput has mostly levelled off.
-    """
-    known = fastest_known(catalog, answer.model, answer.component, answer.gpu)
-    if known or answer.max_batch == 0:
-        return known
-    batch = min(USUAL_BATCH, answer.max_batch)
-    card = gpu_of(catalog, answer.gpu)
-    found = predict(catalog, answer.model, answer.component, answer.quantization, card, "eager", batch, only_card=False)
-    if found is None:
-        return None
-    return Known(found.per_second, answer.quantization, "eager", batch, "predicted", None, found.low, found.high)
-
-
-def _speed(run: Run | None, expected: Predicted | None, unit: str, batch: int) -> SpeedAnswer | None:
-    """Measured at this batch, or else predicted, or else not known."""
-    measured = run.batch_speed(batch) if run else None
-    if run and measured:
-        medians = measured.medians_s()
-        return SpeedAnswer(
-            per_second=measured.per_second, unit=unit, low=batch / max(medians), high=batch / min(medians),
-            evidence="measured", record=run.key, batch=batch,
-        )  # fmt: skip
-    if expected is None:
-        return None
-    return SpeedAnswer(
-        per_second=expected.per_second, unit=unit, low=expected.low, high=expected.high, evidence="predicted", record=None,
-        batch=batch,
-    )  # fmt: skip
-
-
-def _published(
-    catalog: Catalog,
-    variant: tuple[str, Component, str, str, Mode],
-    card: Gpu,
-    expected: Predicted | None,
-    otherwise: SpeedAnswer | None,
-    why: str,
-    batch: int,
-) -> tuple[SpeedAnswer | None, str]:
-    """The best that was published, where it holds at this batch: it is that of the figure, or speed has levelled off by then."""
-    model, component, quantization, _, mode = variant
-    cited = published_speed(catalog, model, component, quantization, card.id, mode)
-    if cited is None:
-        return otherwise, why
-    at = cited.speed.batch
-    then = predict(catalog, model, component, quantization, card, mode, at, only_card=False)
-    if at != batch and expected and then and abs(expected.per_second / then.per_second - 1) > LEVELLED_OFF:
-        told = f"published for batch {at}: {cited.speed.per_second:g} {UNITS[component]} ({cited.url})"
-        return otherwise, f"{why}; {told}" if why else told
-    speed = SpeedAnswer(
-        per_second=cited.speed.per_second, unit=UNITS[component], low=None, high=None, evidence="published",
-        record=cited.url, batch=at,
-    )  # fmt: skip
-    return speed, "" if at == batch else f"the speed was published for batch {at}"
-
-
-def refusal(label: Quantization, card: Gpu, phase: Phase | None = None) -> str | None:
-    """Why the card cannot serve the label, with `phase` that of a model's component, or None."""
-    requires = label.requires
-    if requires.vendors and card.vendor not in requires.vendors:
-        return f"{label.name} needs {' or '.join(requires.vendors)}: {requires.why}"
-    capability = card.spec.compute_capability
-    if requires.nvidia_compute_capability and capability and float(capability) < requires.nvidia_compute_capability:
-        return f"{label.name} needs compute capability {requires.nvidia_compute_capability}, this card has {capability}: {requires.why}"
-    if label.engine.exports_graph and phase and phase.one_by_one:
-        return ONNX_LOOP
-    return None
-
-
 def _reasons(
     verdict: Verdict,
     memory: MemoryAnswer,
     batch: int,
-    card: Gpu,
-    label: Quantization,
+    gpu: Gpu,
+    quantization: Quantization,
     refused: str | None,
     why_speed: str,
 ) -> Iterator[str]:
@@ -363,10 +344,10 @@ def _reasons(
     gb = 1e9
     parts = f"{memory.weights_bytes / gb:.2f} weights, {memory.activations_bytes / gb:.2f} activations, {memory.buffers_bytes / gb:.2f} buffers, {memory.runtime_bytes / gb:.2f} runtime"
     seen = "took" if memory.evidence == "measured" else "needs"
-    yield f"{seen} {memory.required_bytes / gb:.2f} GB at batch {batch} ({parts}, predicted); {memory.available_bytes / gb:.2f} of {card.spec.memory_bytes / gb:.2f} GB are free"
+    yield f"{seen} {memory.required_bytes / gb:.2f} GB at batch {batch} ({parts}, predicted); {memory.available_bytes / gb:.2f} of {gpu.spec.memory_bytes / gb:.2f} GB are free"
     if verdict == "tight":
         yield f"less than {1 - TIGHT_ABOVE:.0%} of the free memory would be left"
-    if label.weight_type == "BF16" and card.supports("bf16") is False and card.supports("fp16"):
+    if quantization.weight_type == "BF16" and gpu.supports("bf16") is False and gpu.supports("fp16"):
         yield "this card does not multiply BF16 natively: FP16 is faster on it"
     if why_speed:
         yield why_speed

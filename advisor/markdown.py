@@ -16,11 +16,11 @@ _TITLES = {
 _FACTS = ("model", "card", "quantization", "run", "published", "constant")
 
 
-def pull_request(found: Sequence[Change], base: str) -> str:
+def pull_request(changes: Sequence[Change], base: str) -> str:
     """All changes since `base`: how many of each kind, then a table a kind, what moved most first where it is a number."""
-    if not found:
+    if not changes:
         return f"No fact of the catalog changed since `{base}`."
-    kinds = {kind: [change for change in found if change.kind == kind] for kind in _TITLES}
+    kinds = {kind: [change for change in changes if change.kind == kind] for kind in _TITLES}
     counts = {kind: f"{_TITLES[kind].partition(',')[0].lower()}: {len(rows):,}" for kind, rows in kinds.items() if rows}
     facts = ", ".join(text for kind, text in counts.items() if kind in _FACTS) or "none changed"
     follows = ", ".join(text for kind, text in counts.items() if kind not in _FACTS) or "nothing"

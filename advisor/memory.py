@@ -1,7 +1,7 @@
-"""Memory: what a variant needs at a batch, and what a card has.
+"""Memory: what a variant needs at a batch, and what a GPU has.
 
     needed    = weights + activations + buffers + runtime
-    available = memory of the card - what display and system keep
+    available = memory of the GPU - what display and system keep
 
 Weights follow from the tensor rule, exactly. Activations are the traced peak, exact at traced batches and linear between
 and beyond them. Buffers are what the runtime needs for a moment on top: unpacked weights, copies that libraries make, and
@@ -16,13 +16,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
-from fitcard.catalog.schema.quantization import Quantization, held_tensors
+from fitcard.catalog.schema.quantization import Quantization, held_tensors, typed_tensors
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
-from fitcard.catalog.schema.trace import Activations, Component, Phase, at_batch
-from fitcard.catalog.twins import first_alike, typed_alike
+from fitcard.catalog.schema.trace import Activations, Phase, at_batch
+from fitcard.catalog.schema.workload import Variant
 
 
 @dataclass(frozen=True)
@@ -43,23 +44,6 @@ Features = frozenset[str]
 """A processor's instruction sets, by the names of `catalog/host.py`."""
 NATIVE_BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Those that multiply BF16."""
-
-
-def need(
-    catalog: Catalog,
-    model: str,
-    component: Component,
-    label: str,
-    batch: int,
-    vendor: str,
-    features: Features | None = None,
-) -> Need:
-    """The memory that a variant needs on a vendor's runtime (`CPU` for a processor).
-
-    `features` are the processor's instruction sets; where they are not known, the larger sum is given. Raises KeyError for
-    a component that the model does not have.
-    """
-    return terms(catalog, model, component, label, vendor, features).need(batch)
 
 
 @dataclass(frozen=True)
@@ -99,7 +83,6 @@ class Terms:
             runtime_bytes=self.runtime,
         )
 
-    @lru_cache(maxsize=1 << 16)  # noqa: B019 - terms live as long as their catalog, in a cache of their own
     def max_batch(self, available: int, most: int) -> int:
         """The largest batch up to `most` whose need is available; need grows with the batch, so bisection finds it. 0 when none is."""
         if self.need(1).required_bytes > available:
@@ -124,22 +107,22 @@ class Terms:
         return low
 
 
-def terms(
-    catalog: Catalog, model: str, component: Component, label: str, vendor: str, features: Features | None = None
-) -> Terms:
-    """The sum of a variant on a vendor's runtime. Kept, since every card and batch asks for it again."""
-    return _terms(catalog, first_alike(catalog, model), component, label, vendor, features)
+def terms_of(catalog: Catalog, variant: Variant, vendor: str) -> Terms:
+    """The sum of a variant of the catalog on a vendor's runtime (`CPU` for a processor of which nothing more is known)."""
+    return terms(records_of(catalog, variant), catalog.runtimes, vendor)
 
 
 @lru_cache(maxsize=1 << 15)
-def _terms(
-    catalog: Catalog, model: str, component: Component, label: str, vendor: str, features: Features | None
-) -> Terms:
-    quantization, runtimes = catalog.quantizations[label], catalog.runtimes
-    phase = catalog.traces[model].phase(component)
+def terms(of: VariantRecords, runtimes: Runtimes, vendor: str, features: Features | None = None) -> Terms:
+    """The sum of a variant on a vendor's runtime (`CPU` for a processor). Kept, since every GPU and batch asks for it again.
+
+    `features` are the processor's instruction sets; where they are not known, the larger sum is given. Raises KeyError for
+    a component that the model does not have.
+    """
+    quantization, phase = of.quantization, of.phase
     on_cpu = vendor == "CPU"
     width = _width(quantization, features if on_cpu else None)
-    weights = weights_of(catalog, model, component, label, width)
+    weights = weights_of(of, width)
     layers = quantization.memory
     # Products of 8-bit integers read their weights as they lie where the processor has tiles for them (LOG.md, 2026-11-24).
     repacks = on_cpu and not (features and "amx_int8" in features)
@@ -176,7 +159,7 @@ class Weights:
 
     bytes: int
     gaps: int
-    """What torch's caching allocator takes from a card beyond them."""
+    """What torch's caching allocator takes of a GPU's memory beyond them."""
     largest_packed: int
     """Elements of the largest packed matrix; 0 when none is packed."""
     packed_elements: int
@@ -188,14 +171,10 @@ class Weights:
     bits_per_weight: float
 
 
-def weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
-    """The weights of a variant. Kept, since every card and batch asks for them again."""
-    return _weights_of(catalog, first_alike(catalog, model), component, label, bits)
-
-
 @lru_cache(maxsize=1 << 14)
-def _weights_of(catalog: Catalog, model: str, component: Component, label: str, bits: int) -> Weights:
-    typed = typed_alike(catalog, model, component, label)
+def weights_of(of: VariantRecords, bits: int) -> Weights:
+    """The weights of a variant whose plain numbers are held in `bits`. Kept, since every GPU and batch asks for them again."""
+    typed = typed_tensors(of.quantization, of.trace.tensors_of(of.component))
     packed = [row for row in typed if TENSOR_TYPES[row.type].packed]
     held = held_tensors(typed, bits)
     linear = [(row.tensor.elements, row.times) for row in packed if row.tensor.kind == "linear"]
@@ -215,7 +194,7 @@ def _weights_of(catalog: Catalog, model: str, component: Component, label: str, 
 
 
 CACHING = {"NVIDIA", "AMD", "Intel"}
-"""Vendors on whose cards torch's caching allocator serves."""
+"""Vendors on whose GPUs torch's caching allocator serves."""
 _MIB = 1 << 20
 _SMALL, _SEGMENT, _OWN, _STEP = _MIB, 20 * _MIB, 10 * _MIB, 2 * _MIB
 """Tensors up to the first size share segments of 2 MiB, larger ones segments of 20 MiB, those from 10 MiB on have their own in
@@ -295,8 +274,8 @@ def _strided_copies(
     return tuple((layer.outer, layer.rows * layer.columns * 2) for layer in phase.strided_linears)
 
 
-def available_bytes(catalog: Catalog, card: Gpu) -> int:
-    """Bytes of the card that a program may use: the stated share of a unified memory, else all but the stated reserve."""
-    if card.spec.unified_memory:
-        return int(card.spec.memory_bytes * catalog.runtimes.unified_share.share)
-    return max(0, card.spec.memory_bytes - catalog.runtimes.reserve[card.spec.segment].bytes)
+def available_bytes(runtimes: Runtimes, gpu: Gpu) -> int:
+    """Bytes of a GPU that a program may use: the stated share of a unified memory, else all but the stated reserve."""
+    if gpu.spec.unified_memory:
+        return int(gpu.spec.memory_bytes * runtimes.unified_share.share)
+    return max(0, gpu.spec.memory_bytes - runtimes.reserve[gpu.spec.segment].bytes)

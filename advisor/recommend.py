@@ -1,37 +1,20 @@
-"""What each card runs of each model, kept between commands: the pages of models and of cards show the same, and a build that follows
-a new run needs all but one model's as they were.
-
-A pick is kept under the digests of all that it follows from: the trace, or where something is known of the model on the card the
-model, its trace, its runs and publications; the card, what every prediction rests on, and the code.
-"""
+"""What each GPU runs of each model: the quantization to pick, what it needs there, and how fast it is."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from fitcard.advisor.evidence import Known
-from fitcard.advisor.fit import (
-    Answer,
-    Verdict,
-    best_label,
-    default_component,
-    fit,
-    gpus_by_memory,
-    refusal,
-    throughput,
-    verdict_of,
-)
-from fitcard.advisor.kept import of_cards, of_model, of_trace
-from fitcard.advisor.memory import available_bytes, need
-from fitcard.advisor.predict import predict
+from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
+from fitcard.advisor.evidence import Throughput
+from fitcard.advisor.fit import Answer, Question, main_component, question
+from fitcard.advisor.hardware import Hardware, gpus_by_memory
+from fitcard.advisor.memory import available_bytes, terms
+from fitcard.advisor.records import Rules, rules_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
-from fitcard.catalog.storage import cache
-from fitcard.catalog.storage.hashing import combined
-from fitcard.catalog.twins import all_alike, first_alike
+from fitcard.catalog.schema.trace import Trace
+from fitcard.catalog.schema.workload import Workload
 
 BATCHES = (1, 8, 64)
 """One item at a time, a few, and where throughput has mostly levelled off."""
@@ -46,211 +29,157 @@ class Span(NamedTuple):
 
 
 class Pick(NamedTuple):
-    """What a card runs of a model at batch 1."""
+    """What a GPU runs of a model at batch 1."""
 
     best: Answer | None
     """The best quantization."""
     nearest: Answer
     """The best, or where nothing fits the answer that comes nearest to it."""
-    known: Known | None
-    """The throughput of `nearest`."""
+    throughput: Throughput | None
+    """Of `nearest`."""
     fitting: int
     """How many quantizations fit, at least tightly."""
     least_bytes: int | None
-    """What the smallest quantization that the card could serve needs, where none fits."""
+    """What the smallest quantization that the GPU could serve needs, where none fits."""
     speeds: tuple[Span | None, ...]
     """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
 
 
-@lru_cache(maxsize=32)
-def picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
-    """The pick for each card, cards by memory: the same as `best` of all of `gpus`, without an answer in full for what is not picked.
-
-    Where nobody ran or published the model on a card, its pick is that of any other model with the same trace.
-    """
-    cards = gpus_by_memory(catalog)
-    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return _computed(catalog, model, cards)
-    known = known_on(catalog, model)
-    own, shared = _own(catalog, model), _shared(catalog, first_alike(catalog, model))
-    return {card: own[card] if card in known else named(shared[card], model) for card in cards}
+def picks(catalog: Catalog, model: str, gpus: Iterable[str] | None = None) -> dict[str, Pick]:
+    """The pick of a model for each of these GPUs of the catalog (all of them, by memory): the same as `best` of all of its answers
+    there, without an answer in full for what is not picked."""
+    keys = list(gpus_by_memory(catalog) if gpus is None else gpus)
+    seen, rules = known_on(catalog, model), rules_of(catalog)
+    others = unseen_picks(catalog.traces[model], [catalog.gpus[key] for key in keys if key not in seen], rules)
+    own: dict[str, Pick] = {}
+    if here := [catalog.gpus[key] for key in keys if key in seen]:
+        own = picks_of(question(catalog, model, rules=rules), here)
+    return {key: own[key] if key in own else named(others[key], model) for key in keys}
 
 
-@lru_cache(maxsize=16)
-def on_card(catalog: Catalog, card: str) -> Mapping[str, Pick]:
-    """The pick of each model on one card."""
-    if not catalog.digests:
-        return {model: picks(catalog, model)[card] for model in catalog.models}
-    seen = [model for model in catalog.models if card in known_on(catalog, model)]
-    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
-    keys = {model: _own_key(catalog, model, card) for model in seen} | {
-        first: _shared_key(catalog, first, card) for first in firsts if first not in seen
-    }
-    kept = cache.read(keys.values())
-    found = {model: pickle.loads(kept[key]) for model, key in keys.items() if key in kept}
-    made: dict[str, Pick] = {}
+def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
+    """The pick of every model on one GPU. Models with one trace share it where nothing is known of either there."""
+    here, rules = catalog.gpus[gpu], rules_of(catalog)
+    shared: dict[Trace, Pick] = {}
+    by_model: dict[str, Pick] = {}
     for model in catalog.models:
-        first = first_alike(catalog, model)
-        if model in seen:
-            made[model] = found[model] if model in found else _own(catalog, model)[card]
-        elif first in found and first not in seen:
-            made[model] = named(found[first], model)
-        else:
-            made[model] = named(_shared(catalog, first)[card], model)
-    return made
+        if gpu in known_on(catalog, model):
+            by_model[model] = picks_of(question(catalog, model, rules=rules), [here])[gpu]
+            continue
+        trace = catalog.traces[model]
+        if trace not in shared:
+            shared[trace] = unseen_picks(trace, [here], rules)[gpu]
+        by_model[model] = named(shared[trace], model)
+    return by_model
 
 
-def not_kept(catalog: Catalog) -> dict[str, list[Callable[[], object]]]:
-    """What computes and keeps the picks that are not kept yet, by model."""
-    firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
-    wanted = {_whole_key(catalog, first): (first, _shared) for first in firsts}
-    wanted |= {_own_whole_key(catalog, model): (model, _own) for model in catalog.models if known_on(catalog, model)}
-    there, found = cache.there(wanted), dict[str, list[Callable[[], object]]]()
-    for model, make in (made for key, made in wanted.items() if key not in there):
-        found.setdefault(model, []).append(partial(make, catalog, model))
-    return found
-
-
-@lru_cache(maxsize=4096)
 def known_on(catalog: Catalog, model: str) -> frozenset[str]:
-    """The cards on which somebody ran a model or published figures of it."""
-    cards = {entry.device for entry in catalog.entries_of(model)}
+    """The GPUs on which somebody ran a model or published figures of it."""
+    gpus = {entry.device for entry in catalog.entries_of(model)}
     if published := catalog.published_index.get(model):
-        cards.update(card for card, _ in published.speeds)
-    return frozenset(card for card in cards if card in catalog.gpus)
+        gpus.update(gpu for gpu, _ in published.speeds)
+    return frozenset(gpu for gpu in gpus if gpu in catalog.gpus)
 
 
-@lru_cache(maxsize=64)
-def _own(catalog: Catalog, model: str) -> Mapping[str, Pick]:
-    """The picks of a model on the cards of which something is known of it."""
-    keys = {card: _own_key(catalog, model, card) for card in sorted(known_on(catalog, model))}
-    return _kept(keys, _own_whole_key(catalog, model), lambda cards: _computed(catalog, model, cards))
-
-
-@lru_cache(maxsize=64)
-def _shared(catalog: Catalog, first: str) -> Mapping[str, Pick]:
-    """The picks of all models with one trace on the cards of which nothing is known of them; of some other model's name. Cards
-    of which something is known of each of them have none."""
-    alike = all_alike(catalog, first)
-    known = [known_on(catalog, model) for model in alike]
-    for_whom = {
-        card: next((model for model, cards in zip(alike, known, strict=True) if card not in cards), None)
-        for card in gpus_by_memory(catalog)
-    }
-    keys = {card: _shared_key(catalog, first, card) for card, model in for_whom.items() if model}
-
-    def make(cards: Sequence[str]) -> Mapping[str, Pick]:
-        models = dict.fromkeys(model for card in cards if (model := for_whom[card]))
-        return {
-            card: pick
-            for model in models
-            for card, pick in _computed(catalog, model, [card for card in cards if for_whom[card] == model]).items()
-        }
-
-    return _kept(keys, _whole_key(catalog, first), make)
-
-
-def _kept(
-    keys: Mapping[str, str], whole: str, make: Callable[[Sequence[str]], Mapping[str, Pick]]
-) -> Mapping[str, Pick]:
-    """Picks by card that are kept under `keys`, the rest made and kept; and under `whole` that all of them are."""
-    kept = cache.read(keys.values())
-    new = make([card for card, key in keys.items() if key not in kept])
-    if new:
-        rows = {keys[card]: pickle.dumps(pick, protocol=5) for card, pick in new.items()}
-        cache.write({**rows, whole: b""})
-    return {card: new[card] if card in new else pickle.loads(kept[key]) for card, key in keys.items()}
+def unseen_picks(trace: Trace, gpus: Iterable[Gpu], rules: Rules) -> dict[str, Pick]:
+    """The picks on GPUs on which nothing is known of a model, whatever it is called: its name is left empty."""
+    return picks_of(Question("", trace, main_component(trace.components()), None, rules), gpus)
 
 
 def named(pick: Pick, model: str) -> Pick:
     """A pick of another model with the same trace, as that of `model`."""
-    if pick.nearest.model == model:
-        return pick
-    nearest = Answer._make((model, *pick.nearest[1:]))  # `_replace` takes four times as long, and every card asks
+    nearest = Answer._make((model, *pick.nearest[1:]))  # `_replace` takes four times as long, and every GPU asks
     return Pick(nearest if pick.best else None, nearest, *pick[2:])
 
 
-def _own_key(catalog: Catalog, model: str, card: str) -> str:
-    return combined((of_model(catalog, model, runs=True), catalog.gpu_index[card].digest))
+def picks_of(asked: Question, gpus: Iterable[Gpu]) -> dict[str, Pick]:
+    """The picks on GPUs of the catalog, from the records alone."""
+    by_gpu: dict[str, Pick] = {}
+    for gpu, rows in _rows(asked, gpus):
+        hardware = Hardware(gpu)
+        verdicts = {label: verdict for label, verdict, _ in rows}
+        first = best_label(asked.trace, asked.component, asked.rules.quantizations, gpu, verdicts)
+        label = first or min(rows, key=lambda row: row[2])[0]
+        nearest = asked.answer(label, hardware, Workload(), with_speed=False)
+        throughput = asked.throughput(nearest, hardware)
+        by_gpu[gpu.id] = Pick(
+            best=nearest if first else None,
+            nearest=nearest,
+            throughput=throughput,
+            fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
+            least_bytes=None if first else min((size for _, verdict, size in rows if verdict == "no"), default=None),
+            speeds=tuple(_span(asked, nearest, hardware, batch, throughput) if first else None for batch in BATCHES),
+        )
+    return by_gpu
 
 
-def _shared_key(catalog: Catalog, first: str, card: str) -> str:
-    return combined((of_trace(catalog, first), catalog.gpu_index[card].digest))
-
-
-@lru_cache(maxsize=4096)
-def _own_whole_key(catalog: Catalog, model: str) -> str:
-    """Under this it is kept that the picks of a model are kept on the cards of which something is known of it."""
-    return combined(_own_key(catalog, model, card) for card in sorted(known_on(catalog, model)))
-
-
-@lru_cache(maxsize=4096)
-def _whole_key(catalog: Catalog, first: str) -> str:
-    """Under this it is kept that the picks for all cards are kept."""
-    return combined((of_trace(catalog, first), of_cards(catalog)))
+def _span(
+    asked: Question, answer: Answer, hardware: Hardware, batch: int, throughput: Throughput | None
+) -> Span | None:
+    if batch > answer.max_batch:
+        return None
+    if throughput and throughput.batch == batch and throughput.low is not None and throughput.high is not None:
+        return Span(throughput.per_second, throughput.low, throughput.high)  # a prediction, and for this batch
+    expected = asked.predicted(answer.quantization, hardware, batch)
+    return Span(expected.per_second, expected.low, expected.high) if expected else None
 
 
 Row = tuple[str, Verdict, int]
 """Quantization, verdict, and bytes required at batch 1."""
 
 
-def verdicts(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, tuple[Row, ...]]:
-    """Every quantization of a model on each card at batch 1, in short: what `fit` answers, without the rest of it."""
-    component, labels = default_component(catalog, model), tuple(catalog.quantizations)
-    ran_on = {entry.device for entry in catalog.entries_of(model)}
-    needs: dict[str, list[int]] = {}
-    found: dict[str, tuple[Row, ...]] = {}
-    for card in map(catalog.gpus.__getitem__, cards):
+def verdicts(catalog: Catalog, model: str, gpus: Iterable[str]) -> dict[str, tuple[Row, ...]]:
+    """Every quantization of a model on each GPU at batch 1, in short: what `fit` answers, without the rest of it."""
+    asked = question(catalog, model)
+    return {gpu.id: rows for gpu, rows in _rows(asked, [catalog.gpus[key] for key in gpus])}
+
+
+def _rows(asked: Question, gpus: Iterable[Gpu]) -> Iterable[tuple[Gpu, tuple[Row, ...]]]:
+    ran_on = {setup.device for _, _, setup in asked.evidence.newest} if asked.evidence else set[str]()
+    needs: dict[str, Sequence[tuple[str, int]]] = {}
+    refused: dict[tuple[str, str | None], frozenset[str]] = {}
+    for gpu in gpus:
         # What was seen there comes before what is predicted; and what a processor serves depends on the model too.
-        if card.id in ran_on or card.vendor == "CPU":
-            mine = [fit(catalog, model, card.id, label, with_speed=False) for label in labels]
-            found[card.id] = tuple((a.quantization, a.verdict, a.memory.required_bytes) for a in mine)
+        if gpu.id in ran_on or gpu.vendor == "CPU":
+            yield gpu, tuple(_in_full(asked, gpu))
             continue
-        if card.vendor not in needs:
-            needs[card.vendor] = [
-                need(catalog, model, component, label, 1, card.vendor).required_bytes for label in labels
-            ]
-        found[card.id] = _predicted(catalog, card, zip(labels, needs[card.vendor], strict=True))
-    return found
+        if gpu.vendor not in needs:
+            needs[gpu.vendor] = _needs(asked, gpu.vendor)
+        kind = gpu.vendor, gpu.spec.compute_capability
+        if kind not in refused:
+            refused[kind] = _refused(asked.rules, gpu)
+        yield gpu, _predicted(asked.rules, gpu, needs[gpu.vendor], refused[kind])
 
 
-def _computed(catalog: Catalog, model: str, cards: Iterable[str]) -> dict[str, Pick]:
-    component = default_component(catalog, model)
-    found: dict[str, Pick] = {}
-    for key, rows in verdicts(catalog, model, cards).items():
-        card = catalog.gpus[key]
-        first = best_label(catalog, model, component, card, {label: verdict for label, verdict, _ in rows})
-        nearest = fit(catalog, model, card.id, first or min(rows, key=lambda row: row[2])[0], with_speed=False)
-        known = throughput(catalog, nearest)
-        found[card.id] = Pick(
-            best=nearest if first else None, nearest=nearest, known=known,
-            fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
-            least_bytes=None if first else min((size for _, verdict, size in rows if verdict == "no"), default=None),
-            speeds=tuple(_speed(catalog, nearest, card, batch, known) if first else None for batch in BATCHES),
-        )  # fmt: skip
-    return found
+def _in_full(asked: Question, gpu: Gpu) -> Iterable[Row]:
+    for label in asked.rules.quantizations:
+        answer = asked.answer(label, Hardware(gpu), Workload(), with_speed=False)
+        yield label, answer.verdict, answer.memory.required_bytes
 
 
-def _predicted(catalog: Catalog, card: Gpu, needs: Iterable[tuple[str, int]]) -> tuple[Row, ...]:
-    """Quantization, verdict and bytes for a card on which nothing was run."""
-    available, refused = available_bytes(catalog, card), _refused(catalog, card.vendor, card.spec.compute_capability)
+def _needs(asked: Question, vendor: str) -> list[tuple[str, int]]:
+    """What each quantization needs at batch 1."""
+    runtimes = asked.rules.runtimes
+    return [
+        (label, terms(asked.records(label), runtimes, vendor).need(1).required_bytes)
+        for label in asked.rules.quantizations
+    ]
+
+
+def _refused(rules: Rules, gpu: Gpu) -> frozenset[str]:
+    """The labels that GPUs of this vendor and compute capability cannot serve."""
+    return frozenset(label for label, one in rules.quantizations.items() if refusal(one, gpu))
+
+
+def _predicted(rules: Rules, gpu: Gpu, needs: Iterable[tuple[str, int]], refused: frozenset[str]) -> tuple[Row, ...]:
+    """Quantization, verdict and bytes for a GPU on which nothing was run."""
+    available = available_bytes(rules.runtimes, gpu)
     return tuple(
         (label, "unsupported" if label in refused else verdict_of(required, available), required)
         for label, required in needs
     )
 
 
-@lru_cache(maxsize=512)
-def _refused(catalog: Catalog, vendor: str, capability: str | None) -> frozenset[str]:
-    """The labels that cards of a vendor and compute capability cannot serve."""
-    card = next(c for c in catalog.gpus.values() if (c.vendor, c.spec.compute_capability) == (vendor, capability))
-    return frozenset(key for key, label in catalog.quantizations.items() if refusal(label, card))
-
-
-def _speed(catalog: Catalog, pick: Answer, card: Gpu, batch: int, known: Known | None) -> Span | None:
-    if batch > pick.max_batch:
-        return None
-    if known and known.batch == batch and known.low is not None and known.high is not None:
-        return Span(known.per_second, known.low, known.high)  # a prediction, and for this batch
-    found = predict(catalog, pick.model, pick.component, pick.quantization, card, "eager", batch, only_card=False)
-    return Span(found.per_second, found.low, found.high) if found else None
+def throughputs(picked: Mapping[str, Pick], gpus: Iterable[str]) -> dict[str, Throughput | None]:
+    """The throughput of the best choice on each GPU; None where nothing fits or it is not known."""
+    return {gpu: picked[gpu].throughput if picked[gpu].best else None for gpu in gpus}

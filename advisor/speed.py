@@ -1,9 +1,9 @@
-"""Speed: what a forward pass takes on a card, from the model's own operations.
+"""Speed: what a forward pass takes on a GPU, from the model's own operations.
 
-A pass is the sum of its matrix products, attention, convolutions and element-wise work, each at what the card sustains for
+A pass is the sum of its matrix products, attention, convolutions and element-wise work, each at what the GPU sustains for
 it, times a factor that is fitted on measurements (`catalog/speed.yaml`, written by `fitcard calibrate`). Matrix products run at
 the sustained rate (`advisor/rates.py`), less what small ones waste; attention pads its heads; element-wise work is bound by
-bandwidth and, on cards whose power holds the clock down, by arithmetic. A pass never takes less than handing its kernels over.
+bandwidth and, on GPUs whose power holds the clock down, by arithmetic. A pass never takes less than handing its kernels over.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fitcard.advisor.memory import weights_of
-from fitcard.advisor.rates import Rate, measured_rate, sustained_rate
-from fitcard.catalog import Catalog
+from fitcard.advisor.rates import Rate, sustained_rate
+from fitcard.advisor.records import VariantRecords
 from fitcard.catalog.schema.gpu import Gpu, NumberType
+from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.quantization import Quantization
-from fitcard.catalog.schema.run import Mode
-from fitcard.catalog.schema.speed import Factors, Sustained
-from fitcard.catalog.schema.trace import Component, Operation, at_batch
-from fitcard.catalog.twins import first_alike
+from fitcard.catalog.schema.speed import Factors, SpeedFile, Sustained
+from fitcard.catalog.schema.trace import Operation, Phase, at_batch
+from fitcard.catalog.schema.workload import Mode
 
 TILES = ((128, 1.0), (64, 1.3))
-"""Sides of the square of the output that one unit of a card works on at a time, and how much slower it is than the largest.
+"""Sides of the square of the output that one unit of a GPU works on at a time, and how much slower it is than the largest.
 
 cuBLAS and CUTLASS choose smaller tiles where large ones would leave units idle; those read their inputs more often. The price is
 an allowance: at the small batches that were run on an H100 its host set the pace.
 """
 LAUNCH_S: dict[Mode, float] = {"eager": 20e-6, "compiled": 3e-6}
-"""Seconds in which the host works through one operation and hands its kernel to the card. In eager mode measured: the text tower of
-SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the card. Compiled an allowance."""
+"""Seconds in which the host works through one operation and hands its kernel to the GPU. In eager mode measured: the text tower of
+SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the GPU. Compiled an allowance."""
 ELEMENTWISE_FLOPS_PER_BYTE = 4
 """Arithmetic that goes with each byte of element-wise work; its factor is fitted, so this only sets a scale."""
 AUTOCAST_EAGER, AUTOCAST_COMPILED = 52 / 24, 40 / 32
@@ -44,7 +44,7 @@ write 8 D, casts 6 D, sums 10 D, twice, and 4 D for attention's output: 52 D. Co
 
 @dataclass(frozen=True)
 class Setting:
-    """How a pass is run, besides the card and the variant."""
+    """How a pass is run, besides the GPU and the variant."""
 
     mode: Mode
     batch: int
@@ -54,7 +54,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Work:
-    """Seconds of each kind of work at the card's full speed; `Factors` says how much longer each really takes."""
+    """Seconds of each kind of work at the GPU's full speed; `Factors` says how much longer each really takes."""
 
     matmul: float
     attention: float
@@ -79,30 +79,18 @@ class Work:
         return max(self.unpacked + at_rate + moved, self.launches)
 
 
-def work(
-    catalog: Catalog,
-    model: str,
-    component: Component,
-    label: str,
-    card: Gpu,
-    setting: Setting,
-    fit: Mapping[str, Sustained],
-    *,
-    ignore_measured: bool = False,
-) -> Work | None:
-    """The work of one pass on a card; None where the card's rate or bandwidth is not known."""
-    eager = setting.mode == "eager"
-    quantization = catalog.quantizations[label]
-    layers = _layers(catalog, model, component, quantization, label, eager)
-    kind = quantization.multiplies_in_eager if eager else quantization.multiplies_in
-    if catalog.speed and fit is catalog.speed.sustained and not ignore_measured and card.id in catalog.gpus:
-        speeds = _catalog_speeds(catalog, card.id, kind)
-    else:
-        speeds = _speeds(catalog, card, kind, fit, ignore_measured)
+def number_type(quantization: Quantization, mode: Mode) -> NumberType:
+    """The type in which a label's matrix products are computed on a GPU."""
+    return quantization.multiplies_in_eager if mode == "eager" else quantization.multiplies_in
+
+
+def work(of: VariantRecords, setting: Setting, gpu: Gpu, speeds: Speeds | None) -> Work | None:
+    """The work of one pass on a GPU that sustains these speeds; None where they, or what the label's layers cost, are not known."""
+    layers = _layers(of, setting.mode)
     if speeds is None or layers is None:
         return None
-    sizes = _sizes(catalog, first_alike(catalog, model), component, quantization.held_bits // 8, setting)
-    units = card.spec.units
+    sizes = _sizes(of.phase, of.quantization.held_bits // 8, setting)
+    units = gpu.spec.units
     matmul = 0.0
     for product in sizes.products:
         waste = 1.0
@@ -126,8 +114,8 @@ def work(
 
 
 @dataclass(frozen=True)
-class _Speeds:
-    """What a card sustains, per second."""
+class Speeds:
+    """What a GPU sustains, per second."""
 
     layers: float
     """Of matrix products of linear layers, in the label's own type."""
@@ -139,22 +127,23 @@ class _Speeds:
 
 
 @lru_cache(maxsize=1 << 13)
-def _catalog_speeds(catalog: Catalog, card: str, kind: NumberType) -> _Speeds | None:
-    return _speeds(catalog, catalog.gpus[card], kind, catalog.speed.sustained if catalog.speed else {}, False)
+def fitted_speeds(gpu: Gpu, kind: NumberType, matmul: MatmulFile, speed: SpeedFile) -> Speeds | None:
+    """The same by the constants of a catalog. Kept, since every model, label and batch asks for them again."""
+    return speeds_of(gpu, kind, matmul, speed.sustained)
 
 
-def _speeds(
-    catalog: Catalog, card: Gpu, kind: NumberType, fit: Mapping[str, Sustained], ignore_measured: bool
-) -> _Speeds | None:
-    bandwidth = (card.spec.bandwidth_gb_per_s or 0) * 1e9
-    rate = sustained_rate(catalog, card, kind, fit, ignore_measured=ignore_measured)
+def speeds_of(gpu: Gpu, kind: NumberType, matmul: MatmulFile | None, laws: Mapping[str, Sustained]) -> Speeds | None:
+    """What a GPU sustains for a label that multiplies in `kind`; None where its rate or bandwidth is not known. Without `matmul`,
+    nothing that was measured on that very GPU takes part."""
+    bandwidth = (gpu.spec.bandwidth_gb_per_s or 0) * 1e9
+    rate = sustained_rate(matmul, gpu, kind, laws)
     if rate is None or not bandwidth:
         return None
     plain = rate
     if kind in ("fp8", "int8"):
-        plain = sustained_rate(catalog, card, "bf16", fit, ignore_measured=ignore_measured) or rate
-    fp32 = sustained_rate(catalog, card, "fp32", fit, ignore_measured=ignore_measured) or plain
-    return _Speeds(rate.flops_per_s, plain.flops_per_s, fp32.flops_per_s * _clock_share(card, plain, fit), bandwidth)
+        plain = sustained_rate(matmul, gpu, "bf16", laws) or rate
+    fp32 = sustained_rate(matmul, gpu, "fp32", laws) or plain
+    return Speeds(rate.flops_per_s, plain.flops_per_s, fp32.flops_per_s * _clock_share(gpu, plain, laws), bandwidth)
 
 
 @dataclass(frozen=True)
@@ -172,7 +161,7 @@ class _Product:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """A pass in numbers, whatever the card."""
+    """A pass in numbers, whatever the GPU."""
 
     products: tuple[_Product, ...]
     attention_flops: float
@@ -185,8 +174,8 @@ class _Sizes:
 
 
 @lru_cache(maxsize=1 << 14)
-def _sizes(catalog: Catalog, model: str, component: Component, width: int, setting: Setting) -> _Sizes:
-    phase, batch = catalog.traces[model].phase(component), setting.batch
+def _sizes(phase: Phase, width: int, setting: Setting) -> _Sizes:
+    batch = setting.batch
     eager = setting.mode == "eager"
     attention = moved = transposed = 0.0
     convolution = anchors = 0
@@ -230,10 +219,10 @@ def _padding(head: int) -> float:
     return next((size for size in (32, 64, 96, 128, 192, 256) if size >= head), head) / head
 
 
-def _clock_share(card: Gpu, rate: Rate, fit: Mapping[str, Sustained]) -> float:
-    """How far below its full clock a card runs while matrix products draw their power; 1 where that is not known."""
-    architecture = card.spec.compute_capability or card.generation
-    law, peak = fit.get(f"{card.vendor} {architecture} fp16"), card.peak_flops("bf16") or card.peak_flops("fp16")
+def _clock_share(gpu: Gpu, rate: Rate, laws: Mapping[str, Sustained]) -> float:
+    """How far below its full clock a GPU runs while matrix products draw their power; 1 where that is not known."""
+    architecture = gpu.spec.compute_capability or gpu.generation
+    law, peak = laws.get(f"{gpu.vendor} {architecture} fp16"), gpu.peak_flops("bf16") or gpu.peak_flops("fp16")
     if law is None or not peak:
         return 1.0
     return min(1.0, rate.flops_per_s / (law.of_peak * peak))
@@ -248,15 +237,13 @@ class _Layers(NamedTuple):
     unpacked_bytes: float
 
 
-def _layers(
-    catalog: Catalog, model: str, component: Component, quantization: Quantization, label: str, eager: bool
-) -> _Layers | None:
+def _layers(of: VariantRecords, mode: Mode) -> _Layers | None:
     """None where that is not known."""
-    weights, speed = weights_of(catalog, model, component, label, 16), quantization.speed
+    weights, speed = weights_of(of, 16), of.quantization.speed
     if speed.layer_host_s is None or speed.layer_bytes_per_output is None or speed.unpack_bytes_per_weight is None:
         return None
     unpacked = speed.unpack_bytes_per_weight * weights.packed_elements
-    if not eager:
+    if mode != "eager":
         return _Layers(0.0, 0.0, unpacked)
     seconds = [speed.layer_host_s.get(name) for name, count in weights.packed_layers if count]
     if None in seconds:
@@ -264,8 +251,3 @@ def _layers(
     counts = (count for _, count in weights.packed_layers if count)
     host = sum(count * each for count, each in zip(counts, seconds, strict=True) if each is not None)
     return _Layers(host, speed.layer_bytes_per_output, unpacked)
-
-
-def has_own_rate(catalog: Catalog, card: Gpu, label: str) -> bool:
-    """Whether matrix products of a label's number type were measured on that very card."""
-    return measured_rate(catalog, card.id, catalog.quantizations[label].multiplies_in) is not None

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fitcard.catalog.schema.quantization import Quantization, Typed, typed_tensors
-from fitcard.catalog.schema.trace import LAYER, Component, Tensor
-from fitcard.catalog.twins import first_alike, typed_alike
+from fitcard.catalog.schema.trace import LAYER, Component, Tensor, Trace
+from fitcard.catalog.schema.workload import Variant
 
 if TYPE_CHECKING:
     from fitcard.catalog.loader import Catalog
@@ -46,18 +46,20 @@ def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: S
     return None
 
 
-@lru_cache(maxsize=1 << 14)
-def variant_bytes(catalog: Catalog, model_id: str, component: Component, label: str) -> int | None:
-    """`file_bytes` of a component of a model of the catalog. Kept, since several pages state it."""
-    parts = _parts_alike(catalog, first_alike(catalog, model_id), component, label)
-    return _gguf_bytes(*parts, gguf_metadata(model_id, label)) if isinstance(parts, tuple) else parts
+def variant_bytes(catalog: Catalog, variant: Variant) -> int | None:
+    """`file_bytes` of a variant of the catalog."""
+    quantization = catalog.quantizations[variant.quantization]
+    parts = _parts_of(catalog.traces[variant.model], variant.component, quantization)
+    return (
+        _gguf_bytes(*parts, gguf_metadata(variant.model, variant.quantization)) if isinstance(parts, tuple) else parts
+    )
 
 
 @lru_cache(maxsize=1 << 14)
-def _parts_alike(catalog: Catalog, model_id: str, component: Component, label: str) -> tuple[int, int] | int | None:
+def _parts_of(trace: Trace, component: Component, quantization: Quantization) -> tuple[int, int] | int | None:
     """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the data, for
-    other formats the whole size."""
-    typed, quantization = typed_alike(catalog, model_id, component, label), catalog.quantizations[label]
+    other formats the whole size. Kept, since several pages state it."""
+    typed = typed_tensors(quantization, trace.tensors_of(component))
     if quantization.format == "gguf":
         return _gguf_parts(typed)
     return _safetensors_bytes(quantization.rounds_activations, typed) if quantization.format == "safetensors" else None
@@ -86,7 +88,6 @@ def _gguf_parts(typed: Iterable[Typed]) -> tuple[int, int]:
     return header, data
 
 
-@lru_cache(maxsize=1024)
 def _digits_below(count: int) -> int:
     """Digits of all the numbers from 0 up to `count`, without it."""
     return sum(len(str(number)) for number in range(count))
@@ -132,7 +133,6 @@ _TYPE_ORDER = {name: place for place, name in enumerate(_SAFETENSORS_SIZES)}
 _ENTRY_LENGTH = len(',:{"dtype":"","shape":[],"data_offsets":[,]}')
 
 
-@lru_cache(maxsize=1 << 12)
 def _shape_length(dtype: str, shape: tuple[int, ...]) -> int:
     """Bytes of an entry of the header, but for its name and the digits of its offsets."""
     return _ENTRY_LENGTH + len(dtype) + sum(len(str(size)) for size in shape) + max(0, len(shape) - 1)

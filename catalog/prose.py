@@ -16,9 +16,9 @@ from typing import Any
 from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.model import Model
-from fitcard.catalog.schema.quantization import bits_per_weight, census_of, held_bytes
+from fitcard.catalog.schema.quantization import bits_per_weight, held_bytes, predicted_census
 from fitcard.catalog.schema.trace import Component, Trace
-from fitcard.catalog.twins import typed_alike
+from fitcard.catalog.schema.workload import Variant
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
 _COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all"}
@@ -104,9 +104,13 @@ def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: 
     if chosen is None or chosen not in trace.components():
         raise ValueError(f"nothing is known of {label} for {component}")
     if what == "bits":
-        return f"{bits_per_weight(census_of(typed_alike(catalog, model_id, chosen, label))):.2f}"
+        return f"{bits_per_weight(predicted_census(quantization, trace.tensors_of(chosen))):.2f}"
     tensors = trace.tensors_of(chosen)
-    size = held_bytes(quantization, tensors) if what == "memory_gb" else variant_bytes(catalog, model_id, chosen, label)
+    size = (
+        held_bytes(quantization, tensors)
+        if what == "memory_gb"
+        else variant_bytes(catalog, Variant(model_id, chosen, label))
+    )
     if size is None:
         raise ValueError(f"the size of a file in {label} is not known without writing it")
     return f"{size / 1e9:.2f}"

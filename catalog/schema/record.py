@@ -23,6 +23,11 @@ class Record(BaseModel):
         use_attribute_docstrings=bool(os.environ.get("FITCARD_FIELD_DOCS")),
     )  # fmt: skip
 
+    def __hash__(self) -> int:
+        """By identity: the loader gives one object for one content, and what follows from a record is kept by it. Equality stays by
+        fields, so two records made apart may be equal and still be two keys."""
+        return object.__hash__(self)
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some fields replaced, without what the original has worked out of them and kept."""
         copied = super().model_copy(update=update, deep=deep)

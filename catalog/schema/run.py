@@ -17,9 +17,10 @@ from fitcard.catalog.schema.model import ModelId
 from fitcard.catalog.schema.quantization import Census
 from fitcard.catalog.schema.record import Count, Many, Positive, Record, Slug, Text
 from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Mode as Mode
 
 Status = Literal["ok", "out_of_memory", "unsupported", "crashed", "timed_out"]
-Mode = Literal["eager", "compiled"]
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

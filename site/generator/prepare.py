@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitcard.advisor import accuracy, evidence, kept, recommend
+from fitcard.advisor import accuracy, device_runs, kept
 from fitcard.catalog import Catalog
 from fitcard.catalog.twins import first_alike
 from fitcard.site.generator.data import api, csv_tables
@@ -16,7 +16,7 @@ def prepare(catalog: Catalog) -> None:
     """Work out what is not kept yet of all that outputs ask for."""
     firsts = dict.fromkeys(first_alike(catalog, model) for model in catalog.models)
     facts = (
-        evidence.TIMED,
+        device_runs.TIMED,
         accuracy.MEMORY,
         quantization_page.SEEN,
         csv_tables.LINES,
@@ -25,5 +25,5 @@ def prepare(catalog: Catalog) -> None:
         api.ENTRY,
     )
     of_firsts = ((variants.HELD, firsts), (vram_tiers.PICKS, firsts))
-    kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], recommend.not_kept(catalog))
+    kept.prepare(catalog, [*of_firsts, *((fact, catalog.models) for fact in facts)], {})
     events.newest(catalog)  # from events that are kept by now

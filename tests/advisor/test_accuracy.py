@@ -70,7 +70,7 @@ def test_errors_that_are_kept_are_those_of_the_catalog(copied: Path) -> None:
             one.way: [(row.record, row.predicted_per_second) for row in one.rows] for one in speed_accuracy(catalog)
         }
         for way, rows in told.items():
-            anew = device_left_out(catalog) if way == "device" else left_out(catalog, way)
+            anew = device_left_out(catalog) if way == "device" else left_out(catalog, way)  # type: ignore[arg-type]
             assert rows == [(residual.point.record, residual.per_second) for residual in anew], way
         assert told != {one.way: [(row.record, row.predicted_per_second) for row in one.rows] for one in before}
         path.write_text(text)

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from fitcard.advisor import fit
 from fitcard.advisor.evidence import utilisation
-from fitcard.advisor.memory import activation_bytes, available_bytes, need
+from fitcard.advisor.hardware import gpu_of, gpus_by_memory
+from fitcard.advisor.memory import activation_bytes, available_bytes
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Activations, Component
+from fitcard.catalog.schema.workload import Setup
+from tests.advisor.asking import ask, need
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli
 
@@ -32,7 +35,7 @@ def with_memory(catalog: Catalog, gib: float) -> Catalog:
 
 
 def test_the_sum_is_its_parts(real: Catalog) -> None:
-    answer = fit.fit(real, SO400M, "rtx-3060", "BF16", batch=8, only_predicted=True)
+    answer = ask(real, SO400M, "rtx-3060", "BF16", batch=8, only_predicted=True)
     memory = answer.memory
     assert memory.weights_bytes == 2 * 428_225_600
     assert (
@@ -100,9 +103,9 @@ def test_more_memory_or_a_smaller_batch_never_turns_fits_into_no(
     real: Catalog, gib: float, batch: int, label: str
 ) -> None:
     order = {"no": 0, "tight": 1, "fits": 2}
-    one = fit.fit(with_memory(real, gib), SO400M, "rtx-4090", label, batch=batch)
-    more = fit.fit(with_memory(real, gib * 1.5), SO400M, "rtx-4090", label, batch=batch)
-    less = fit.fit(with_memory(real, gib), SO400M, "rtx-4090", label, batch=max(1, batch // 2))
+    one = ask(with_memory(real, gib), SO400M, "rtx-4090", label, batch=batch)
+    more = ask(with_memory(real, gib * 1.5), SO400M, "rtx-4090", label, batch=batch)
+    less = ask(with_memory(real, gib), SO400M, "rtx-4090", label, batch=max(1, batch // 2))
     assert order[more.verdict] >= order[one.verdict]
     assert order[less.verdict] >= order[one.verdict]
     assert more.max_batch >= one.max_batch
@@ -122,9 +125,9 @@ def test_fewer_bits_never_need_more(real: Catalog, batch: int) -> None:
 
 
 def test_the_largest_batch_is_the_largest(real: Catalog) -> None:
-    answer = fit.fit(real, SO400M, "rtx-4060", "BF16")
-    assert fit.fit(real, SO400M, "rtx-4060", "BF16", batch=answer.max_batch).verdict != "no"
-    assert fit.fit(real, SO400M, "rtx-4060", "BF16", batch=answer.max_batch + 1).verdict == "no"
+    answer = ask(real, SO400M, "rtx-4060", "BF16")
+    assert ask(real, SO400M, "rtx-4060", "BF16", batch=answer.max_batch).verdict != "no"
+    assert ask(real, SO400M, "rtx-4060", "BF16", batch=answer.max_batch + 1).verdict == "no"
 
 
 def test_measured_beats_predicted_unless_told_otherwise(real: Catalog) -> None:
@@ -136,54 +139,54 @@ def test_measured_beats_predicted_unless_told_otherwise(real: Catalog) -> None:
     memory = [{"batch": 1, "runtime_bytes": 500, "loaded_bytes": 900, "peak_bytes": 1000, "reserved_bytes": 1200}]
     run = made_run(machine=machine, memory=memory, config_sha256=real.models[SO400M].config_sha256)
     catalog = replace(real, runs=(*real.runs, run))
-    measured = fit.fit(catalog, SO400M, "rtx-4090", "BF16")
+    measured = ask(catalog, SO400M, "rtx-4090", "BF16")
     assert (measured.memory.required_bytes, measured.evidence) == (1700, "measured")
     assert measured.speed is not None
     assert (measured.speed.evidence, measured.speed.record, measured.speed.batch) == ("measured", run.key, 1)
     assert (measured.speed.low, measured.speed.high) == (2.0, 2.5)
-    predicted = fit.fit(catalog, SO400M, "rtx-4090", "BF16", only_predicted=True)
-    assert predicted == fit.fit(real, SO400M, "rtx-4090", "BF16", only_predicted=True)
+    predicted = ask(catalog, SO400M, "rtx-4090", "BF16", only_predicted=True)
+    assert predicted == ask(real, SO400M, "rtx-4090", "BF16", only_predicted=True)
     assert predicted.evidence == "predicted"
-    other_batch = fit.fit(catalog, SO400M, "rtx-4090", "BF16", batch=2)
+    other_batch = ask(catalog, SO400M, "rtx-4090", "BF16", batch=2)
     assert other_batch.memory.evidence == "predicted"
 
 
 def test_a_run_of_another_configuration_is_no_evidence(real: Catalog) -> None:
     run = made_run(machine={**made_run().machine.model_dump(mode="json"), "device": "rtx-4090"}, config_sha256="f" * 64)
-    assert fit.fit(replace(real, runs=(run,)), SO400M, "rtx-4090", "BF16").evidence == "predicted"
+    assert ask(replace(real, runs=(run,)), SO400M, "rtx-4090", "BF16").evidence == "predicted"
 
 
 def test_published_speed_is_shown_as_such(real: Catalog) -> None:
     """At its own batch and where speed has levelled off; never for a batch at which nobody measured that speed."""
     for batch in (256, 128):
-        speed = fit.fit(real, SO400M, "rtx-4090", "FP16", mode="compiled", batch=batch).speed
+        speed = ask(real, SO400M, "rtx-4090", "FP16", mode="compiled", batch=batch).speed
         assert speed is not None
         assert speed.record is not None
         assert (speed.per_second, speed.evidence, speed.batch) == (195.2, "published", 256)
         assert "aa4b5850c1543fa488abf260f18390eda46cf85d" in speed.record
-    single = fit.fit(real, SO400M, "rtx-4090", "FP16", mode="compiled")
+    single = ask(real, SO400M, "rtx-4090", "FP16", mode="compiled")
     assert single.speed is not None
     assert (single.speed.evidence, single.speed.batch, single.speed.record) == ("predicted", 1, None)
     assert "published for batch 256: 195.2 images/s" in single.reasons[-1]
-    alone = fit.fit(real, SO400M, "rtx-4090", "FP16", mode="compiled", batch=256, only_predicted=True).speed
+    alone = ask(real, SO400M, "rtx-4090", "FP16", mode="compiled", batch=256, only_predicted=True).speed
     assert alone is not None
     assert alone.evidence == "predicted"
 
 
 def test_fp8_needs_the_hardware_for_it(real: Catalog) -> None:
     """Ada has compute capability 8.9, Ampere 8.6; a Radeon has none."""
-    assert fit.fit(real, SO400M, "rtx-4090", "FP8").verdict == "fits"
-    refused = fit.fit(real, SO400M, "rtx-3090", "FP8")
+    assert ask(real, SO400M, "rtx-4090", "FP8").verdict == "fits"
+    refused = ask(real, SO400M, "rtx-3090", "FP8")
     assert (refused.verdict, refused.max_batch) == ("unsupported", 0)
     assert "needs compute capability 8.9, this card has 8.6" in refused.reasons[0]
-    assert fit.fit(real, SO400M, "rx-7900-xtx", "FP8").verdict == "unsupported"
+    assert ask(real, SO400M, "rx-7900-xtx", "FP8").verdict == "unsupported"
 
 
 def test_the_best_choice(real: Catalog) -> None:
     """BF16 where it is native, FP16 on Turing, FP32 on Pascal, and smaller only where nothing else fits."""
 
     def best(card: str, catalog: Catalog = real) -> str | None:
-        found = fit.best([fit.fit(catalog, SO400M, card, label) for label in catalog.quantizations], catalog)
+        found = fit.best([ask(catalog, SO400M, card, label) for label in catalog.quantizations], catalog)
         return found.quantization if found else None
 
     assert (best("rtx-3060"), best("rtx-2060"), best("gtx-1080-ti")) == ("BF16", "FP16", "FP32")
@@ -198,11 +201,11 @@ def test_what_a_runtime_was_seen_not_to_serve_is_unsupported(real: Catalog) -> N
     nothing: dict[str, Any] = {"status": "unsupported", "reason": reason, "memory": [], "speed": [], "census": {}}
     refused = made_run(model=SO400M, config_sha256=config, quantization="NF4", **nothing)
     catalog = replace(real, runs=(refused,))
-    answer = fit.fit(catalog, SO400M, "cpu-test", "NF4")
+    answer = ask(catalog, SO400M, "cpu-test", "NF4")
     assert (answer.verdict, answer.max_batch, answer.reasons) == ("unsupported", 0, (reason,))
-    assert fit.fit(catalog, SO400M, "cpu-test", "NF4", only_predicted=True).verdict == "fits"
+    assert ask(catalog, SO400M, "cpu-test", "NF4", only_predicted=True).verdict == "fits"
     later = made_run(seed=1, model=SO400M, config_sha256=config, quantization="NF4")
-    assert fit.fit(replace(real, runs=(refused, later)), SO400M, "cpu-test", "NF4").verdict == "fits"
+    assert ask(replace(real, runs=(refused, later)), SO400M, "cpu-test", "NF4").verdict == "fits"
 
 
 def test_utilisation_of_a_card(real: Catalog) -> None:
@@ -219,14 +222,14 @@ def test_utilisation_of_a_card(real: Catalog) -> None:
 
 def test_unified_memory_has_its_own_rule(real: Catalog) -> None:
     card = real.gpus["apple-m1-8-core-16gb"]
-    assert available_bytes(real, card) == int(16 * 2**30 * real.runtimes.unified_share.share)
+    assert available_bytes(real.runtimes, card) == int(16 * 2**30 * real.runtimes.unified_share.share)
 
 
 def test_what_does_not_exist_is_refused_in_words(real: Catalog) -> None:
     with pytest.raises(FitcardError, match="has no component audio"):
-        fit.fit(real, SO400M, "rtx-4090", "NF4", component="audio")  # type: ignore[arg-type]
+        ask(real, SO400M, "rtx-4090", "NF4", component="audio")  # type: ignore[arg-type]
     with pytest.raises(FitcardError, match="a batch holds at least one item"):
-        fit.fit(real, SO400M, "rtx-4090", "BF16", batch=0)
+        ask(real, SO400M, "rtx-4090", "BF16", batch=0)
 
 
 KEYS: dict[str, Any] = {
@@ -270,7 +273,7 @@ def test_every_card_answers_for_every_model(real: Catalog) -> None:
     few = {SO400M: real.models[SO400M], "openai/clip-vit-large-patch14": real.models["openai/clip-vit-large-patch14"]}
     for catalog in (replace(real, models=few), replace(real, models=few, gpus=bare)):
         for card in catalog.gpus:
-            for answer in fit.models(catalog, card):
+            for answer in fit.models(catalog, Setup(card)):
                 assert answer.verdict in ("fits", "tight", "no", "unsupported")
 
 
@@ -290,9 +293,9 @@ def test_picks_are_the_best_of_all_answers(real: Catalog) -> None:
     )  # fmt: skip
     catalog = replace(real, runs=(ran,))
     found = picks(catalog, SO400M)
-    assert list(found) == fit.gpus_by_memory(catalog)
+    assert list(found) == gpus_by_memory(catalog)
     for card in ("rtx-4090", *list(real.gpus)[::23]):
-        every = [fit.fit(catalog, SO400M, card, label, with_speed=False) for label in catalog.quantizations]
+        every = [ask(catalog, SO400M, card, label, with_speed=False) for label in catalog.quantizations]
         assert found[card].best == fit.best(every, catalog)
         assert found[card].fitting == sum(answer.verdict in ("fits", "tight") for answer in every)
     best = found["rtx-4090"].best
@@ -306,7 +309,7 @@ def test_a_device_that_only_runs_know_would_pass_for_a_card(real: Catalog) -> No
     assert devices
     for device in devices:
         card, machine = (
-            fit.gpu_of(real, device),
+            gpu_of(real, device),
             [run for run in real.runs if run.machine.device == device][-1].machine,
         )
         assert Gpu.model_validate(card.model_dump()) == card

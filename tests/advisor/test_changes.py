@@ -14,7 +14,6 @@ import pytest
 
 from fitcard.advisor import diff as module
 from fitcard.advisor.diff import Change, changes
-from fitcard.advisor.fit import throughput
 from fitcard.advisor.markdown import MOST, pull_request
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
@@ -131,7 +130,7 @@ def test_a_place_changes_for_the_card_whose_speed_changed(few: Catalog) -> None:
     """The cards that it overtakes are not named: nothing of them changed."""
     fastest = published(few, SMALL, 1e6)
     (rank,) = [c for c in changes(few, fastest) if c.kind == "rank"]
-    known = {card: throughput(few, pick.best) for card, pick in picks(few, SMALL).items() if pick.best}
+    known = {gpu: pick.throughput for gpu, pick in picks(few, SMALL).items() if pick.best}
     mine = known["rtx-4090"]
     assert mine is not None
     assert rank.before == 1 + sum(k.per_second > mine.per_second for k in known.values() if k)

@@ -8,29 +8,24 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from fitcard.advisor import fit
 from fitcard.advisor.accuracy import speed_accuracy
-from fitcard.advisor.calibrate import (
-    PRIOR,
-    PRIOR_WEIGHT,
-    OfGpu,
-    basis_of,
-    calibrate,
-    evidence_sha256,
-    fit_factors,
-    fit_without,
-    told,
-)
+from fitcard.advisor.calibrate import calibrate, evidence_sha256, measured_in_16_bit, told
 from fitcard.advisor.detect import Detected, detect, with_free_memory
+from fitcard.advisor.fit_speed import PRIOR, PRIOR_WEIGHT, OfGpu, basis_of, fit_factors, fit_without
 from fitcard.advisor.predict import predict
-from fitcard.advisor.rates import fit_sustained, measured_rate, sustained_rate
-from fitcard.advisor.speed import Setting, work
+from fitcard.advisor.rates import fit_sustained, measured_gpus, measured_rate, sustained_rate
+from fitcard.advisor.records import records_of, rules_of
+from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import GIB, Gpu
 from fitcard.catalog.schema.speed import Factors
+from fitcard.catalog.schema.workload import Variant, Workload
+from tests.advisor.asking import ask, work_of
 from tests.conftest import Cli
 
 SO400M = "google/siglip-so400m-patch14-384"
@@ -39,18 +34,14 @@ SO400M = "google/siglip-so400m-patch14-384"
 def seconds(catalog: Catalog, card: Gpu, batch: int, label: str = "FP16", mode: str = "compiled") -> float:
     assert catalog.speed is not None
     setting = Setting(mode, batch)  # type: ignore[arg-type]
-    found = work(catalog, SO400M, "vision", label, card, setting, catalog.speed.sustained)
-    assert found is not None
-    return found.seconds(catalog.speed.factors)
+    return work_of(catalog, SO400M, card.id, label, setting).seconds(catalog.speed.factors)
 
 
 def test_matrix_products_take_their_flops_at_the_sustained_rate(real: Catalog) -> None:
     """By hand, for the four square projections and the MLP of SO400M's 27 layers at batch 256 on an RTX 4090."""
-    card = real.gpus["rtx-4090"]
-    rate = measured_rate(real, "rtx-4090", "fp16")
+    rate = measured_rate(real.matmul, "rtx-4090", "fp16")
     assert rate == 171.06e12  # the best of six people's
-    found = work(real, SO400M, "vision", "FP16", card, Setting("compiled", 256), fit_sustained(real))
-    assert found is not None
+    found = work_of(real, SO400M, "rtx-4090", "FP16", Setting("compiled", 256))
     layers = 27 * 2 * 729 * 256 * (4 * 1152 * 1152 + 2 * 1152 * 4304)
     head = 2 * 256 * (2 * 729 + 2) * 1152 * 1152 + 2 * 2 * 256 * 1152 * 4304  # attention pooling, and its own MLP
     assert found.matmul == pytest.approx((layers + head) / rate, rel=0.01)
@@ -60,8 +51,7 @@ def test_a_small_batch_wastes_units_and_launches_bound_the_smallest(real: Catalo
     """One image fills 54 large tiles of a 128-unit card; two hundred images run in less than two hundred times that."""
     card = real.gpus["rtx-4090"]
     assert seconds(real, card, 200) < 0.85 * 200 * seconds(real, card, 1)
-    eager = work(real, "openai/clip-vit-base-patch32", "vision", "FP16", card, Setting("eager", 1), fit_sustained(real))
-    assert eager is not None
+    eager = work_of(real, "openai/clip-vit-base-patch32", "rtx-4090", "FP16", Setting("eager", 1))
     assert real.speed is not None
     assert eager.seconds(real.speed.factors) == eager.launches
 
@@ -76,14 +66,14 @@ def test_the_fit_finds_factors_that_made_the_data(real: Catalog) -> None:
         busy = (one.matmul * 0.9 + one.attention * 1.5 + one.convolution * 3.0) * slow
         busy += one.moved * 1.3 + one.transposed * 0.5 + one.computed * 0.7
         known.append(measured._replace(point=point._replace(per_second=point.setting.batch / busy)))
-    found = fit_factors(real, basis_of(known).cards)
+    found = fit_factors(basis_of(known).gpus, measured_in_16_bit(real))
     for name in ("matmul", "attention", "moved"):
         assert getattr(found, name) == pytest.approx(getattr(truth, name), rel=0.08), name
 
 
 def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
     """Summed row by row, every factor nudged either way makes more; and what is left out by group is as if it had never been there."""
-    every = [one for one in told(real) if measured_rate(real, one.point.gpu, "bf16")]
+    every = [one for one in told(real) if measured_rate(real.matmul, one.point.gpu, "bf16")]
     rows = Counter((one.point.gpu, one.point.setting.mode, one.point.model) for one in every)
 
     def squares(factors: Factors) -> float:
@@ -94,16 +84,19 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
         pulls = ((getattr(factors, name) / getattr(PRIOR, name) - 1) ** 2 for name in Factors.model_fields)
         return found + PRIOR_WEIGHT * float(sum(pulls))
 
-    found = fit_factors(real, basis_of(every).cards)
+    measured = measured_in_16_bit(real)
+    found = fit_factors(basis_of(every).gpus, measured)
     for name in Factors.model_fields:
         for nudge in (0.99, 1.01):
             other = found.model_copy(update={name: getattr(found, name) * nudge})
             assert squares(other) > squares(found), (name, nudge)
     everything = told(real)
-    for name in ("gpu", "model"):
+    whole = basis_of(everything)
+    names: tuple[Literal["gpu", "model"], ...] = ("gpu", "model")
+    for name in names:
         for gone in sorted({getattr(one.point, name) for one in everything}):
             rest = [one for one in everything if getattr(one.point, name) != gone]
-            assert fit_without(real, name, gone) == fit_factors(real, basis_of(rest).cards), gone
+            assert fit_without(whole, name, gone, measured) == fit_factors(basis_of(rest).gpus, measured), gone
 
 
 def test_factors_at_the_bound_are_those_of_the_smallest_sum(real: Catalog) -> None:
@@ -117,7 +110,7 @@ def test_factors_at_the_bound_are_those_of_the_smallest_sum(real: Catalog) -> No
         rows = [[one * share[0] + chance.uniform(0, 1) for one in share] for _ in range(8)]
         rows = [[*row, sum(a * b for a, b in zip(row, wish, strict=True))] for row in rows]
         products = [sum(row[i] * row[j] for row in rows) for i in range(7) for j in range(7)]
-        found = fit_factors(real, {"rtx-4090": OfGpu(1, products, products)})
+        found = fit_factors({"rtx-4090": OfGpu(1, products, products)}, {"rtx-4090"})
         factors = [getattr(found, name) for name in Factors.model_fields]
         for i, factor in enumerate(factors):
             slope = sum(row[i] * (sum(a * b for a, b in zip(row, factors, strict=False)) - row[-1]) for row in rows)
@@ -134,8 +127,8 @@ def test_a_generation_tells_what_an_unmeasured_card_sustains(real: Catalog) -> N
         card = real.gpus[key]
         if card.supports("fp16") is False and card.supports("bf16") is False:
             continue
-        known = measured_rate(real, key, "fp16")
-        guess = sustained_rate(real, card, "fp16", fit_sustained(real, key), ignore_measured=True)
+        known = measured_rate(real.matmul, key, "fp16")
+        guess = sustained_rate(None, card, "fp16", fit_sustained(real.matmul, measured_gpus(real), key))
         if known and guess:
             errors.append(abs(math.log(guess.flops_per_s / known)))
     errors.sort()
@@ -170,10 +163,9 @@ def test_only_predicted_means_that_nothing_of_the_card_took_part(real: Catalog) 
     )  # fmt: skip
     other = replace(real, published={**real.published, SO400M: doubled})
     other = replace(other, speed=calibrate(other, "2026-01-01"))
-    ask = {"batch": 64, "mode": "compiled"}
     for only in (True, False):
-        mine = fit.fit(real, SO400M, "rtx-4090", "FP16", only_predicted=only, **ask).speed  # type: ignore[arg-type]
-        theirs = fit.fit(other, SO400M, "rtx-4090", "FP16", only_predicted=only, **ask).speed  # type: ignore[arg-type]
+        mine = ask(real, SO400M, "rtx-4090", "FP16", batch=64, mode="compiled", only_predicted=only).speed
+        theirs = ask(other, SO400M, "rtx-4090", "FP16", batch=64, mode="compiled", only_predicted=only).speed
         assert mine is not None
         assert theirs is not None
         assert (mine.per_second == pytest.approx(theirs.per_second, rel=1e-9)) == only
@@ -184,18 +176,19 @@ def test_a_card_without_bandwidth_or_rate_has_no_speed(real: Catalog) -> None:
     for left_out in ({"bandwidth_gb_per_s": None}, {"units": None, "boost_mhz": None}):
         bare = card.model_copy(update={"spec": card.spec.model_copy(update=left_out), "rates": None})
         catalog = replace(real, gpus={**real.gpus, "rtx-3060": bare})
-        answer = fit.fit(catalog, SO400M, "rtx-3060", "BF16")
+        answer = ask(catalog, SO400M, "rtx-3060", "BF16")
         assert answer.verdict == "fits"
         assert answer.speed is None
     without = replace(real, speed=None)
-    assert fit.fit(without, SO400M, "rtx-3060", "BF16").speed is None
+    assert ask(without, SO400M, "rtx-3060", "BF16").speed is None
 
 
 def test_intervals_widen_with_what_is_not_known(real: Catalog) -> None:
     """Narrow where models were measured on the card, wider where not, widest for quantized layers that nobody timed."""
 
     def width(card: str, label: str, batch: int) -> float:
-        found = predict(real, SO400M, "vision", label, real.gpus[card], "compiled", batch, only_card=False)
+        of = records_of(real, Variant(SO400M, "vision", label))
+        found = predict(of, real.gpus[card], Setting("compiled", batch), rules_of(real))
         assert found is not None
         assert found.low < found.per_second < found.high
         return math.log(found.high / found.low)
@@ -226,7 +219,7 @@ def test_more_memory_or_a_smaller_batch_never_makes_it_worse(real: Catalog) -> N
         def verdict(label: str, batch: int, gib: float, model: str = model, card: Gpu = card) -> int:
             spec = card.spec.model_copy(update={"memory_gib": gib})
             catalog = replace(real, gpus={**real.gpus, card.id: card.model_copy(update={"spec": spec})})
-            return VERDICTS[fit.fit(catalog, model, card.id, label, batch=batch, with_speed=False).verdict]
+            return VERDICTS[ask(catalog, model, card.id, label, batch=batch, with_speed=False).verdict]
 
         here = verdict(labels[0], batch, memory)
         assert verdict(labels[0], batch, memory * chance.uniform(1, 4)) >= here
@@ -240,11 +233,11 @@ def test_the_largest_batch_is_the_largest(real: Catalog) -> None:
     for _ in range(200):
         model, card = chance.choice(list(real.models)), chance.choice(list(real.gpus))
         label = chance.choice(["BF16", "Q8_0", "INT8-weight-only", "FP32"])
-        most = fit.fit(real, model, card, label, with_speed=False).max_batch
+        most = ask(real, model, card, label, with_speed=False).max_batch
         if 0 < most < fit.MOST_BATCH:
-            assert fit.fit(real, model, card, label, batch=most, with_speed=False).verdict in ("fits", "tight")
+            assert ask(real, model, card, label, batch=most, with_speed=False).verdict in ("fits", "tight")
         if most < fit.MOST_BATCH:
-            beyond = fit.fit(real, model, card, label, batch=most + 1, with_speed=False)
+            beyond = ask(real, model, card, label, batch=most + 1, with_speed=False)
             assert beyond.verdict in ("no", "unsupported")
 
 
@@ -263,7 +256,7 @@ def test_200_random_catalog_entries_never_crash_the_advisor(real: Catalog) -> No
         changed = card.model_copy(update={"spec": spec, "rates": chance.choice([None, card.rates])})
         catalog = replace(real, gpus={"card": changed.model_copy(update={"id": "card"})})
         model = chance.choice(list(real.models))
-        for answer in fit.gpus(catalog, model, batch=chance.choice([1, 5, 1000]), only_predicted=bool(number % 2)):
+        for answer in fit.gpus(catalog, model, Workload(chance.choice([1, 5, 1000])), only_predicted=bool(number % 2)):
             assert answer.verdict in ("fits", "tight", "no", "unsupported")
             assert answer.speed is None or 0 < answer.speed.per_second < math.inf
             assert answer.reasons
@@ -280,12 +273,12 @@ def test_what_runs_here_counts_what_is_free_now(real: Catalog) -> None:
         name="NVIDIA GeForce RTX 4090", vendor="NVIDIA", memory_bytes=24 * GIB, free_bytes=3 * GIB, driver="580", gpu="rtx-4090"
     )  # fmt: skip
     catalog, key = with_free_memory(real, device)
-    answer = fit.fit(catalog, SO400M, key, "FP32")
+    answer = ask(catalog, SO400M, key, "FP32")
     assert answer.memory.available_bytes == 3 * GIB
     assert answer.speed is not None
     unknown = device.model_copy(update={"name": "NVIDIA Something", "gpu": None})
     catalog, key = with_free_memory(real, unknown)
-    assert fit.fit(catalog, SO400M, key, "FP32").verdict == "fits"
+    assert ask(catalog, SO400M, key, "FP32").verdict == "fits"
 
 
 def test_detect_and_calibrate_on_the_command_line(cli: Cli, copied: Path) -> None:
@@ -307,10 +300,10 @@ def test_a_configuration_that_the_catalog_does_not_hold(cli: Cli, tmp_path: Path
             {"model_type": "siglip", "vision_config": {"image_size": 384, "patch_size": 16}, "torch_dtype": "float32"}
         )
     )
-    ask = ("--gpu", "rtx 3060", "--quant", "BF16", "--json")
-    known = json.loads(cli("fit", "google/siglip-base-patch16-384", *ask).stdout)
+    options = ("--gpu", "rtx 3060", "--quant", "BF16", "--json")
+    known = json.loads(cli("fit", "google/siglip-base-patch16-384", *options).stdout)
     for given in (folder, folder / "config.json"):
-        done = cli("fit", given, *ask)
+        done = cli("fit", given, *options)
         assert done.returncode == 0, done.stderr
         answer = json.loads(done.stdout)
         assert answer["model"] == "local/my-checkpoint"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fitcard.advisor.recommend import on_card, picks
+from fitcard.advisor.recommend import picks, picks_on
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.storage.writer import add_run
 from fitcard.catalog.twins import all_alike, dealt_alike, first_alike
@@ -56,7 +56,7 @@ def test_what_is_shared_is_what_each_would_get_by_itself(twins: tuple[Catalog, s
         assert picks(catalog, model) == picks(alone, model)
         assert labels_of(catalog, model) == made_of(alone, model)
     for card in (CARD, "rtx-3060"):
-        assert on_card(catalog, card) == {model: picks(alone, model)[card] for model in catalog.models}
+        assert picks_on(catalog, card) == {model: picks(alone, model)[card] for model in catalog.models}
 
 
 def test_a_run_of_one_says_nothing_of_the_other(twins: tuple[Catalog, str, str]) -> None:

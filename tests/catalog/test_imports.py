@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fitcard.advisor.calibrate import points
-from fitcard.advisor.evidence import fastest_known, published_speed
+from fitcard.advisor.evidence import evidence_of
 from fitcard.catalog import Catalog, CatalogError, FitcardError, load
 from fitcard.catalog.importers.plan import Plan, plan, unpinned
 from fitcard.catalog.importers.write import claim_text, scalar, write
@@ -380,16 +380,16 @@ def test_a_figure_of_another_runtime_is_shown_and_nothing_follows_from_it(copied
     write(copied, planned(load(copied), tmp_path, bench(), "bench.json"))
     catalog = load(copied)
     assert catalog.published[BGE].speeds[0].runtime == "llama.cpp"
-    assert fastest_known(catalog, BGE, "text", "rtx-4090") is None
-    assert published_speed(catalog, BGE, "text", "Q4_K_M", "rtx-4090", "eager") is None
+    evidence = evidence_of(catalog, BGE)
+    assert ("text", "rtx-4090") not in evidence.fastest
+    assert not evidence.published
     assert not [point for point in points(catalog) if point.model == BGE]
     (copied / "published" / f"{BGE}.yaml").write_text(
         (copied / "published" / f"{BGE}.yaml").read_text().replace("    runtime: llama.cpp\n", "")
     )
     catalog = load(copied)
-    assert fastest_known(catalog, BGE, "text", "rtx-4090") and [
-        point for point in points(catalog) if point.model == BGE
-    ]
+    assert ("text", "rtx-4090") in evidence_of(catalog, BGE).fastest
+    assert [point for point in points(catalog) if point.model == BGE]
 
 
 # optimum-benchmark

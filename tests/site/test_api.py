@@ -10,9 +10,10 @@ import jsonschema
 import pytest
 from pydantic import TypeAdapter
 
-from fitcard.advisor import fit
+from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.recommend import picks as picks_of
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.run import Run
 from fitcard.site.generator.data import api, csv_tables, documents
@@ -95,7 +96,7 @@ def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes
     for key, model in real.models.items():
         rows = json.loads(written[f"models/{key}.json"])["rows"]
         picks = picks_of(real, key)
-        assert [row["gpu"] for row in rows] == fit.gpus_by_memory(real)
+        assert [row["gpu"] for row in rows] == gpus_by_memory(real)
         for row in rows:
             answer = picks[row["gpu"]].nearest
             assert row.pop("name") == real.gpus[row["gpu"]].name
@@ -112,14 +113,14 @@ def test_speeds_are_the_advisors(written: dict[str, bytes], real: Catalog) -> No
     kinds: set[str] = set()
     for key in ("google/siglip-so400m-patch14-384", "BAAI/bge-m3", "facebook/dinov2-giant"):
         for row in json.loads(written[f"models/{key}.json"])["rows"]:
-            known = fit.throughput(real, picks_of(real, key)[row["gpu"]].nearest)
+            known = picks_of(real, key)[row["gpu"]].throughput
             speed: dict[str, Any] | None = row["speed"]
             if known is None or speed is None:
                 assert known is None
                 assert speed is None
                 continue
             kinds.add(speed["evidence"])
-            assert speed.pop("unit") == fit.UNITS[row["component"]]
+            assert speed.pop("unit") == COMPONENTS[row["component"]].unit
             assert speed == {name: getattr(known, name) for name in speed}
             assert set(speed) == set(known._fields)
     assert {"published", "predicted"} <= kinds

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from fitcard.advisor import fit
-from fitcard.advisor.memory import need
 from fitcard.advisor.recommend import picks as picks_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import GIB
@@ -19,6 +18,7 @@ from fitcard.catalog.schema.trace import Trace
 from fitcard.site.generator.media import badges
 from fitcard.site.generator.media.badges import badge, message
 from fitcard.site.generator.pages import vram_tiers
+from tests.advisor.asking import need
 from tests.catalog.test_store import MODEL, made_run
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -11,6 +11,7 @@ import pytest
 from fitcard.advisor import fit
 from fitcard.catalog import Catalog
 from fitcard.site.generator.pages.events import Event, changed, events, newest
+from tests.advisor.asking import ask
 from tests.catalog.test_store import MODEL, made_run
 
 
@@ -107,9 +108,7 @@ def test_a_run_tells_what_it_changed(real: Catalog) -> None:
     assert len(told) == 1
     text = told[0].text
     assert "Verdicts that changed: BF16 no (was fits)." in text
-    labels = [
-        fit.fit(with_runs(real, first), MODEL, "rtx-4090", label, with_speed=False) for label in real.quantizations
-    ]
+    labels = [ask(with_runs(real, first), MODEL, "rtx-4090", label, with_speed=False) for label in real.quantizations]
     chosen = fit.best(labels, real)
     assert chosen
     assert f"The best choice is {chosen.quantization}, was BF16." in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fitcard.advisor.fit import device_names, gpu_of
+from fitcard.advisor.hardware import device_names, gpu_of
 from fitcard.catalog import Catalog
 from fitcard.site.generator.pages.home_page import NEWEST, view
 

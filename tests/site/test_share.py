@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 import pytest
 from PIL import Image
 
-from fitcard.advisor import fit
+from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.recommend import picks as picks_of
 from fitcard.catalog import Catalog
 from fitcard.site.generator.media import share
 from fitcard.site.generator.media.picture import drawable, picture
 from fitcard.site.generator.outputs import Asset
 from fitcard.site.generator.text import gb, millions
+from tests.advisor.asking import ask
 from tests.catalog.test_store import MODEL
 
 
@@ -42,7 +43,7 @@ def test_figures_of_a_model_are_the_advisors(real: Catalog) -> None:
     parameters, memory, runs, speed = share.model_figures(real, MODEL)
     trace = real.traces[MODEL]
     assert parameters == (millions(trace.parameters("vision")), "parameters, image tower")
-    need = fit.fit(real, MODEL, "rtx-4060", "BF16", with_speed=False).memory
+    need = ask(real, MODEL, "rtx-4060", "BF16", with_speed=False).memory
     assert memory == (gb(need.required_bytes), "memory in BF16, predicted")
     assert runs[1] == "runs on 8 GB, measured"
     of_pick = [run for run in real.runs_of(MODEL) if run.machine.device == "h100-sxm" and run.quantization == "BF16"]
@@ -51,7 +52,7 @@ def test_figures_of_a_model_are_the_advisors(real: Catalog) -> None:
 
 
 def test_figures_of_a_card_are_the_advisors(real: Catalog) -> None:
-    for key in ("rtx-4090", next(iter(fit.gpus_by_memory(real))), "apple-m4-max-40-core-64gb"):
+    for key in ("rtx-4090", next(iter(gpus_by_memory(real))), "apple-m4-max-40-core-64gb"):
         card = real.gpus[key]
         figures = {what: value for value, what in share.gpu_figures(real, key)}
         assert figures["memory"] == f"{card.spec.memory_gib:g} GiB"

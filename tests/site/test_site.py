@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from fitcard.advisor import fit
+from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.storage.writer import add_run
 from fitcard.site.generator.build import ROOT, build
 from fitcard.site.generator.text import phrase, prose
+from tests.advisor.asking import ask
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli, copy_catalog
 
@@ -173,11 +175,11 @@ def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], s
     html = (site / MODEL).read_text()
     table = html[html.index('id="hardware-table"') : html.index('id="compare"')]
     rows = re.findall(r'<tr data-card="([^"]+)"', table)
-    assert rows == fit.gpus_by_memory(real)
+    assert rows == gpus_by_memory(real)
     for card in rows:
         row = re.search(rf'gpus/{re.escape(card)}/">.*?</tr>', table, re.S)
         assert row
-        every = [fit.fit(real, "google/siglip-so400m-patch14-384", card, label) for label in real.quantizations]
+        every = [ask(real, "google/siglip-so400m-patch14-384", card, label) for label in real.quantizations]
         best = fit.best(every, real)
         assert best
         assert f"<td>{best.quantization}</td>" in row[0]

@@ -17,16 +17,19 @@ from pydantic_core import to_json
 
 from fitcard import __version__
 from fitcard.advisor import fit
-from fitcard.advisor.evidence import newest_run
+from fitcard.advisor.evidence import evidence_of
+from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.kept import Fact, of_traces
 from fitcard.advisor.memory import available_bytes
-from fitcard.advisor.recommend import Pick, on_card, picks
+from fitcard.advisor.recommend import Pick, picks, picks_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.prose import fill
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu
 from fitcard.catalog.schema.quantization import CensusRow
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Setup
 from fitcard.catalog.storage import index as entries
 from fitcard.site.generator.data.documents import (
     Counts,
@@ -143,7 +146,7 @@ ENTRY = Fact(entry, runs=True, also=of_traces)
 
 def gpus(catalog: Catalog) -> GpuList:
     """Every card in short, the smallest memory first."""
-    keys = fit.gpus_by_memory(catalog)
+    keys = gpus_by_memory(catalog)
     return GpuList(gpus=tuple(GpuEntry(**_gpu_facts(catalog, catalog.gpus[key])) for key in keys))
 
 
@@ -200,7 +203,7 @@ def gpu(catalog: Catalog, key: str) -> bytes:
     models = catalog.model_index
     rows = [
         to_json({**fit_of(pick), "model": name, "name": models[name].name, "tasks": models[name].tasks})
-        for name, pick in on_card(catalog, key).items()
+        for name, pick in picks_on(catalog, key).items()
     ]
     figures: dict[str, Figure] = {}
     for figure in sorted(card.spec.figures):
@@ -227,9 +230,9 @@ def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
 
 def fit_of(pick: Pick) -> dict[str, Any]:
     """What a `Fit` holds for one model on one card, in its order."""
-    answer, known = pick.nearest, pick.known
+    answer, known = pick.nearest, pick.throughput
     speed = known and {
-        "per_second": known.per_second, "unit": fit.UNITS[answer.component], "low": known.low, "high": known.high,
+        "per_second": known.per_second, "unit": COMPONENTS[answer.component].unit, "low": known.low, "high": known.high,
         "evidence": known.evidence, "record": known.record, "batch": known.batch,
         "quantization": known.quantization, "mode": known.mode,
     }  # fmt: skip
@@ -252,7 +255,8 @@ def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
 def _variant(catalog: Catalog, key: str, component: Component, label: str) -> Variant:
     held = held_of(catalog, key, component, label)
     devices = dict.fromkeys(entry.device for entry in catalog.entries_of(key))
-    seen = (newest_run(catalog, key, component, label, device, "eager") for device in devices)
+    evidence = evidence_of(catalog, key)
+    seen = (evidence.run(component, label, Setup(device)) for device in devices)
     measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
     size = measured or held.file_bytes
     return Variant(
@@ -285,7 +289,7 @@ def _gpu_facts(catalog: Catalog, card: Gpu) -> dict[str, Any]:
     spec = card.spec
     return {
         "id": card.id, "name": card.name, "vendor": card.vendor, "generation": card.generation, "segment": spec.segment,
-        "memory_bytes": spec.memory_bytes, "memory_gib": spec.memory_gib, "available_bytes": available_bytes(catalog, card),
+        "memory_bytes": spec.memory_bytes, "memory_gib": spec.memory_gib, "available_bytes": available_bytes(catalog.runtimes, card),
         "bandwidth_bytes_per_s": spec.bandwidth_gb_per_s and spec.bandwidth_gb_per_s * 1e9,
         "rates_flop_per_s": {kind: rate for kind in NUMBER_TYPES if (rate := card.peak_flops(kind))},
         "supports": card.rates.supports if card.rates else None,

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from fitcard.advisor.evidence import good_runs
-from fitcard.advisor.fit import UNITS
 from fitcard.catalog import Catalog
 from fitcard.catalog.prose import fill
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.site.generator.data import api
 from fitcard.site.generator.outputs import RULES, Asset
@@ -120,7 +120,7 @@ def _measured(catalog: Catalog, key: str) -> Iterator[str]:
             memory = run.batch_memory(speed.batch)
             yield (
                 f"| {_text(run.machine.device_name)} | {_TOWERS[run.component]} | {_text(label)} | {mode} | {speed.batch} "
-                f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {UNITS[run.component]} | {run.key} |"
+                f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {COMPONENTS[run.component].unit} | {run.key} |"
             )
     yield ""
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fitcard.advisor import fit
-from fitcard.advisor.recommend import on_card
+from fitcard.advisor.recommend import picks_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import NumberType
 from fitcard.site.generator.data import api
@@ -96,7 +96,7 @@ def gpu_figures(catalog: Catalog, key: str) -> list[Figure]:
     if known := next(((name, found) for name, found in rates if found), None):
         figures.append((f"{known[1] / 1e12:,.3g} TFLOP/s", f"{known[0]}, dense, by its maker"))
     if catalog.models:
-        best = [pick.best for pick in on_card(catalog, key).values()]
+        best = [pick.best for pick in picks_on(catalog, key).values()]
         measured = sum(answer is not None and answer.evidence == "measured" for answer in best)
         fitting = sum(answer is not None for answer in best)
         figures.append((f"{fitting} of {len(best)}", f"models fit, {measured} measured"))

@@ -17,7 +17,7 @@ from fitcard.advisor.accuracy import (
     speed_accuracy,
     speed_groups,
 )
-from fitcard.advisor.fit import device_names
+from fitcard.advisor.hardware import device_names
 from fitcard.catalog import Catalog
 
 SIDE = 360

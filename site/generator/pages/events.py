@@ -15,10 +15,11 @@ from operator import itemgetter
 from typing import Literal, TypeVar
 from urllib.parse import quote
 
-from fitcard.advisor.fit import UNITS, default_component
+from fitcard.advisor.fit import default_component
 from fitcard.advisor.impact import consequences, told
 from fitcard.advisor.kept import Fact, of_cards
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import Source
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.storage.index import GpuSummary
@@ -103,7 +104,7 @@ def _runs(catalog: Catalog, model: str) -> Iterator[Event]:
             default=None,
         ):
             parts.append(
-                f"Highest throughput: {rate(best[0])} {UNITS[main]}, {best[1].quantization} at batch {best[2]}."
+                f"Highest throughput: {rate(best[0])} {COMPONENTS[main].unit}, {best[1].quantization} at batch {best[2]}."
             )
         parts += told([*consequences(catalog, model, device, day)])
         if failed := len(runs) - len(good):

@@ -7,11 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fitcard.advisor import fit
 from fitcard.advisor.fit import Answer
 from fitcard.advisor.memory import available_bytes
-from fitcard.advisor.recommend import BATCHES, on_card
+from fitcard.advisor.recommend import BATCHES, picks_on
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.record import UNVERIFIED, Source
 from fitcard.site.generator.pages.jsonld import breadcrumbs, dataset, graph
@@ -43,19 +43,19 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a GPU page draws."""
     card = catalog.gpus[key]
     cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    named = [(catalog.model_index[model], model, pick) for model, pick in on_card(catalog, key).items()]
+    named = [(catalog.model_index[model], model, pick) for model, pick in picks_on(catalog, key).items()]
     named.sort(key=lambda one: one[0].name.casefold())
     labels = len(catalog.quantizations)
-    best = [(model, id, p.best, p.fitting, labels, p.known if p.best else None) for model, id, p in named]
+    best = [(model, id, p.best, p.fitting, labels, p.throughput if p.best else None) for model, id, p in named]
     return {
-        "units": fit.UNITS,
+        "units": {component: words.unit for component, words in COMPONENTS.items()},
         "jsonld": _structured(card, key),
         "api": f"api/v1/gpus/{key}.json",
         "share": f"share/gpus/{key}.png",
         "batches": BATCHES,
         "batched": [(model, pick.speeds, _item(pick.nearest)) for model, _, pick in named],
         "card": card,
-        "available": available_bytes(catalog, card),
+        "available": available_bytes(catalog.runtimes, card),
         "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
         "figures": figures(card),
         "sources": [source for name, source in card.sources.items() if name in cited],

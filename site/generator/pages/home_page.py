@@ -12,6 +12,7 @@ from fitcard.advisor import fit
 from fitcard.advisor.kept import Fact, of_cards
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import counts
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.storage.hashing import combined
@@ -28,7 +29,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
     return {
         "newest": _newest(catalog), "counts": counts(catalog), "tasks": partial(_by_task, catalog), "vendors": partial(by_vendor, catalog),
-        "by_card": partial(_by_card, catalog), "lists_key": _lists_key(catalog), "towers": TOWERS, "units": fit.UNITS, "jsonld": graph(breadcrumbs(("Home", None))),
+        "by_card": partial(_by_card, catalog), "lists_key": _lists_key(catalog), "towers": TOWERS, "units": {component: words.unit for component, words in COMPONENTS.items()}, "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
 
 

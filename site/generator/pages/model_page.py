@@ -10,18 +10,22 @@ from typing import Any
 from markupsafe import Markup
 
 from fitcard.advisor import compare, fit
-from fitcard.advisor.evidence import Known, good_runs, newest_run, utilisation
+from fitcard.advisor.evidence import Throughput, evidence_of, good_runs, utilisation
+from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.kept import of_cards
-from fitcard.advisor.memory import need, terms
+from fitcard.advisor.memory import terms_of
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.prose import fill
+from fitcard.catalog.schema import workload
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import GB, Gpu
 from fitcard.catalog.schema.quantization import bits_per_weight, census_of, held_bytes
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component, Trace
+from fitcard.catalog.schema.workload import Setup
 from fitcard.catalog.twins import first_alike, typed_alike
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.charts import Bar, Chart, bars, line_chart, spread
@@ -61,14 +65,14 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = fit.default_component(catalog, key)
-    hardware = [(catalog.gpus[card], pick.nearest, pick.known) for card, pick in picks(catalog, key).items()]
+    hardware = [(catalog.gpus[card], pick.nearest, pick.throughput) for card, pick in picks(catalog, key).items()]
 
     def filled(text: str) -> str:
         return fill(text, catalog, key)
 
     return {
         "id": key,
-        "units": fit.UNITS,
+        "units": {component: words.unit for component, words in COMPONENTS.items()},
         "model": model,
         "trace": trace,
         "verdict": filled(model.verdict),
@@ -104,14 +108,16 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "feed": f"models/{key}/feed.xml",
         "share": f"share/models/{key}.png",
         "jsonld": _structured(catalog, key),
-        "original_bytes": variant_bytes(catalog, key, "all", "FP32") if "FP32" in catalog.quantizations else None,
+        "original_bytes": variant_bytes(catalog, workload.Variant(key, "all", "FP32"))
+        if "FP32" in catalog.quantizations
+        else None,
     }
 
 
 @lru_cache(maxsize=8)
 def by_vendor(catalog: Catalog) -> list[tuple[str, list[Gpu]]]:
     """Cards by vendor and memory, for choosers and lists. Kept, since every model's page has one."""
-    cards = [catalog.gpus[key] for key in fit.gpus_by_memory(catalog)]
+    cards = [catalog.gpus[key] for key in gpus_by_memory(catalog)]
     vendors = sorted({card.vendor for card in cards})
     return [(vendor, [card for card in cards if card.vendor == vendor]) for vendor in vendors]
 
@@ -139,7 +145,7 @@ def capacity(catalog: Catalog, key: str, component: Component) -> Capacity:
     for label, quantization in catalog.quantizations.items():
         if "NVIDIA" not in (quantization.requires.vendors or ("NVIDIA",)):
             continue
-        found = terms(catalog, key, component, label, "NVIDIA")
+        found = terms_of(catalog, workload.Variant(key, component, label), "NVIDIA")
         largest = tuple(found.max_batch(size * GB, fit.MOST_BATCH) for size in SIZES_GB)
         rows.append(CapacityRow(label, found.need(1).required_bytes, largest))
     return Capacity(SIZES_GB, tuple(rows))
@@ -150,7 +156,7 @@ def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | No
     labels = [label for label in ("FP32", "BF16", "Q8_0", "Q4_K_M") if label in catalog.quantizations]
 
     def needed(label: str, batch: int) -> float:
-        return need(catalog, key, component, label, batch, "NVIDIA").required_bytes / GB
+        return terms_of(catalog, workload.Variant(key, component, label), "NVIDIA").need(batch).required_bytes / GB
 
     series = [(label, [(batch, needed(label, batch)) for batch in CHART_BATCHES]) for label in labels]
     return line_chart(
@@ -159,7 +165,7 @@ def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | No
     )  # fmt: skip
 
 
-def _fastest(found: list[tuple[Gpu, Known]]) -> list[tuple[Gpu, Known, Bar]]:
+def _fastest(found: list[tuple[Gpu, Throughput]]) -> list[tuple[Gpu, Throughput, Bar]]:
     """Cards from the slowest to the fastest: those on which a speed was measured or published, and others evenly between."""
     found.sort(key=lambda one: (one[1].per_second, one[0].id))
     seen = {index for index, (_, known) in enumerate(found) if known.evidence != "predicted"}
@@ -248,7 +254,7 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
     component = fit.default_component(catalog, key)
     fitting = [card for card, pick in picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
     need_of = {
-        label: need(catalog, key, component, label, 1, "NVIDIA").required_bytes
+        label: terms_of(catalog, workload.Variant(key, component, label), "NVIDIA").need(1).required_bytes
         for label, quantization in catalog.quantizations.items()
         if "NVIDIA" in (quantization.requires.vendors or ("NVIDIA",))
     }
@@ -261,7 +267,7 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
         text += f"; the least is {gb(need_of[least])}, as {least}"
     text += ". "
     if component != "all" and "all" in catalog.traces[key].components():
-        whole = need(catalog, key, "all", default, 1, "NVIDIA").required_bytes
+        whole = terms_of(catalog, workload.Variant(key, "all", default), "NVIDIA").need(1).required_bytes
         text += f"With every tower loaded, {default} needs {gb(whole)}. "
     if smallest is None:
         text += "No card in the catalog has that much."
@@ -283,7 +289,7 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
     counted = census_of(typed_alike(catalog, key, main, "Q4_K_M"))
     bits, total = bits_per_weight(counted), sum(row.bytes for row in counted.values())
     parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in counted.items())
-    size = variant_bytes(catalog, key, main, "Q4_K_M")
+    size = variant_bytes(catalog, workload.Variant(key, main, "Q4_K_M"))
     honest = "Almost" if bits < 5.6 else "No"
     text = (
         f"{honest}: {bits:.2f} bits for each parameter, {gb(size)} for the {TOWERS[main].lower()}. "
@@ -300,7 +306,8 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
 
 def _newest_by_device(catalog: Catalog, key: str, component: Component, label: str) -> list[Run]:
     devices = dict.fromkeys(entry.device for entry in catalog.entries_of(key))
-    found = [newest_run(catalog, key, component, label, device, "eager") for device in devices]
+    evidence = evidence_of(catalog, key)
+    found = [evidence.run(component, label, Setup(device)) for device in devices]
     return [run for run in found if run]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fitcard.advisor.accuracy import memory_summary
-from fitcard.advisor.fit import TIGHT_ABOVE
+from fitcard.advisor.choice import TIGHT_ABOVE
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import check
 from fitcard.catalog.schema.record import UNVERIFIED

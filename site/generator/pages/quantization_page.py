@@ -9,11 +9,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fitcard.advisor import fit
+from fitcard.advisor.choice import refusal
 from fitcard.advisor.evidence import good_runs, labels_run
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.kept import Fact, of_cards, of_rules, of_traces
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
@@ -69,7 +70,7 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "became": partial(_became, catalog, label) if catalog.models else None,
         "became_key": _became_key(catalog, label),
         "towers": TOWERS,
-        "units": fit.UNITS,
+        "units": {component: words.unit for component, words in COMPONENTS.items()},
         "cards_key": combined(("cards of", label, of_rules(catalog), of_cards(catalog))) if catalog.digests else None,
         "cards": len(catalog.gpus),
         "support": partial(_support, catalog, quantization),
@@ -153,8 +154,6 @@ def _seen_in(catalog: Catalog, model: str) -> dict[str, list[Seen]]:
 
 def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Gpu]], dict[str, list[Gpu]]]:
     """The cards whose hardware serves the label by its stated requirements, and those that it does not, by vendor."""
-    from fitcard.advisor.fit import refusal
-
     served: dict[str, list[Gpu]] = {}
     refused: dict[str, list[Gpu]] = {}
     for card in catalog.gpus.values():

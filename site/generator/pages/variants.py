@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fitcard.advisor.kept import Fact
-from fitcard.advisor.memory import need, weights_of
+from fitcard.advisor.memory import terms_of, weights_of
+from fitcard.advisor.records import VariantRecords
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of
 from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.twins import first_alike, typed_alike
 
 
@@ -59,7 +61,7 @@ def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Hel
     held = _of_first(catalog, first_alike(catalog, key))[component][label]
     if key == first_alike(catalog, key) or catalog.quantizations[label].format != "gguf":
         return held
-    return replace(held, file_bytes=variant_bytes(catalog, key, component, label))
+    return replace(held, file_bytes=variant_bytes(catalog, Variant(key, component, label)))
 
 
 @lru_cache(maxsize=256)
@@ -88,8 +90,8 @@ def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
     other = sum(row.bytes * row.times for row in matrices if row.type not in wanted)
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
     return Held(
-        census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, key, component, label),
-        weights_bytes=weights_of(catalog, key, component, label, quantization.held_bits).bytes, needed_bytes=need(catalog, key, component, label, 1, vendor).required_bytes,
+        census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, Variant(key, component, label)),
+        weights_bytes=weights_of(VariantRecords(catalog.traces[key], component, quantization), quantization.held_bits).bytes, needed_bytes=terms_of(catalog, Variant(key, component, label), vendor).need(1).required_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )  # fmt: skip
 

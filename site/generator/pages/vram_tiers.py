@@ -67,7 +67,7 @@ def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
     on a processor, then one under a cap, then one in the quantization that would be picked, then the newest.
     """
     config, component = catalog.model_index[model].config_sha256, default_component(catalog, model)
-    available = available_bytes(_sold(catalog), _sold(catalog).gpus[_id(size)])
+    available = available_bytes(catalog.runtimes, _sold(catalog).gpus[_id(size)])
     chosen = pick(catalog, model, size).nearest.quantization
     found: list[Proof] = []
     for run in catalog.runs_of(model):

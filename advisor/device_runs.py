@@ -1,0 +1,106 @@
+"""What was run on a device, whatever the model: on a device that the catalog does not describe, all that predictions can rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fitcard.advisor.evidence import good_runs
+from fitcard.advisor.kept import Fact
+from fitcard.catalog import Catalog
+from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Mode
+from fitcard.catalog.storage.hashing import run_files
+
+
+class Timed(NamedTuple):
+    """One good run in short: what it was of, and its throughput at each batch."""
+
+    key: str
+    device: str
+    component: Component
+    quantization: str
+    mode: Mode
+    speeds: tuple[tuple[int, float, int], ...]
+    """Batch, items per second, and multiply-adds of one forward pass."""
+
+
+def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:
+    runs = good_runs(catalog, model)
+    trace = catalog.traces[model] if runs else None
+    return [
+        Timed(
+            run.key,
+            run.machine.device,
+            run.component,
+            run.quantization,
+            run.mode,
+            tuple((s.batch, s.per_second, trace.phase(run.component).multiply_adds(s.batch)) for s in run.speed),
+        )
+        for run in runs
+        if trace
+    ]
+
+
+TIMED = Fact(_timed_runs, runs=True)
+"""The good runs of a model in short, newest first."""
+
+
+def models_on(catalog: Catalog) -> dict[str, list[str]]:
+    """The models that were run on each device, in the order of the catalog."""
+    if catalog.digests:
+        ran = {(model, device) for _, device, model in run_files(catalog.digests)}
+    else:
+        ran = {(run.model, run.device) for run in catalog.run_index}
+    place = {model: at for at, model in enumerate(catalog.models)}
+    by_device: dict[str, list[str]] = {}
+    for model, device in sorted(ran, key=lambda pair: place[pair[0]]):
+        by_device.setdefault(device, []).append(model)
+    return by_device
+
+
+def only_run(catalog: Catalog) -> list[str]:
+    """The devices that only runs know, as processors are."""
+    return sorted(models_on(catalog).keys() - set(catalog.gpus))
+
+
+def timed_on(catalog: Catalog, device: str) -> dict[str, list[Timed]]:
+    """The good runs on one device, newest first, by model."""
+    models = models_on(catalog).get(device, ())
+    timed = {
+        model: [run for run in runs if run.device == device] for model, runs in TIMED.of_some(catalog, models).items()
+    }
+    return {model: runs for model, runs in timed.items() if runs}
+
+
+NewestRuns = Mapping[tuple[Component, str, Mode], Mapping[str, Timed]]
+"""The newest run with a speed of each model on a device, by component, label and mode."""
+
+
+def newest_on(timed: Mapping[str, Sequence[Timed]]) -> NewestRuns:
+    """The newest of the runs on one device."""
+    newest: dict[tuple[Component, str, Mode], dict[str, Timed]] = {}
+    for model, runs in timed.items():
+        for run in runs:
+            if run.speeds:
+                newest.setdefault((run.component, run.quantization, run.mode), {}).setdefault(model, run)
+    return newest
+
+
+class Seen(NamedTuple):
+    """Seconds per multiply-add of the models that were run, as logarithms."""
+
+    by_model: Mapping[str, float]
+    total: float
+    """Their sum."""
+
+
+def seen_on(newest: NewestRuns, component: Component, label: str, mode: Mode, batch: int) -> Seen:
+    """Seconds per multiply-add of every model's run of a component and label on a device, at its batch nearest to `batch`.
+    Components are kept apart: texts are bound by the weights, images by arithmetic."""
+    by_model: dict[str, float] = {}
+    for model, run in newest.get((component, label, mode), {}).items():
+        at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))
+        by_model[model] = math.log(at / per_second / multiply_adds)
+    return Seen(by_model, sum(by_model.values()))
