@@ -63,10 +63,18 @@ def _memory_errors(catalog: Catalog, model: str) -> Packed:
             vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
             of = records_of(catalog, Variant(run.model, run.component, run.quantization))
             predicted = terms(of, catalog.runtimes, vendor, features).need(memory.batch)
-            rows.append(MemoryRow(
-                model=run.model, component=run.component, quantization=run.quantization, gpu=run.machine.device, batch=memory.batch,
-                record=run.key, predicted_bytes=predicted.required_bytes, measured_bytes=memory.total_bytes,
-            ))  # fmt: skip
+            rows.append(
+                MemoryRow(
+                    model=run.model,
+                    component=run.component,
+                    quantization=run.quantization,
+                    gpu=run.machine.device,
+                    batch=memory.batch,
+                    record=run.key,
+                    predicted_bytes=predicted.required_bytes,
+                    measured_bytes=memory.total_bytes,
+                )
+            )
     return Packed.of(rows)
 
 
@@ -114,7 +122,7 @@ class SpeedGroup:
 
 
 def speed_groups(rows: Columns[SpeedRow]) -> list[SpeedGroup]:
-    """The errors by card and mode."""
+    """The errors by GPU and mode."""
     grouped: dict[tuple[str, Mode], list[float]] = {}
     for gpu, mode, error in zip(rows.column("gpu"), rows.column("mode"), rows.errors, strict=True):
         grouped.setdefault((gpu, mode), []).append(error)
@@ -156,21 +164,21 @@ def _kept(
     key: Callable[[Catalog, str], str],
     make: Callable[[Catalog, str], Sequence[Residual]],
 ) -> list[Packed]:
-    """The errors of some parts, those of each kept under its key: each GPU and model that is left out costs a fit of its own, and
-    there may be tens of thousands of runs on processors."""
+    """The errors of some parts, those of each kept under its key: each GPU and model that is left out costs a fit of
+    its own, and there may be tens of thousands of runs on processors."""
     if not catalog.digests:  # changed in memory, so nothing that is kept is about it
         return [_packed(make(catalog, part)) for part in parts]
     keys = {part: key(catalog, part) for part in parts}
-    kept, made, found = cache.read(keys.values()), dict[str, bytes](), list[Packed]()
+    stored, new, every = cache.read(keys.values()), dict[str, bytes](), list[Packed]()
     for part, its_key in keys.items():
-        if its_key in kept:
-            found.append(pickle.loads(kept[its_key]))
+        if its_key in stored:
+            every.append(pickle.loads(stored[its_key]))
         else:
-            found.append(_packed(make(catalog, part)))
-            made[its_key] = pickle.dumps(found[-1], protocol=5)
-    if made:
-        cache.write(made)
-    return found
+            every.append(_packed(make(catalog, part)))
+            new[its_key] = pickle.dumps(every[-1], protocol=5)
+    if new:
+        cache.write(new)
+    return every
 
 
 def _left_out_by(catalog: Catalog, way: str) -> list[Residual]:
@@ -179,16 +187,21 @@ def _left_out_by(catalog: Catalog, way: str) -> list[Residual]:
 
 def _key_of_way(catalog: Catalog, way: str) -> str:
     """The digest of all figures that fits rest on, and of the models and GPUs that they are of."""
-    on_cards = {card: files for card, files in _files_on(catalog).items() if card in catalog.gpus}
-    models = {model for files in on_cards.values() for model in files} | set(catalog.published_index)
-    GPUs = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(on_cards)
-    GPUs |= {rate.gpu for rate in catalog.matmul.rates}
-    return combined((
-        "left out", way, of_rules(catalog), *(f"{card} {sorted(files.values())}" for card, files in on_cards.items()),
-        *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
-        *(of_model(catalog, model, runs=False) for model in sorted(models)),
-        *(f"{card} {catalog.gpu_index[card].digest}" for card in sorted(GPUs)),
-    ))  # fmt: skip
+    run_on = {gpu: files for gpu, files in _files_on(catalog).items() if gpu in catalog.gpus}
+    models = {model for files in run_on.values() for model in files} | set(catalog.published_index)
+    gpus = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(run_on)
+    gpus |= {rate.gpu for rate in catalog.matmul.rates}
+    return combined(
+        (
+            "left out",
+            way,
+            of_rules(catalog),
+            *(f"{gpu} {sorted(files.values())}" for gpu, files in run_on.items()),
+            *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
+            *(of_model(catalog, model, runs=False) for model in sorted(models)),
+            *(f"{gpu} {catalog.gpu_index[gpu].digest}" for gpu in sorted(gpus)),
+        )
+    )
 
 
 def _key_of_device(catalog: Catalog, device: str) -> str:
@@ -201,20 +214,29 @@ def _key_of_device(catalog: Catalog, device: str) -> str:
 
 def _files_on(catalog: Catalog) -> dict[str, dict[str, str]]:
     """The digest of the file of each model's runs on each device."""
-    found: dict[str, dict[str, str]] = {}
+    by_device: dict[str, dict[str, str]] = {}
     for name, device, model in run_files(catalog.digests):
-        found.setdefault(device, {})[model] = catalog.digests[name]
-    return found
+        by_device.setdefault(device, {})[model] = catalog.digests[name]
+    return by_device
 
 
 def _packed(residuals: Iterable[Residual]) -> Packed:
-    return Packed.of([
-        SpeedRow(
-            point.model, point.component, point.quantization, point.gpu, point.setting.mode, point.setting.batch, point.record,
-            per_second, point.per_second,
-        )
-        for point, per_second in ((residual.point, residual.per_second) for residual in residuals)
-    ])  # fmt: skip
+    return Packed.of(
+        [
+            SpeedRow(
+                point.model,
+                point.component,
+                point.quantization,
+                point.gpu,
+                point.setting.mode,
+                point.setting.batch,
+                point.record,
+                per_second,
+                point.per_second,
+            )
+            for point, per_second in ((residual.point, residual.per_second) for residual in residuals)
+        ]
+    )
 
 
 def memory_summary(catalog: Catalog) -> MemoryErrors:

@@ -1,4 +1,5 @@
-"""Models that the catalog does not hold: a configuration in a file, a checkpoint's folder, or an id of the Hugging Face hub."""
+"""Models that the catalog does not hold: a configuration in a file, a checkpoint's folder, or an id of the Hugging Face
+hub."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ from fitcard.catalog.storage.writer import write_atomically
 def with_model(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
     """The catalog with the model that `typed` means, and its id.
 
-    A file's or folder's model, or one that only the hub knows, is traced (which needs torch and transformers) and added to
-    this catalog in memory alone. Raises FitcardError when there is none, or when it cannot be traced.
+    A file's or folder's model, or one that only the hub knows, is traced (which needs torch and transformers) and added
+    to this catalog in memory alone. Raises FitcardError when there is none, or when it cannot be traced.
     """
     path = Path(typed)
     if is_local(typed):

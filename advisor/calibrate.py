@@ -82,8 +82,8 @@ def measured_in_16_bit(catalog: Catalog) -> frozenset[str]:
 
 
 def factors_without(catalog: Catalog, gpu: str) -> Factors | None:
-    """The factors as they are fitted without a GPU, so that its own figures have no part in a prediction that leaves them out; None
-    where nothing was fitted yet."""
+    """The factors as they are fitted without a GPU, so that its own figures have no part in a prediction that leaves
+    them out; None where nothing was fitted yet."""
     speed = catalog.speed
     if speed is None or gpu not in speed.known:
         return speed.factors if speed else None
@@ -111,7 +111,8 @@ Way = Literal["gpu", "gpu_whole", "model"]
 
 
 def left_out(catalog: Catalog, by: Way) -> list[Residual]:
-    """Every point predicted without its GPU (`gpu`), without its GPU and what that sustains (`gpu_whole`), or without its model.
+    """Every point predicted without its GPU (`gpu`), without its GPU and what that sustains (`gpu_whole`), or without
+    its model.
 
     A GPU left out keeps its specification; `gpu` also keeps matrix products that others measured on it, which say
     nothing of any model. A model left out keeps its neighbours on the same GPU, whose mean error corrects it.
@@ -184,8 +185,8 @@ def _correction(neighbours: Iterable[Told], without: str, factors: Factors) -> f
 
 
 def summary(signed: Sequence[float], half_width: float) -> Errors:
-    """Median, 90th percentile and bias of relative errors (predicted over measured, less one), and how many lie in an interval of that
-    half width, which is a natural logarithm."""
+    """Median, 90th percentile and bias of relative errors (predicted over measured, less one), and how many lie in an
+    interval of that half width, which is a natural logarithm."""
     errors = sorted(map(abs, signed))
     low, high = math.expm1(-half_width), math.expm1(half_width)
     inside = sum(low <= error <= high for error in signed)

@@ -1,4 +1,5 @@
-"""The rules that turn sums into a verdict and a choice: what hardware refuses, what fits, and which quantization to pick."""
+"""The rules that turn sums into a verdict and a choice: what hardware refuses, what fits, and which quantization to
+pick."""
 
 from __future__ import annotations
 

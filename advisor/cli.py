@@ -58,7 +58,8 @@ def gpus(
 ) -> None:
     """Which GPUs run which quantization of MODEL.
 
-    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need torch.
+    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need
+    torch.
     """
     catalog, model_id = _model(root, model)
     labels = [find_quantization(catalog, label) for label in quants]
@@ -92,7 +93,8 @@ def fit(
 ) -> None:
     """Whether MODEL fits one GPU, with the sum in bytes. Exit code 3 when it does not.
 
-    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need torch.
+    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need
+    torch.
     """
     catalog, model_id = _model(root, model)
     setup = Setup(find_gpu(catalog, gpu), mode)
@@ -227,8 +229,8 @@ def calibrate(root: Path | None) -> None:
 def diff(root: Path | None, base: str, as_json: bool) -> None:
     """What changed in the facts since BASE, and what follows from them, as Markdown for a pull request.
 
-    BASE is a git revision of the catalog, or a folder with another catalog. What follows are verdicts, best choices, throughputs, their
-    order, and predictions that moved by more than 5 %.
+    BASE is a git revision of the catalog, or a folder with another catalog. What follows are verdicts, best choices,
+    throughputs, their order, and predictions that moved by more than 5 %.
     """
     from fitcard.advisor.diff import changes
     from fitcard.advisor.markdown import pull_request

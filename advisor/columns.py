@@ -1,5 +1,5 @@
-"""Rows of which most are only counted, held by column: tens of thousands of them are read from the cache in a fraction of the time
-that as many records take."""
+"""Rows of which most are only counted, held by column: tens of thousands of them are read from the cache in a fraction
+of the time that as many records take."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Detected(Record):
     """At this moment; of a unified memory, what the graphics side may use of what is free."""
     driver: str | None
     gpu: str | None
-    """The GPU of the catalog that it is, or the id by which runs know a processor; None for one that the catalog does not hold."""
+    """The GPU of the catalog that it is, or the id by which runs know a processor; None for one that the catalog does
+    not hold."""
 
 
 def detect(catalog: Catalog) -> list[Detected]:

@@ -1,4 +1,5 @@
-"""What was run on a device, whatever the model: on a device that the catalog does not describe, all that predictions can rest on."""
+"""What was run on a device, whatever the model: on a device that the catalog does not describe, all that predictions
+can rest on."""
 
 from __future__ import annotations
 
@@ -97,8 +98,8 @@ class Seen(NamedTuple):
 
 
 def seen_on(newest: NewestRuns, component: Component, label: str, mode: Mode, batch: int) -> Seen:
-    """Seconds per multiply-add of every model's run of a component and label on a device, at its batch nearest to `batch`.
-    Components are kept apart: texts are bound by the weights, images by arithmetic."""
+    """Seconds per multiply-add of every model's run of a component and label on a device, at its batch nearest to
+    `batch`. Components are kept apart: texts are bound by the weights, images by arithmetic."""
     by_model: dict[str, float] = {}
     for model, run in newest.get((component, label, mode), {}).items():
         at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))

@@ -1,7 +1,9 @@
-"""What changed between two catalogs: the facts, and what follows from them. For `fitcard diff`, and for a changelog and a feed.
+"""What changed between two catalogs: the facts, and what follows from them. For `fitcard diff`, and for a changelog and
+a feed.
 
-Facts are models, GPUs, labels, runs, published figures and the constants of the sums. What follows are verdicts, the best choice
-for a GPU, throughputs and their order. Only what both catalogs hold is compared for the second: a new model changes no verdict.
+Facts are models, GPUs, labels, runs, published figures and the constants of the sums. What follows are verdicts, the
+best choice for a GPU, throughputs and their order. Only what both catalogs hold is compared for the second: a new model
+changes no verdict.
 """
 
 from __future__ import annotations
@@ -102,9 +104,14 @@ def _figures(gpu: Gpu | None) -> dict[str, Any] | None:
 
 
 def _record(
-    kind: Fact, before: Record | Mapping[str, Any] | None, after: Record | Mapping[str, Any] | None, *, model: str | None = None,
-    gpu: str | None = None, path: str = "",
-) -> Iterator[Change]:  # fmt: skip
+    kind: Fact,
+    before: Record | Mapping[str, Any] | None,
+    after: Record | Mapping[str, Any] | None,
+    *,
+    model: str | None = None,
+    gpu: str | None = None,
+    path: str = "",
+) -> Iterator[Change]:
     """A whole record that is new or removed, or the fields of one that changed; `path` begins their names."""
     if before == after:
         return
@@ -167,16 +174,21 @@ def _run(before: Run | None, after: Run | None) -> Change:
     said = f"{fastest.per_second:.4g} {unit} at batch {fastest.batch}" if fastest else run.status.replace("_", " ")
     what = f"{run.quantization}, {run.component}, {run.mode}, {run.measured_at[:10]}"
     return Change(
-        kind="run", model=run.model, gpu=run.machine.device, what=what, before=said if before else None,
+        kind="run",
+        model=run.model,
+        gpu=run.machine.device,
+        what=what,
+        before=said if before else None,
         after=said if after else None,
-    )  # fmt: skip
+    )
 
 
 Measurement = tuple[str, ...]
 
 
 def _cited(catalog: Catalog, model: str) -> dict[Measurement, PublishedSpeed]:
-    """The published figures of a model, by everything but the figure: one of them is what it was as long as that is equal."""
+    """The published figures of a model, by everything but the figure: one of them is what it was as long as that is
+    equal."""
     file = catalog.published.get(model)
     if file is None:
         return {}
@@ -276,9 +288,11 @@ def _throughput(model: str, gpu: str, was: Throughput | None, now: Throughput | 
             )
         return
     said = [
-        f"{each.per_second:.4g} {unit}, {each.quantization}, {each.mode}, batch {each.batch}, {each.evidence}" if each else None
+        f"{each.per_second:.4g} {unit}, {each.quantization}, {each.mode}, batch {each.batch}, {each.evidence}"
+        if each
+        else None
         for each in (was, now)
-    ]  # fmt: skip
+    ]
     yield Change(
         kind="throughput", model=model, gpu=gpu, what="highest throughput known", before=said[0], after=said[1]
     )

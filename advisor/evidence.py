@@ -23,8 +23,8 @@ def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
 
 
 def good(runs: Sequence[Run], config_sha256: str) -> tuple[Run, ...]:
-    """Those of a model's runs (oldest first) that count as evidence, newest first: they succeeded, without a cap on memory, with the
-    configuration of today."""
+    """Those of a model's runs (oldest first) that count as evidence, newest first: they succeeded, without a cap on
+    memory, with the configuration of today."""
     return tuple(
         run
         for run in reversed(runs)
@@ -33,7 +33,8 @@ def good(runs: Sequence[Run], config_sha256: str) -> tuple[Run, ...]:
 
 
 def _by_label(catalog: Catalog, model: str) -> dict[str, str]:
-    """For each label that a model was run in, the digest of those runs, and of those in BF16 that they are compared with."""
+    """For each label that a model was run in, the digest of those runs, and of those in BF16 that they are compared
+    with."""
     keys: dict[str, dict[tuple[str, ...], list[str]]] = {}
     for run in catalog.entries_of(model):
         keys.setdefault(run.quantization, {}).setdefault((run.component, run.device, run.mode), []).append(run.key)
@@ -54,8 +55,8 @@ def labels_run(catalog: Catalog) -> Mapping[str, Mapping[str, str]]:
 
 
 class Throughput(NamedTuple):
-    """The highest throughput that anybody measured for a component on a GPU, whatever the quantization and mode; or what is expected
-    of the best choice there."""
+    """The highest throughput that anybody measured for a component on a GPU, whatever the quantization and mode; or
+    what is expected of the best choice there."""
 
     per_second: float
     quantization: str
@@ -143,7 +144,8 @@ class Utilisation(NamedTuple):
     """How much of a GPU's peak a run reached."""
 
     mfu: float | None
-    """Arithmetic per second over the dense peak rate for the type that multiplies; None where the GPU's is not known."""
+    """Arithmetic per second over the dense peak rate for the type that multiplies; None where the GPU's is not
+    known."""
     mbu: float | None
     """Bytes of weights per second, each read once a pass, over the bandwidth."""
 

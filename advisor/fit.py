@@ -43,8 +43,8 @@ class MemoryAnswer(NamedTuple):
 
 
 class SpeedAnswer(NamedTuple):
-    """Throughput. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a predicted
-    one, and null for a published one, whose authors state none."""
+    """Throughput. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a
+    predicted one, and null for a published one, whose authors state none."""
 
     per_second: float
     unit: str
@@ -90,7 +90,8 @@ def main_component(components: Sequence[Component]) -> Component:
 
 
 class Question(NamedTuple):
-    """What is asked about one component of a model, with all that answers rest on but the hardware. It knows no catalog."""
+    """What is asked about one component of a model, with all that answers rest on but the hardware. It knows no
+    catalog."""
 
     model: str
     trace: Trace
@@ -115,9 +116,11 @@ class Question(NamedTuple):
         return predict_from_runs(of, label, batch, seen, speed)
 
     def throughput(self, answer: Answer, hardware: Hardware) -> Throughput | None:
-        """The highest throughput that was measured or published on a GPU, or else the one predicted for this answer's variant.
+        """The highest throughput that was measured or published on a GPU, or else the one predicted for this answer's
+        variant.
 
-        Predicted for a batch of `USUAL_BATCH`, or the largest that fits, since that is where throughput has mostly levelled off.
+        Predicted for a batch of `USUAL_BATCH`, or the largest that fits, since that is where throughput has mostly
+        levelled off.
         """
         fastest = self.evidence.fastest.get((self.component, answer.gpu)) if self.evidence else None
         if fastest or answer.max_batch == 0:
@@ -166,7 +169,8 @@ class Question(NamedTuple):
         )
 
     def _speed(self, label: str, run: Run | None, hardware: Hardware, batch: int) -> tuple[SpeedAnswer | None, str]:
-        """Measured at this batch, or else published where that holds, or else predicted; and what there is to say of it."""
+        """Measured at this batch, or else published where that holds, or else predicted; and what there is to say of
+        it."""
         expected, unit = self.predicted(label, hardware, batch), COMPONENTS[self.component].unit
         why = expected.why if expected else ""
         if run and (measured := run.batch_speed(batch)):
@@ -188,7 +192,8 @@ class Question(NamedTuple):
         return speed, "" if at == batch else f"the speed was published for batch {at}"
 
     def _holds(self, cited: Cited, label: str, hardware: Hardware, expected: Predicted) -> bool:
-        """Whether a speed published for another batch holds for that of a prediction: speed has levelled off by then."""
+        """Whether a speed published for another batch holds for that of a prediction: speed has levelled off by
+        then."""
         then = self.predicted(label, hardware, cited.speed.batch)
         return not then or abs(expected.per_second / then.per_second - 1) <= LEVELLED_OFF
 
@@ -202,7 +207,8 @@ def question(
     only_predicted: bool = False,
     rules: Rules | None = None,
 ) -> Question:
-    """The question about a model of the catalog; `only_predicted` ignores every run and publication on the GPU asked for.
+    """The question about a model of the catalog; `only_predicted` ignores every run and publication on the GPU asked
+    for.
 
     Raises FitcardError for a component that the model does not have.
     """
@@ -225,8 +231,8 @@ def fit(
 ) -> Answer:
     """Whether a variant fits a GPU, with the sum in bytes, the largest batch, and the speed where known.
 
-    All names are ids. `only_predicted` ignores every run and publication on that GPU. Raises FitcardError for a component that
-    the model does not have, or a batch below 1.
+    All names are ids. `only_predicted` ignores every run and publication on that GPU. Raises FitcardError for a
+    component that the model does not have, or a batch below 1.
     """
     (answer,) = fits(
         catalog,
@@ -302,7 +308,8 @@ def _check(workload: Workload) -> None:
 
 
 def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
-    """The quantization to pick, from the answers about one component of a model on one GPU; None where none is usable."""
+    """The quantization to pick, from the answers about one component of a model on one GPU; None where none is
+    usable."""
     if not answers:
         return None
     first = answers[0]

@@ -16,7 +16,8 @@ _AT_RATE = ("matmul", "attention", "convolution")
 """The kinds of work that run at a GPU's matrix rate."""
 _NAMES = (*_AT_RATE, *(name for name in Factors.model_fields if name not in _AT_RATE))
 PRIOR = Factors(matmul=1.0, attention=1.1, convolution=4.0, moved=1.1, transposed=1.0, computed=1.0)
-"""What a factor stays near where the measurements say little of it; its weight is that of `PRIOR_WEIGHT` measurements."""
+"""What a factor stays near where the measurements say little of it; its weight is that of `PRIOR_WEIGHT`
+measurements."""
 PRIOR_WEIGHT = 0.5
 
 
@@ -38,18 +39,20 @@ class Point(NamedTuple):
 
 
 class Told(NamedTuple):
-    """A measurement that says how fast its GPU is: its weights are multiplied as they are, and the GPU sets the pace, not its host."""
+    """A measurement that says how fast its GPU is: its weights are multiplied as they are, and the GPU sets the pace,
+    not its host."""
 
     point: Point
     work: Work
     alone: Work | None
-    """Its work as it would be expected had nobody measured matrix products on that GPU; None where then no rate is known."""
+    """Its work as it would be expected had nobody measured matrix products on that GPU; None where then no rate is
+    known."""
 
 
 _Products = list[float]
-"""A square, row after row: for each pair of kinds of work the sum of their products over some measurements, each as a share of the
-measured time. After the kinds stands the target, all time that is not unpacking. A least-squares fit needs to know no more, however many
-measurements there are."""
+"""A square, row after row: for each pair of kinds of work the sum of their products over some measurements, each as a
+share of the measured time. After the kinds stands the target, all time that is not unpacking. A least-squares fit needs
+to know no more, however many measurements there are."""
 
 
 class Group(NamedTuple):
@@ -117,8 +120,9 @@ def _summed(several: Iterable[Sequence[float]]) -> _Products:
 
 
 def _without(gpu: OfGpu, groups: Mapping[str, Sequence[Group]], model: str) -> OfGpu:
-    """What a fit needs to know of a GPU when one of its models is left out; there are others. Taken off the sums, since to add up the
-    others for each model takes many times as long, and a fit is rounded to far fewer digits than that loses."""
+    """What a fit needs to know of a GPU when one of its models is left out; there are others. Taken off the sums, since
+    to add up the others for each model takes many times as long, and a fit is rounded to far fewer digits than that
+    loses."""
     own = groups[model]
     return OfGpu(
         max(group.size for other, its in groups.items() if other != model for group in its),
@@ -144,12 +148,12 @@ def fit_without(basis: Basis, by: Literal["gpu", "model"], key: str, measured: C
 def fit_factors(gpus: Mapping[str, OfGpu], measured: Collection[str]) -> Factors:
     """The factors with the least squared relative error of the time, none below zero, pulled lightly to `PRIOR`.
 
-    Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying all choices of
-    factors that may lie on it (six are few).
-    Measurements count per GPU, mode and model, not per row, so that neither a GPU with many rows nor one with many batches
-    of one model is the only one that is heard.
-    A GPU on which nobody measured matrix products (it is not in `measured`) may sustain more or less than its specification lets
-    expect: its rate is fitted beside the factors, so that this error does not become one of theirs.
+    Time is linear in the factors, so this is a least-squares problem with a bound, solved exactly by trying all choices
+    of factors that may lie on it (six are few).
+    Measurements count per GPU, mode and model, not per row, so that neither a GPU with many rows nor one with many
+    batches of one model is the only one that is heard.
+    A GPU on which nobody measured matrix products (it is not in `measured`) may sustain more or less than its
+    specification lets expect: its rate is fitted beside the factors, so that this error does not become one of theirs.
     """
     largest = max((gpu.largest for gpu in gpus.values()), default=1)
     slower = {key: 1.0 for key in gpus if key not in measured}
@@ -212,8 +216,8 @@ def _bounded(products: _Products) -> list[float]:
 
 
 def _solved(rows: list[list[float]]) -> list[float]:
-    """The solution of linear equations, each with its right side last, by elimination. Sums of squares, to each of which the prior adds,
-    have one, and need no exchange of rows."""
+    """The solution of linear equations, each with its right side last, by elimination. Sums of squares, to each of
+    which the prior adds, have one, and need no exchange of rows."""
     n = len(rows)
     for i, row in enumerate(rows):
         for k in range(i + 1, n):

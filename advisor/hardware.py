@@ -49,7 +49,8 @@ def gpu_of(catalog: Catalog, device: str) -> Gpu:
 def _described(machine: Machine, device: str) -> Gpu:
     memory = machine.device_memory_bytes or machine.memory_bytes
     segment: Segment = "cpu" if machine.device_vendor == "CPU" else "desktop"
-    # All of it was checked with the run, and to have it checked again takes longer than all else that is asked of a device.
+    # All of it was checked with the run, and to have it checked again takes longer than all else that is asked of a
+    # device.
     spec = GpuSpec.model_construct(
         name=machine.device_name,
         segment=segment,

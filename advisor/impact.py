@@ -1,7 +1,8 @@
-"""What runs changed in the answers, told from one catalog: of a day's runs of a model on a device, what was known before and is since.
+"""What runs changed in the answers, told from one catalog: of a day's runs of a model on a device, what was known
+before and is since.
 
-Pages and feeds have no earlier catalog to compare with, and what they tell of a day must stay as it was told. So only what was
-measured or read up to that day counts, beside predictions by the constants of today.
+Pages and feeds have no earlier catalog to compare with, and what they tell of a day must stay as it was told. So only
+what was measured or read up to that day counts, beside predictions by the constants of today.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from fitcard.catalog.schema.trace import Component
 
 
 def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterator[Change]:
-    """What the runs of a model on a device on one day changed: verdicts, the best choice, the highest throughput, and the GPU's
-    place by it. Of the component that pages are about, at batch 1, eager."""
+    """What the runs of a model on a device on one day changed: verdicts, the best choice, the highest throughput, and
+    the GPU's place by it. Of the component that pages are about, at batch 1, eager."""
     runs = [run for run in catalog.runs_of(model) if run.measured_at[:10] <= day]
     mine = [run for run in runs if run.machine.device == device]
     earlier = [run for run in mine if run.measured_at[:10] < day]
@@ -58,7 +59,8 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
 
 
 def verdicts_by(asked: Question, hardware: Hardware, runs: Sequence[Run], config_sha256: str) -> dict[str, Verdict]:
-    """The verdict of each label on a device at batch 1, as `fit` gives it, when these are all the runs there (oldest first)."""
+    """The verdict of each label on a device at batch 1, as `fit` gives it, when these are all the runs there (oldest
+    first)."""
     verdicts = _expected(asked, hardware)
     served: dict[str, list[Run]] = {}
     for run in runs:
@@ -116,7 +118,8 @@ def _throughput(
         return best
     fitting = terms(asked.records(label), runtimes, gpu.vendor, hardware.features)
     batch = min(USUAL_BATCH, fitting.max_batch(available_bytes(runtimes, gpu), MOST_BATCH))
-    # On a device that only runs know, all that could be said came from runs of other models there, whose days nobody asked for.
+    # On a device that only runs know, all that could be said came from runs of other models there, whose days nobody
+    # asked for.
     expected = asked.predicted(label, hardware, batch) if batch and not hardware.only_runs else None
     if expected is None:
         return None

@@ -9,15 +9,24 @@ from fitcard.advisor.diff import Change, Value
 MOST = 25
 """Rows of one kind that are shown; `--json` has them all."""
 _TITLES = {
-    "model": "Models", "card": "Cards", "quantization": "Quantizations", "run": "Runs", "published": "Published figures, per second",
-    "constant": "Constants of the sums", "verdict": "Verdicts, at batch 1", "best": "Best choices", "throughput": "Highest throughputs known",
-    "prediction": "Predictions that moved by more than 5 %, per second", "rank": "Places by throughput",
-}  # fmt: skip
+    "model": "Models",
+    "card": "Cards",
+    "quantization": "Quantizations",
+    "run": "Runs",
+    "published": "Published figures, per second",
+    "constant": "Constants of the sums",
+    "verdict": "Verdicts, at batch 1",
+    "best": "Best choices",
+    "throughput": "Highest throughputs known",
+    "prediction": "Predictions that moved by more than 5 %, per second",
+    "rank": "Places by throughput",
+}
 _FACTS = ("model", "card", "quantization", "run", "published", "constant")
 
 
 def pull_request(changes: Sequence[Change], base: str) -> str:
-    """All changes since `base`: how many of each kind, then a table a kind, what moved most first where it is a number."""
+    """All changes since `base`: how many of each kind, then a table a kind, what moved most first where it is a
+    number."""
     if not changes:
         return f"No fact of the catalog changed since `{base}`."
     kinds = {kind: [change for change in changes if change.kind == kind] for kind in _TITLES}

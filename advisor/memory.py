@@ -3,9 +3,9 @@
     needed    = weights + activations + buffers + runtime
     available = memory of the GPU - what display and system keep
 
-Weights follow from the tensor rule, exactly. Activations are the traced peak, exact at traced batches and linear between
-and beyond them. Buffers are what the runtime needs for a moment on top: unpacked weights, copies that libraries make, and
-what the allocator holds beyond what is alive.
+Weights follow from the tensor rule, exactly. Activations are the traced peak, exact at traced batches and linear
+between and beyond them. Buffers are what the runtime needs for a moment on top: unpacked weights, copies that libraries
+make, and what the allocator holds beyond what is alive.
 The runtime's own bytes and the reserve are stated, with their reasons, in `catalog/runtimes.yaml`.
 """
 
@@ -84,7 +84,8 @@ class Terms:
         )
 
     def max_batch(self, available: int, most: int) -> int:
-        """The largest batch up to `most` whose need is available; need grows with the batch, so bisection finds it. 0 when none is."""
+        """The largest batch up to `most` whose need is available; need grows with the batch, so bisection finds it. 0
+        when none is."""
         if self.need(1).required_bytes > available:
             return 0
         low, high = 1, most
@@ -108,29 +109,33 @@ class Terms:
 
 
 def terms_of(catalog: Catalog, variant: Variant, vendor: str) -> Terms:
-    """The sum of a variant of the catalog on a vendor's runtime (`CPU` for a processor of which nothing more is known)."""
+    """The sum of a variant of the catalog on a vendor's runtime (`CPU` for a processor of which nothing more is
+    known)."""
     return terms(records_of(catalog, variant), catalog.runtimes, vendor)
 
 
 @lru_cache(maxsize=1 << 15)
 def terms(of: VariantRecords, runtimes: Runtimes, vendor: str, features: Features | None = None) -> Terms:
-    """The sum of a variant on a vendor's runtime (`CPU` for a processor). Kept, since every GPU and batch asks for it again.
+    """The sum of a variant on a vendor's runtime (`CPU` for a processor). Kept, since every GPU and batch asks for it
+    again.
 
-    `features` are the processor's instruction sets; where they are not known, the larger sum is given. Raises KeyError for
-    a component that the model does not have.
+    `features` are the processor's instruction sets; where they are not known, the larger sum is given. Raises KeyError
+    for a component that the model does not have.
     """
     quantization, phase = of.quantization, of.phase
     on_cpu = vendor == "CPU"
     width = _width(quantization, features if on_cpu else None)
     weights = weights_of(of, width)
     layers = quantization.memory
-    # Products of 8-bit integers read their weights as they lie where the processor has tiles for them (LOG.md, 2026-11-24).
+    # Products of 8-bit integers read their weights as they lie where the processor has tiles for them (LOG.md,
+    # 2026-11-24).
     repacks = on_cpu and not (features and "amx_int8" in features)
     per_output = layers.bytes_per_output(vendor)
     outputs = {
         (op.shape["m"], op.shape["n"], op.shape["groups"])
-        for op in phase.operations if per_output and op.kind == "matmul" and op.weight is not None
-    }  # fmt: skip
+        for op in phase.operations
+        if per_output and op.kind == "matmul" and op.weight is not None
+    }
     return Terms(
         weights=weights.bytes,
         gaps=weights.gaps if vendor in CACHING else 0,
@@ -146,7 +151,8 @@ def terms(of: VariantRecords, runtimes: Runtimes, vendor: str, features: Feature
 
 
 def _unpacked_bytes(runtimes: Runtimes, quantization: Quantization, largest: int, vendor: str, width: int) -> int:
-    """The largest matrix as plain numbers, where an engine unpacks weights before it multiplies; in chunks, each in float32 besides."""
+    """The largest matrix as plain numbers, where an engine unpacks weights before it multiplies; in chunks, each in
+    float32 besides."""
     if quantization.unpacks == "nothing":
         return 0
     chunk = min(runtimes.dequantize_chunk_elements[vendor], largest) if quantization.unpacks == "chunks" else 0
@@ -173,7 +179,8 @@ class Weights:
 
 @lru_cache(maxsize=1 << 14)
 def weights_of(of: VariantRecords, bits: int) -> Weights:
-    """The weights of a variant whose plain numbers are held in `bits`. Kept, since every GPU and batch asks for them again."""
+    """The weights of a variant whose plain numbers are held in `bits`. Kept, since every GPU and batch asks for them
+    again."""
     typed = typed_tensors(of.quantization, of.trace.tensors_of(of.component))
     packed = [row for row in typed if TENSOR_TYPES[row.type].packed]
     held = held_tensors(typed, bits)
@@ -197,12 +204,14 @@ CACHING = {"NVIDIA", "AMD", "Intel"}
 """Vendors on whose GPUs torch's caching allocator serves."""
 _MIB = 1 << 20
 _SMALL, _SEGMENT, _OWN, _STEP = _MIB, 20 * _MIB, 10 * _MIB, 2 * _MIB
-"""Tensors up to the first size share segments of 2 MiB, larger ones segments of 20 MiB, those from 10 MiB on have their own in
-steps of 2 MiB: kSmallSize, kLargeBuffer, kMinLargeAlloc and kRoundLarge of c10/core/AllocatorConfig.h in torch 2.11."""
+"""Tensors up to the first size share segments of 2 MiB, larger ones segments of 20 MiB, those from 10 MiB on have their
+own in steps of 2 MiB: kSmallSize, kLargeBuffer, kMinLargeAlloc and kRoundLarge of c10/core/AllocatorConfig.h in torch
+2.11."""
 
 
 def _gaps(tensors: Iterable[tuple[int, int]]) -> int:
-    """Bytes that the allocator takes for tensors, given as size and number, beyond their own; the largest are placed first.
+    """Bytes that the allocator takes for tensors, given as size and number, beyond their own; the largest are placed
+    first.
 
     What is left of a segment counts where it is less than a quarter: more than that, something else was seen to use.
     """
@@ -233,7 +242,8 @@ def _gaps(tensors: Iterable[tuple[int, int]]) -> int:
 
 
 def activation_bytes(traced: Sequence[Activations], batch: int, bits: int) -> int:
-    """The activation peak at `batch`: exact where traced, on the straight line through the two nearest points elsewhere."""
+    """The activation peak at `batch`: exact where traced, on the straight line through the two nearest points
+    elsewhere."""
     return _on_line([(a.batch, a.bytes_32 if bits == 32 else a.bytes_16) for a in traced], batch)
 
 
@@ -260,10 +270,11 @@ def _strided_copies(
 ) -> tuple[tuple[tuple[int, ...] | int, int], ...]:
     """What torch's CPU linear layers copy in 16 bit, as outermost size and bytes of the weight.
 
-    A linear layer whose three-dimensional input is not contiguous gets a copy of its weight for every row of the outermost
-    dimension as soon as the batch is 2 or more. Found and measured here (torch 2.13.0 with oneDNN 3.12.0; LOG.md,
-    2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP32 does not do it; FP16 does where
-    the processor multiplies it natively (LOG.md, 2026-11-24); BF16 does not on one with AVX2 and no AVX-512 (LOG.md, 2026-11-27).
+    A linear layer whose three-dimensional input is not contiguous gets a copy of its weight for every row of the
+    outermost dimension as soon as the batch is 2 or more. Found and measured here (torch 2.13.0 with oneDNN 3.12.0;
+    LOG.md, 2026-11-23): the rise of the resident set is outer x rows x columns x 2 bytes, to 0.2 %. FP32 does not do
+    it; FP16 does where the processor multiplies it natively (LOG.md, 2026-11-24); BF16 does not on one with AVX2 and no
+    AVX-512 (LOG.md, 2026-11-27).
     """
     if bits == 32:
         return ()

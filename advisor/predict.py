@@ -28,7 +28,8 @@ def predict(
 ) -> Predicted | None:
     """The throughput expected on a GPU of the catalog; None where its rate is not known, or nothing was fitted yet.
 
-    `without` are the factors as they are fitted without that GPU: then nothing that was measured or published of models on it takes part.
+    `without` are the factors as they are fitted without that GPU: then nothing that was measured or published of models
+    on it takes part.
     """
     speed = rules.speed
     if speed is None:
@@ -91,7 +92,8 @@ def _shares(passed: Work, seconds: float, factors: Factors) -> str:
 
 
 def predict_from_runs(of: VariantRecords, label: str, batch: int, seen: Seen, speed: SpeedFile) -> Predicted | None:
-    """On a device that only runs know: by the time of each multiply-add that other runs of the same label took there."""
+    """On a device that only runs know: by the time of each multiply-add that other runs of the same label took
+    there."""
     if not seen.by_model:
         return None
     per_multiply_add = math.exp(seen.total / len(seen.by_model))

@@ -1,11 +1,13 @@
 """What a GPU sustains in plain matrix products: measured by somebody, or what GPUs of its generation show.
 
 A maker prints units x clock x rate. Real GPUs boost higher than they promise or, where power binds, run far lower. Two
-constants per generation say so, and they are fitted on measurements of torch's own matrix products (`catalog/matmul.yaml`):
+constants per generation say so, and they are fitted on measurements of torch's own matrix products
+(`catalog/matmul.yaml`):
 
     rate = min(of_peak x printed peak,  tflops_per_unit x units x (watts / units) ** 0.62)
 
-The exponent is what GPUs of one architecture at two power limits show: L4 and L40S 0.64, H100 PCIe and SXM 0.60 (LOG.md, 2026-11-24).
+The exponent is what GPUs of one architecture at two power limits show: L4 and L40S 0.64, H100 PCIe and SXM 0.60
+(LOG.md, 2026-11-24).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from fitcard.catalog.schema.speed import Sustained
 
 POWER_EXPONENT = 0.62
 POWER_LIMITED_BELOW = 0.9
-"""A GPU that reaches less than this share of what its generation reaches of the peak is taken to be limited by power."""
+"""A GPU that reaches less than this share of what its generation reaches of the peak is taken to be limited by
+power."""
 _FITTED: tuple[NumberType, ...] = ("fp16", "tf32", "fp32", "fp8", "int8")
 _TENSOR: tuple[NumberType, ...] = ("fp16", "bf16")
 
@@ -64,7 +67,8 @@ def sustained_rate(
     Without `matmul`, nothing that was measured on that very GPU takes part.
     """
     if gpu.supports(number_type) is False:
-        # Libraries then compute in FP32, or emulate; whatever was measured is kept, and nothing faster than FP32 assumed.
+        # Libraries then compute in FP32, or emulate; whatever was measured is kept, and nothing faster than FP32
+        # assumed.
         number_type = "fp32"
     if matmul and (rate := measured_rate(matmul, gpu.id, number_type)):
         return Rate(rate, True)
@@ -92,7 +96,8 @@ def measured_gpus(catalog: Catalog) -> tuple[Gpu, ...]:
 
 @lru_cache(maxsize=128)
 def fit_sustained(matmul: MatmulFile, gpus: tuple[Gpu, ...], without: str | None = None) -> Mapping[str, Sustained]:
-    """The constants of each architecture and vendor by number type, fitted on these GPUs but for the one called `without`."""
+    """The constants of each architecture and vendor by number type, fitted on these GPUs but for the one called
+    `without`."""
     points: dict[str, list[tuple[Gpu, float, float]]] = {}
     for gpu in gpus:
         for kind in _FITTED:

@@ -46,8 +46,8 @@ class Pick(NamedTuple):
 
 
 def picks(catalog: Catalog, model: str, gpus: Iterable[str] | None = None) -> dict[str, Pick]:
-    """The pick of a model for each of these GPUs of the catalog (all of them, by memory): the same as `best` of all of its answers
-    there, without an answer in full for what is not picked."""
+    """The pick of a model for each of these GPUs of the catalog (all of them, by memory): the same as `best` of all of
+    its answers there, without an answer in full for what is not picked."""
     keys = list(gpus_by_memory(catalog) if gpus is None else gpus)
     seen, rules = known_on(catalog, model), rules_of(catalog)
     others = unseen_picks(catalog.traces[model], [catalog.gpus[key] for key in keys if key not in seen], rules)

@@ -1,9 +1,10 @@
 """Speed: what a forward pass takes on a GPU, from the model's own operations.
 
-A pass is the sum of its matrix products, attention, convolutions and element-wise work, each at what the GPU sustains for
-it, times a factor that is fitted on measurements (`catalog/speed.yaml`, written by `fitcard calibrate`). Matrix products run at
-the sustained rate (`advisor/rates.py`), less what small ones waste; attention pads its heads; element-wise work is bound by
-bandwidth and, on GPUs whose power holds the clock down, by arithmetic. A pass never takes less than handing its kernels over.
+A pass is the sum of its matrix products, attention, convolutions and element-wise work, each at what the GPU sustains
+for it, times a factor that is fitted on measurements (`catalog/speed.yaml`, written by `fitcard calibrate`). Matrix
+products run at the sustained rate (`advisor/rates.py`), less what small ones waste; attention pads its heads;
+element-wise work is bound by bandwidth and, on GPUs whose power holds the clock down, by arithmetic. A pass never takes
+less than handing its kernels over.
 """
 
 from __future__ import annotations
@@ -24,21 +25,24 @@ from fitcard.catalog.schema.trace import Operation, Phase, at_batch
 from fitcard.catalog.schema.workload import Mode
 
 TILES = ((128, 1.0), (64, 1.3))
-"""Sides of the square of the output that one unit of a GPU works on at a time, and how much slower it is than the largest.
+"""Sides of the square of the output that one unit of a GPU works on at a time, and how much slower it is than the
+largest.
 
-cuBLAS and CUTLASS choose smaller tiles where large ones would leave units idle; those read their inputs more often. The price is
-an allowance: at the small batches that were run on an H100 its host set the pace.
+cuBLAS and CUTLASS choose smaller tiles where large ones would leave units idle; those read their inputs more often. The
+price is an allowance: at the small batches that were run on an H100 its host set the pace.
 """
 LAUNCH_S: dict[Mode, float] = {"eager": 20e-6, "compiled": 3e-6}
-"""Seconds in which the host works through one operation and hands its kernel to the GPU. In eager mode measured: the text tower of
-SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the GPU. Compiled an allowance."""
+"""Seconds in which the host works through one operation and hands its kernel to the GPU. In eager mode measured: the
+text tower of SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the GPU. Compiled
+an allowance."""
 ELEMENTWISE_FLOPS_PER_BYTE = 4
 """Arithmetic that goes with each byte of element-wise work; its factor is fitted, so this only sets a scale."""
 AUTOCAST_EAGER, AUTOCAST_COMPILED = 52 / 24, 40 / 32
 """What autocast adds to element-wise bytes: norms and residual sums stay in 32 bit and are cast before each product.
 
-Counted on one layer of width D in bytes per token: norm, copy, residual sum twice are 24 D in 16 bit; with autocast norms read and
-write 8 D, casts 6 D, sums 10 D, twice, and 4 D for attention's output: 52 D. Compiled, with an MLP of 4 D: 32 D and 40 D.
+Counted on one layer of width D in bytes per token: norm, copy, residual sum twice are 24 D in 16 bit; with autocast
+norms read and write 8 D, casts 6 D, sums 10 D, twice, and 4 D for attention's output: 52 D. Compiled, with an MLP of 4
+D: 32 D and 40 D.
 """
 
 
@@ -85,7 +89,8 @@ def number_type(quantization: Quantization, mode: Mode) -> NumberType:
 
 
 def work(of: VariantRecords, setting: Setting, gpu: Gpu, speeds: Speeds | None) -> Work | None:
-    """The work of one pass on a GPU that sustains these speeds; None where they, or what the label's layers cost, are not known."""
+    """The work of one pass on a GPU that sustains these speeds; None where they, or what the label's layers cost, are
+    not known."""
     layers = _layers(of, setting.mode)
     if speeds is None or layers is None:
         return None
@@ -133,8 +138,8 @@ def fitted_speeds(gpu: Gpu, kind: NumberType, matmul: MatmulFile, speed: SpeedFi
 
 
 def speeds_of(gpu: Gpu, kind: NumberType, matmul: MatmulFile | None, laws: Mapping[str, Sustained]) -> Speeds | None:
-    """What a GPU sustains for a label that multiplies in `kind`; None where its rate or bandwidth is not known. Without `matmul`,
-    nothing that was measured on that very GPU takes part."""
+    """What a GPU sustains for a label that multiplies in `kind`; None where its rate or bandwidth is not known. Without
+    `matmul`, nothing that was measured on that very GPU takes part."""
     bandwidth = (gpu.spec.bandwidth_gb_per_s or 0) * 1e9
     rate = sustained_rate(matmul, gpu, kind, laws)
     if rate is None or not bandwidth:
@@ -196,22 +201,31 @@ def _sizes(phase: Phase, width: int, setting: Setting) -> _Sizes:
         moved = at_batch(phase.fused.elements, batch) * width * (AUTOCAST_COMPILED if setting.autocast else 1)
     return _Sizes(
         products=tuple(_product(op, batch, width) for op in phase.operations if op.kind == "matmul"),
-        attention_flops=attention, convolution_flops=convolution, moved_bytes=moved, transposed_bytes=transposed,
+        attention_flops=attention,
+        convolution_flops=convolution,
+        moved_bytes=moved,
+        transposed_bytes=transposed,
         outputs=sum(
             at_batch(op.count, batch) * at_batch(op.shape["m"], batch) * at_batch(op.shape["n"], batch)
-            for op in phase.operations if op.kind == "matmul" and op.weight is not None
+            for op in phase.operations
+            if op.kind == "matmul" and op.weight is not None
         ),
-        kernels=sum(at_batch(op.count, batch) for op in phase.operations) if eager else anchors + at_batch(phase.fused.kernels, batch),
-    )  # fmt: skip
+        kernels=sum(at_batch(op.count, batch) for op in phase.operations)
+        if eager
+        else anchors + at_batch(phase.fused.kernels, batch),
+    )
 
 
 def _product(op: Operation, batch: int, width: int) -> _Product:
     m, n, k, groups = (at_batch(op.shape[name], batch) for name in ("m", "n", "k", "groups"))
     weights = n * k if op.weight else 0
     return _Product(
-        count=at_batch(op.count, batch), flops=at_batch(op.flops, batch), tiles=tuple(groups * -(-m // side) * -(-n // side) for side, _ in TILES),
-        bytes=(at_batch(op.read, batch) + at_batch(op.written, batch) + weights) * width, layer=op.weight is not None,
-    )  # fmt: skip
+        count=at_batch(op.count, batch),
+        flops=at_batch(op.flops, batch),
+        tiles=tuple(groups * -(-m // side) * -(-n // side) for side, _ in TILES),
+        bytes=(at_batch(op.read, batch) + at_batch(op.written, batch) + weights) * width,
+        layer=op.weight is not None,
+    )
 
 
 def _padding(head: int) -> float:

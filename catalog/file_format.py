@@ -57,8 +57,8 @@ def variant_bytes(catalog: Catalog, variant: Variant) -> int | None:
 
 @lru_cache(maxsize=1 << 14)
 def _parts_of(trace: Trace, component: Component, quantization: Quantization) -> tuple[int, int] | int | None:
-    """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the data, for
-    other formats the whole size. Kept, since several pages state it."""
+    """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the
+    data, for other formats the whole size. Kept, since several pages state it."""
     typed = typed_tensors(quantization, trace.tensors_of(component))
     if quantization.format == "gguf":
         return _gguf_parts(typed)
@@ -99,8 +99,8 @@ _Part = tuple[str, str, tuple[int, ...]]
 
 def _safetensors_bytes(rounds_activations: bool, typed: Iterable[Typed]) -> int:
     metadata = len(json.dumps(SAFETENSORS_METADATA, separators=(",", ":")))
-    # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only the
-    # digits of the offsets depend on the order, which is by type and then by name.
+    # The length of the JSON header, entry by entry: `"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}`. Only
+    # the digits of the offsets depend on the order, which is by type and then by name.
     header = len('{"__metadata__":') + 1
     order: list[tuple[int, str, int]] = []
     described: list[str] = []
@@ -138,27 +138,27 @@ def _shape_length(dtype: str, shape: tuple[int, ...]) -> int:
     return _ENTRY_LENGTH + len(dtype) + sum(len(str(size)) for size in shape) + max(0, len(shape) - 1)
 
 
-@lru_cache(maxsize=1 << 16)
 def _text_length(text: str) -> int:
     """Bytes of a text as a JSON string."""
     return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def _parts(rounds_activations: bool, type_name: str, name: str, shape: tuple[int, ...]) -> tuple[list[_Part], str]:
-    """The tensors that a file holds for one tensor of the model, and what the file's metadata say of it; "" for nothing.
+    """The tensors that a file holds for one tensor of the model, and what the file's metadata say of it; "" for
+    nothing.
 
     torchao: `flatten_tensor_state_dict` of torchao 0.18.0. bitsandbytes: the state dict of its layers in 0.50.2.
     """
     if type_name in ("INT8CZ", "FP8C", "INT4G128"):
         rows, columns = shape
         module, _, attribute = name.rpartition(".")
-        found = {
+        pieces = {
             "INT8CZ": {"zero_point": ("I8", (rows, 1)), "qdata": ("I8", shape), "scale": ("F32", (rows, 1))},
             "FP8C": {"qdata": ("F8_E4M3", shape), "scale": ("F32", (rows, 1))},
             "INT4G128": {"qdata": ("U8", (rows, columns // 2)), "scale_and_zero": ("BF16", (columns // 128, rows, 2))},
         }[type_name]
-        parts = [(f"{module}._{attribute}_{part}", dtype, size) for part, (dtype, size) in found.items()]
-        return parts, _torchao_text(rounds_activations, type_name, shape, tuple(found))
+        parts = [(f"{module}._{attribute}_{part}", dtype, size) for part, (dtype, size) in pieces.items()]
+        return parts, json.dumps(_torchao_facts(rounds_activations, type_name, shape, list(pieces)))
     if type_name == "NF4":
         blocks = -(-math.prod(shape) // NF4_BLOCK)
         state = {"quant_type": "nf4", "blocksize": NF4_BLOCK, "dtype": "bfloat16", "shape": list(shape)}
@@ -174,11 +174,6 @@ def _parts(rounds_activations: bool, type_name: str, name: str, shape: tuple[int
     return [(name, type_name, shape)], ""
 
 
-@lru_cache(maxsize=4096)
-def _torchao_text(rounds_activations: bool, type_name: str, shape: tuple[int, ...], parts: tuple[str, ...]) -> str:
-    return json.dumps(_torchao_facts(rounds_activations, type_name, shape, list(parts)))
-
-
 def _torchao_facts(
     rounds_activations: bool, type_name: str, shape: tuple[int, ...], parts: list[str]
 ) -> dict[str, object]:
@@ -188,22 +183,28 @@ def _torchao_facts(
     block = [1, shape[1]]
     if type_name == "INT8CZ":
         symmetric = {"_type": "MappingType", "_data": "SYMMETRIC"}
-        given = {"granularity": rows_of, "mapping_type": symmetric, "reduce_range": False}
-        dynamic = {"_type": "QuantizeTensorToInt8Kwargs", "_data": given} if rounds_activations else None
+        options = {"granularity": rows_of, "mapping_type": symmetric, "reduce_range": False}
+        dynamic = {"_type": "QuantizeTensorToInt8Kwargs", "_data": options} if rounds_activations else None
         facts = {"act_quant_kwargs": dynamic, "reduce_range": False, "block_size": block, "dtype": bfloat16}
         return {"_type": "Int8Tensor", "_data": facts, "_tensor_data_names": parts}
     if type_name == "FP8C":
         auto = {"_type": "KernelPreference", "_data": "AUTO"}
         fast = {"emulate": False, "use_fast_accum": True, "pad_inner_dim": False}
-        given = {
-            "float8_dtype": {"_type": "torch.dtype", "_data": "float8_e4m3fn"}, "granularity": rows_of,
-            "mm_config": None, "hp_value_lb": None, "hp_value_ub": None, "kernel_preference": auto,
-        }  # fmt: skip
+        options = {
+            "float8_dtype": {"_type": "torch.dtype", "_data": "float8_e4m3fn"},
+            "granularity": rows_of,
+            "mm_config": None,
+            "hp_value_lb": None,
+            "hp_value_ub": None,
+            "kernel_preference": auto,
+        }
         facts = {
-            "block_size": block, "mm_config": {"_type": "Float8MMConfig", "_data": fast},
-            "act_quant_kwargs": {"_type": "QuantizeTensorToFloat8Kwargs", "_data": given}, "kernel_preference": auto,
+            "block_size": block,
+            "mm_config": {"_type": "Float8MMConfig", "_data": fast},
+            "act_quant_kwargs": {"_type": "QuantizeTensorToFloat8Kwargs", "_data": options},
+            "kernel_preference": auto,
             "dtype": bfloat16,
-        }  # fmt: skip
+        }
         return {"_type": "Float8Tensor", "_data": facts, "_tensor_data_names": parts}
     facts = {"block_size": [1, 128], "shape": list(shape)}
     return {"_type": "Int4OpaqueTensor", "_data": facts, "_tensor_data_names": parts}

@@ -10,28 +10,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, ValidationError, WithJsonSchema, model_validator
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import Field, WithJsonSchema, model_validator
 
+from fitcard.catalog.schema.engine import Engine, engine_from
 from fitcard.catalog.schema.gpu import NumberType
+from fitcard.catalog.schema.layers import LayerMemory, LayerSpeed
 from fitcard.catalog.schema.record import (
     MEASURED,
     UNVERIFIED,
     Count,
     Date,
     Many,
-    NotNegative,
     Record,
     Slug,
     Sources,
     Text,
 )
-from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, tensor_bytes
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, TensorTypeName, tensor_bytes
 from fitcard.catalog.schema.trace import Kind, Role, Tensor
 
 Format = Literal["safetensors", "gguf", "onnx"]
 Layers = Literal["all", "more_bits", "first_two", "first_sixteenth"]
-TensorTypeName = Annotated[str, Field(pattern=f"^({'|'.join(TENSOR_TYPES)})$")]
 
 
 class Rule(Record):
@@ -62,80 +61,6 @@ class Requirements(Record):
     """Where that was read: a key of `sources:`."""
 
 
-class Libraries(Record):
-    """Bytes that an engine's own libraries take on top of torch's; null where that is not known."""
-
-    cpu_bytes: Count | None
-    """Of main memory, where a processor runs the model."""
-    gpu_bytes: Count | None
-    """Of a GPU's memory."""
-    why: Text
-    """What takes them."""
-    source: Slug
-    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
-
-    def bytes_on(self, vendor: str) -> int:
-        """The bytes on a vendor's devices (`CPU` for a processor); what is not known counts as nothing."""
-        return (self.cpu_bytes if vendor == "CPU" else self.gpu_bytes) or 0
-
-
-class Engine(Record):
-    """What executes variants."""
-
-    id: SkipJsonSchema[str] = ""
-    """Its key under `engines:`, filled in on loading."""
-    words: Text
-    """What it is, for pages."""
-    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """The module of `profiler/backends` that writes, loads and describes its variants."""
-    libraries: Libraries
-    """What its own libraries take."""
-    float32_without_bf16: bool
-    """Whether activations are float32 on processors that do not multiply BF16 natively."""
-    exports_graph: bool
-    """Whether it runs a graph exported for any batch, which cannot hold a loop over the items of one batch."""
-
-
-class LayerMemory(Record):
-    """What the layers of a label need for a moment besides activations; null where that is not known, as on devices that do not
-    serve the label."""
-
-    cpu_bytes_per_output: NotNegative | None
-    """Bytes alive for each number that the largest matrix product puts out, on a processor."""
-    gpu_bytes_per_output: NotNegative | None
-    """The same on a GPU."""
-    cpu_weight_copies: NotNegative | None
-    """Copies of all its packed weights that the engine makes at the first pass and keeps, on a processor."""
-    why: Text
-    """What needs it."""
-    source: Slug
-    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
-
-    @property
-    def most(self) -> float:
-        """The most bytes that it needs for each output anywhere; 0 where it needs nothing."""
-        return max(self.cpu_bytes_per_output or 0, self.gpu_bytes_per_output or 0)
-
-    def bytes_per_output(self, vendor: str) -> float:
-        """The bytes on a vendor's devices (`CPU` for a processor); what is not known counts as nothing."""
-        return (self.cpu_bytes_per_output if vendor == "CPU" else self.gpu_bytes_per_output) or 0.0
-
-
-class LayerSpeed(Record):
-    """What the quantized layers of a label take on a GPU beyond those of BF16; null where that is not known."""
-
-    layer_host_s: dict[TensorTypeName, NotNegative] | None
-    """Seconds that the host needs for each layer in eager mode, by the type of its weights."""
-    layer_bytes_per_output: NotNegative | None
-    """Bytes moved for each number that a layer puts out in eager mode, to round its input and to scale its product."""
-    unpack_bytes_per_weight: NotNegative | None
-    """Bytes moved for each weight that is unpacked, once a pass."""
-    why: Text
-    """What takes it."""
-    source: Slug
-    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
-
-
 class Quantization(Record):
     """One label."""
 
@@ -158,7 +83,8 @@ class Quantization(Record):
     rounds_activations: bool
     """Whether activations are rounded to few bits too, as they come."""
     unpacks: Literal["nothing", "matrix", "chunks"]
-    """What is alive as plain numbers while a layer multiplies: its whole matrix, or the matrix and a chunk in float32 besides."""
+    """What is alive as plain numbers while a layer multiplies: its whole matrix, or the matrix and a chunk in float32
+    besides."""
     memory: LayerMemory
     """What its layers need in memory for a moment."""
     speed: LayerSpeed
@@ -166,7 +92,8 @@ class Quantization(Record):
     rules: Many[Rule] = ()
     """Tensors that get another type; the first that fits decides."""
     other_type: TensorTypeName
-    """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention weights)."""
+    """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention
+    weights)."""
     vector_type: TensorTypeName
     """The type of one-dimensional tensors (norms, biases) and position embeddings."""
     fallbacks: dict[TensorTypeName, TensorTypeName] = {}
@@ -179,23 +106,6 @@ class Quantization(Record):
     """The hardware that it needs."""
     sources: Many[Slug] = ()
     """Where all this was read: keys of `sources:`."""
-
-
-_NO_ENGINE = Engine(
-    words="not known",
-    backend="none",
-    libraries=Libraries(cpu_bytes=None, gpu_bytes=None, why="not known", source=UNVERIFIED),
-    float32_without_bf16=False,
-    exports_graph=False,
-)
-
-
-def _engine(key: str, fields: object) -> Engine:
-    """The engine that these fields describe; an empty one where they are faulty, which is told once, of the engine itself."""
-    try:
-        return Engine.model_validate({"id": key, **fields} if isinstance(fields, dict) else fields)
-    except ValidationError:
-        return _NO_ENGINE
 
 
 class Quantizations(Record):
@@ -234,7 +144,7 @@ class Quantizations(Record):
         labels, listed = (data.get(name) for name in ("quantizations", "engines")) if isinstance(data, dict) else (0, 0)
         if not (isinstance(labels, dict) and isinstance(listed, dict)):
             return data
-        engines = {key: _engine(key, fields) for key, fields in listed.items()}
+        engines = {key: engine_from(key, fields) for key, fields in listed.items()}
         filled = dict[Any, Any]()
         for label, fields in labels.items():
             name = fields.get("engine") if isinstance(fields, dict) else None
@@ -268,16 +178,16 @@ def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -
     rule = next((rule for rule in quantization.rules if _applies(rule, tensor, layer)), None)
     if rule is not None:
         label_fits = TENSOR_TYPES[quantization.weight_type].holds(row)
-        wanted = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
+        first = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
     elif tensor.role == "position_embedding":
         return quantization.vector_type
     elif tensor.kind not in ("linear", "embedding"):
         return quantization.other_type
     else:
-        wanted = quantization.weight_type
-    if TENSOR_TYPES[wanted].holds(row):
-        return wanted
-    fallback = quantization.fallbacks.get(wanted)
+        first = quantization.weight_type
+    if TENSOR_TYPES[first].holds(row):
+        return first
+    fallback = quantization.fallbacks.get(first)
     if fallback and TENSOR_TYPES[fallback].holds(row):
         return fallback
     if quantization.last_resort is None:
@@ -363,13 +273,13 @@ class Typed(NamedTuple):
 
 def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> list[Typed]:
     """The types that each tensor gets, with the layers that get them: the same as `stored_tensors`, together."""
-    found: list[Typed] = []
+    typed: list[Typed] = []
     for tensor in tensors:
         layers: dict[str, list[int]] = {}
         for layer, name in enumerate(types_of(quantization, tensor)):
             layers.setdefault(name, []).append(layer)
-        found += [Typed(name, tensor, mine, tensor_bytes(name, tensor.shape)) for name, mine in layers.items()]
-    return found
+        typed += [Typed(name, tensor, mine, tensor_bytes(name, tensor.shape)) for name, mine in layers.items()]
+    return typed
 
 
 def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:
@@ -417,6 +327,7 @@ def held_bytes(quantization: Quantization, tensors: Iterable[Tensor]) -> int:
 
 
 def held_tensors(typed: Iterable[Typed], bits: int) -> list[tuple[int, int]]:
-    """Bytes of each weight in memory where those that are not packed are held in `bits`, and how many there are of it."""
+    """Bytes of each weight in memory where those that are not packed are held in `bits`, and how many there are of
+    it."""
     width = bits // 8
     return [(row.bytes if TENSOR_TYPES[row.type].packed else row.tensor.elements * width, row.times) for row in typed]

@@ -1,4 +1,5 @@
-"""What a runtime needs besides the model, and what a GPU keeps for itself: the terms of the memory sum that no trace shows."""
+"""What a runtime needs besides the model, and what a GPU keeps for itself: the terms of the memory sum that no trace
+shows."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ class Runtimes(Record):
     unified_share: Share
     """The share of a unified memory that the graphics side may use."""
     speed_doubt: dict[Literal["quantized", "vendor", "host"], Share]
-    """What widens the interval of a predicted speed where no measurement on a GPU says how far off it is, in natural logarithms."""
+    """What widens the interval of a predicted speed where no measurement on a GPU says how far off it is, in natural
+    logarithms."""
     dequantize_chunk_elements: dict[Text, Count]
     """How many elements are unpacked at a time, by vendor; sets the temporary buffers of packed weights."""
     dequantize_bytes_per_element: Count

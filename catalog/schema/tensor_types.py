@@ -12,6 +12,9 @@ that those packages write.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ TENSOR_TYPES = {
         TensorType("NF4", 64, 32 + 4, tensor_bytes=16 * 4, pads=True, flat=True),  # scale (F32) a block; the 16 levels
     )
 }
+
+
+TensorTypeName = Annotated[str, Field(pattern=f"^({'|'.join(TENSOR_TYPES)})$")]
+"""The name of one of them, in a file."""
 
 
 def tensor_bytes(type_name: str, shape: tuple[int, ...]) -> int:
