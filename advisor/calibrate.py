@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from fitcard.advisor.device_runs import TIMED, Seen, models_on, newest_on, only_run, seen_on, timed_on
+from fitcard.advisor.device_runs import TIMED, RunTimes, models_on, newest_on, only_run, run_times, timed_on
 from fitcard.advisor.fit_speed import Basis, Point, Told, basis_of, fit_factors, fit_without
 from fitcard.advisor.kept import Fact, of_cards
 from fitcard.advisor.rates import fit_sustained, measured_gpus, measured_rate, sustained_rate
@@ -152,13 +152,13 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
     """The same of one device: it depends on what was run there, and on nothing else."""
     residuals: list[Residual] = []
     timed = timed_on(catalog, device)
-    newest, seen = newest_on(timed), dict[tuple[str, str, Setting], Seen]()
+    newest, seen = newest_on(timed), dict[tuple[str, str, Setting], RunTimes]()
     for model, run in ((model, run) for model, runs in timed.items() for run in runs):
         for batch, per_second, multiply_adds in run.speeds:
             setting = Setting(run.mode, batch)
             key = run.component, run.quantization, setting
             if key not in seen:
-                seen[key] = seen_on(newest, run.component, run.quantization, run.mode, batch)
+                seen[key] = run_times(newest, run.component, run.quantization, run.mode, batch)
             alike = seen[key]
             own = alike.by_model.get(model, 0.0)  # a model is among them once
             others = len(alike.by_model) - (model in alike.by_model)

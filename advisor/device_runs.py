@@ -89,7 +89,7 @@ def newest_on(timed: Mapping[str, Sequence[Timed]]) -> NewestRuns:
     return newest
 
 
-class Seen(NamedTuple):
+class RunTimes(NamedTuple):
     """Seconds per multiply-add of the models that were run, as logarithms."""
 
     by_model: Mapping[str, float]
@@ -97,11 +97,11 @@ class Seen(NamedTuple):
     """Their sum."""
 
 
-def seen_on(newest: NewestRuns, component: Component, label: str, mode: Mode, batch: int) -> Seen:
+def run_times(newest: NewestRuns, component: Component, label: str, mode: Mode, batch: int) -> RunTimes:
     """Seconds per multiply-add of every model's run of a component and label on a device, at its batch nearest to
     `batch`. Components are kept apart: texts are bound by the weights, images by arithmetic."""
     by_model: dict[str, float] = {}
     for model, run in newest.get((component, label, mode), {}).items():
         at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))
         by_model[model] = math.log(at / per_second / multiply_adds)
-    return Seen(by_model, sum(by_model.values()))
+    return RunTimes(by_model, sum(by_model.values()))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, cast
 
-from fitcard.advisor.evidence import Throughput
+from fitcard.advisor.evidence import BestSpeed
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.recommend import picks, throughputs, verdicts
 from fitcard.catalog import Catalog
@@ -21,8 +21,8 @@ from fitcard.catalog.schema.published import PublishedSpeed
 from fitcard.catalog.schema.record import Record
 from fitcard.catalog.schema.run import Run
 
-Fact = Literal["model", "card", "quantization", "run", "published", "constant"]
-Consequence = Literal["verdict", "best", "throughput", "prediction", "rank"]
+FactKind = Literal["model", "card", "quantization", "run", "published", "constant"]
+ConsequenceKind = Literal["verdict", "best", "throughput", "prediction", "rank"]
 Value = str | float | None
 
 MOVED_BY = 0.05
@@ -34,7 +34,7 @@ _PROVENANCE = {"source", "sources", "reviewed", "reviewed_by", "config_source", 
 class Change(Record):
     """One thing that is not as it was."""
 
-    kind: Fact | Consequence
+    kind: FactKind | ConsequenceKind
     model: str | None = None
     gpu: str | None = None
     what: str
@@ -104,7 +104,7 @@ def _figures(gpu: Gpu | None) -> dict[str, Any] | None:
 
 
 def _record(
-    kind: Fact,
+    kind: FactKind,
     before: Record | Mapping[str, Any] | None,
     after: Record | Mapping[str, Any] | None,
     *,
@@ -272,11 +272,11 @@ def _consequences(before: Catalog, after: Catalog, model: str, gpus: list[str]) 
                 yield Change(kind="rank", model=model, gpu=gpu, what=what, before=float(first), after=float(second))
 
 
-def _rate(one: Throughput | None) -> float | None:
+def _rate(one: BestSpeed | None) -> float | None:
     return one.per_second if one else None
 
 
-def _throughput(model: str, gpu: str, was: Throughput | None, now: Throughput | None, unit: str) -> Iterator[Change]:
+def _throughput(model: str, gpu: str, was: BestSpeed | None, now: BestSpeed | None, unit: str) -> Iterator[Change]:
     """What is known of the speed of the best choice: a prediction that moved, or something else than a prediction."""
     if was == now:
         return
@@ -298,7 +298,7 @@ def _throughput(model: str, gpu: str, was: Throughput | None, now: Throughput | 
     )
 
 
-def places(throughputs: Mapping[str, Throughput | None]) -> dict[str, int]:
+def places(throughputs: Mapping[str, BestSpeed | None]) -> dict[str, int]:
     """The place of each GPU, the fastest first; equal speeds share one."""
     rates = sorted((one.per_second for one in throughputs.values() if one), reverse=True)
     first = {rate: place for place, rate in reversed(list(enumerate(rates, 1)))}

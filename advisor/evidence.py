@@ -54,7 +54,7 @@ def labels_run(catalog: Catalog) -> Mapping[str, Mapping[str, str]]:
     return LABELS.of_all(catalog)
 
 
-class Throughput(NamedTuple):
+class BestSpeed(NamedTuple):
     """The highest throughput that anybody measured for a component on a GPU, whatever the quantization and mode; or
     what is expected of the best choice there."""
 
@@ -89,7 +89,7 @@ class Evidence:
         default_factory=dict[tuple[Component, str, Setup], Cited]
     )
     """The highest throughput that others published."""
-    fastest: Mapping[tuple[Component, str], Throughput] = field(default_factory=dict[tuple[Component, str], Throughput])
+    fastest: Mapping[tuple[Component, str], BestSpeed] = field(default_factory=dict[tuple[Component, str], BestSpeed])
     """The highest throughput of each component on each device; our own runs before those of others."""
 
     def run(self, component: Component, label: str, setup: Setup) -> Run | None:
@@ -123,20 +123,20 @@ def _first(runs: Iterable[Run]) -> dict[tuple[Component, str, Setup], Run]:
     return by_variant
 
 
-def _fastest(runs: Iterable[Run], cited: Iterable[Cited]) -> dict[tuple[Component, str], Throughput]:
-    best: dict[tuple[Component, str], Throughput] = {}
+def _fastest(runs: Iterable[Run], cited: Iterable[Cited]) -> dict[tuple[Component, str], BestSpeed]:
+    best: dict[tuple[Component, str], BestSpeed] = {}
 
-    def take(component: Component, device: str, one: Throughput) -> None:
+    def take(component: Component, device: str, one: BestSpeed) -> None:
         other = best.get((component, device))
         if other is None or (other.evidence == one.evidence and one.per_second > other.per_second):
             best[component, device] = one
 
     for run in runs:
         for speed in run.speed:
-            one = Throughput(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
+            one = BestSpeed(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
             take(run.component, run.machine.device, one)
     for s, url in cited:
-        take(s.component, s.gpu, Throughput(s.per_second, s.quantization, s.mode, s.batch, "published", url))
+        take(s.component, s.gpu, BestSpeed(s.per_second, s.quantization, s.mode, s.batch, "published", url))
     return best
 
 

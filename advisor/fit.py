@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
-from fitcard.advisor.device_runs import seen_on
-from fitcard.advisor.evidence import Cited, Evidence, Throughput, evidence_of
+from fitcard.advisor.device_runs import run_times
+from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
 from fitcard.advisor.hardware import Hardware, gpus_by_memory, hardware_of
 from fitcard.advisor.memory import Need, available_bytes, terms
 from fitcard.advisor.predict import Predicted, predict, predict_from_runs
@@ -43,7 +43,7 @@ class MemoryAnswer(NamedTuple):
 
 
 class SpeedAnswer(NamedTuple):
-    """Throughput. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a
+    """BestSpeed. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a
     predicted one, and null for a published one, whose authors state none."""
 
     per_second: float
@@ -89,7 +89,7 @@ def main_component(components: Sequence[Component]) -> Component:
     return "vision" if "vision" in components else components[0]
 
 
-class Question(NamedTuple):
+class ModelQuestion(NamedTuple):
     """What is asked about one component of a model, with all that answers rest on but the hardware. It knows no
     catalog."""
 
@@ -112,10 +112,10 @@ class Question(NamedTuple):
             return predict(of, hardware.gpu, Setting(self.mode, batch), self.rules, without=hardware.without)
         if hardware.runs is None or speed is None:
             return None
-        seen = seen_on(hardware.runs, self.component, label, self.mode, batch)
+        seen = run_times(hardware.runs, self.component, label, self.mode, batch)
         return predict_from_runs(of, label, batch, seen, speed)
 
-    def throughput(self, answer: Answer, hardware: Hardware) -> Throughput | None:
+    def throughput(self, answer: Answer, hardware: Hardware) -> BestSpeed | None:
         """The highest throughput that was measured or published on a GPU, or else the one predicted for this answer's
         variant.
 
@@ -129,7 +129,7 @@ class Question(NamedTuple):
         expected = self.predicted(answer.quantization, hardware, batch)
         if expected is None:
             return None
-        return Throughput(
+        return BestSpeed(
             expected.per_second, answer.quantization, "eager", batch, "predicted", None, expected.low, expected.high
         )
 
@@ -206,7 +206,7 @@ def question(
     mode: Mode = "eager",
     only_predicted: bool = False,
     rules: Rules | None = None,
-) -> Question:
+) -> ModelQuestion:
     """The question about a model of the catalog; `only_predicted` ignores every run and publication on the GPU asked
     for.
 
@@ -217,7 +217,7 @@ def question(
     if component not in trace.components():
         raise FitcardError(f"{model} has no component {component} (it has: {', '.join(trace.components())})")
     evidence = None if only_predicted else evidence_of(catalog, model)
-    return Question(model, trace, component, evidence, rules or rules_of(catalog), mode)
+    return ModelQuestion(model, trace, component, evidence, rules or rules_of(catalog), mode)
 
 
 def fit(

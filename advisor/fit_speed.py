@@ -55,7 +55,7 @@ share of the measured time. After the kinds stands the target, all time that is 
 to know no more, however many measurements there are."""
 
 
-class Group(NamedTuple):
+class PointGroup(NamedTuple):
     """Measurements that count together: of one model in one mode on one GPU."""
 
     size: int
@@ -79,7 +79,7 @@ class Basis(NamedTuple):
     """What fits of a catalog rest on."""
 
     told: Sequence[Told]
-    groups: dict[str, dict[str, list[Group]]]
+    groups: dict[str, dict[str, list[PointGroup]]]
     """Those of each model on each GPU, one for each mode."""
     gpus: dict[str, OfGpu]
 
@@ -91,7 +91,7 @@ def basis_of(told: Sequence[Told]) -> Basis:
         seconds = one.point.seconds
         row = [value / seconds for value in (*_kinds(one.work), seconds - one.work.unpacked)]
         rows.setdefault((one.point.gpu, one.point.model, one.point.setting.mode), []).append(row)
-    groups: dict[str, dict[str, list[Group]]] = {}
+    groups: dict[str, dict[str, list[PointGroup]]] = {}
     for (gpu, model, _), its in rows.items():
         groups.setdefault(gpu, {}).setdefault(model, []).append(_group(its))
     return Basis(told, groups, {gpu: _of_gpu(its) for gpu, its in groups.items()})
@@ -100,13 +100,13 @@ def basis_of(told: Sequence[Told]) -> Basis:
 _kinds: Callable[[Work | Factors], tuple[float, ...]] = attrgetter(*_NAMES)
 
 
-def _group(rows: Sequence[Sequence[float]]) -> Group:
+def _group(rows: Sequence[Sequence[float]]) -> PointGroup:
     columns = list(zip(*rows, strict=True))
     products: list[float] = [sum(map(mul, one, other)) for one in columns for other in columns]
-    return Group(len(rows), products, [value / len(rows) for value in products])
+    return PointGroup(len(rows), products, [value / len(rows) for value in products])
 
 
-def _of_gpu(groups: Mapping[str, Sequence[Group]]) -> OfGpu:
+def _of_gpu(groups: Mapping[str, Sequence[PointGroup]]) -> OfGpu:
     every = [group for its in groups.values() for group in its]
     return OfGpu(
         max(group.size for group in every),
@@ -119,7 +119,7 @@ def _summed(several: Iterable[Sequence[float]]) -> _Products:
     return [sum(values) for values in zip(*several, strict=True)]
 
 
-def _without(gpu: OfGpu, groups: Mapping[str, Sequence[Group]], model: str) -> OfGpu:
+def _without(gpu: OfGpu, groups: Mapping[str, Sequence[PointGroup]], model: str) -> OfGpu:
     """What a fit needs to know of a GPU when one of its models is left out; there are others. Taken off the sums, since
     to add up the others for each model takes many times as long, and a fit is rounded to far fewer digits than that
     loses."""

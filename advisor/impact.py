@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.diff import Change, places
-from fitcard.advisor.evidence import Throughput, good
-from fitcard.advisor.fit import MOST_BATCH, USUAL_BATCH, Question, question
+from fitcard.advisor.evidence import BestSpeed, good
+from fitcard.advisor.fit import MOST_BATCH, USUAL_BATCH, ModelQuestion, question
 from fitcard.advisor.hardware import Hardware, hardware_of
 from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.recommend import known_on, picks
@@ -58,7 +58,9 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
             yield Change(kind="rank", model=model, gpu=device, what=what, before=float(first), after=float(second))
 
 
-def verdicts_by(asked: Question, hardware: Hardware, runs: Sequence[Run], config_sha256: str) -> dict[str, Verdict]:
+def verdicts_by(
+    asked: ModelQuestion, hardware: Hardware, runs: Sequence[Run], config_sha256: str
+) -> dict[str, Verdict]:
     """The verdict of each label on a device at batch 1, as `fit` gives it, when these are all the runs there (oldest
     first)."""
     verdicts = _expected(asked, hardware)
@@ -76,7 +78,7 @@ def verdicts_by(asked: Question, hardware: Hardware, runs: Sequence[Run], config
     return verdicts
 
 
-def _expected(asked: Question, hardware: Hardware) -> dict[str, Verdict]:
+def _expected(asked: ModelQuestion, hardware: Hardware) -> dict[str, Verdict]:
     """The verdicts where nobody has run anything."""
     gpu, runtimes, phase = hardware.gpu, asked.rules.runtimes, asked.trace.phase(asked.component)
     available = available_bytes(runtimes, gpu)
@@ -91,13 +93,13 @@ def _expected(asked: Question, hardware: Hardware) -> dict[str, Verdict]:
 
 
 def _throughput(
-    asked: Question,
+    asked: ModelQuestion,
     hardware: Hardware,
     runs: Sequence[Run],
     file: PublishedFile | None,
     label: str | None,
     day: str,
-) -> Throughput | None:
+) -> BestSpeed | None:
     """The highest throughput that was measured, or else published, or else is predicted for the best choice."""
     fastest = max(
         ((speed, run) for run in runs if run.component == asked.component for speed in run.speed),
@@ -106,10 +108,10 @@ def _throughput(
     )
     if fastest:
         speed, run = fastest
-        return Throughput(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
+        return BestSpeed(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
     gpu, runtimes = hardware.gpu, asked.rules.runtimes
     published = [
-        Throughput(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)
+        BestSpeed(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)
         for s in (file.comparable if file else ())
         if file and (s.component, s.gpu) == (asked.component, gpu.id) and file.sources[s.source].read <= day
     ]
@@ -123,12 +125,12 @@ def _throughput(
     expected = asked.predicted(label, hardware, batch) if batch and not hardware.only_runs else None
     if expected is None:
         return None
-    return Throughput(expected.per_second, label, "eager", batch, "predicted", None, expected.low, expected.high)
+    return BestSpeed(expected.per_second, label, "eager", batch, "predicted", None, expected.low, expected.high)
 
 
 def _of_other_gpus(
-    catalog: Catalog, asked: Question, model: str, runs: Sequence[Run], day: str
-) -> Iterator[tuple[str, Throughput]]:
+    catalog: Catalog, asked: ModelQuestion, model: str, runs: Sequence[Run], day: str
+) -> Iterator[tuple[str, BestSpeed]]:
     config, published = catalog.model_index[model].config_sha256, catalog.published.get(model)
     seen = known_on(catalog, model)
     for gpu, pick in picks(catalog, model).items():
@@ -141,7 +143,7 @@ def _of_other_gpus(
             yield gpu, throughput
 
 
-def _said(one: Throughput | None, component: Component) -> str | None:
+def _said(one: BestSpeed | None, component: Component) -> str | None:
     if one is None:
         return None
     return f"{one.per_second:.3g} {COMPONENTS[component].unit}, {one.evidence}, {one.quantization} at batch {one.batch}"

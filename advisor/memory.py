@@ -160,7 +160,7 @@ def _unpacked_bytes(runtimes: Runtimes, quantization: Quantization, largest: int
 
 
 @dataclass(frozen=True)
-class Weights:
+class VariantWeights:
     """What the advisor needs to know of a variant's tensors."""
 
     bytes: int
@@ -178,7 +178,7 @@ class Weights:
 
 
 @lru_cache(maxsize=1 << 14)
-def weights_of(of: VariantRecords, bits: int) -> Weights:
+def weights_of(of: VariantRecords, bits: int) -> VariantWeights:
     """The weights of a variant whose plain numbers are held in `bits`. Kept, since every GPU and batch asks for them
     again."""
     typed = typed_tensors(of.quantization, of.trace.tensors_of(of.component))
@@ -189,7 +189,7 @@ def weights_of(of: VariantRecords, bits: int) -> Weights:
     for row in packed:
         layers[row.type] += row.times if row.tensor.kind == "linear" else 0
     stored = sum(row.bytes * row.times for row in typed)
-    return Weights(
+    return VariantWeights(
         bytes=sum(size * count for size, count in held),
         gaps=_gaps(held),
         largest_packed=max((elements for elements, _ in linear), default=0),

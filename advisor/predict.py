@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fitcard.advisor.device_runs import Seen
+from fitcard.advisor.device_runs import RunTimes
 from fitcard.advisor.rates import measured_rate
 from fitcard.advisor.records import Rules, VariantRecords
 from fitcard.advisor.speed import Setting, Work, fitted_speeds, number_type, work
@@ -91,7 +91,7 @@ def _shares(passed: Work, seconds: float, factors: Factors) -> str:
     return ", ".join(f"{share / whole:.0%} {name}" for name, share in largest if share / whole >= 0.02)
 
 
-def predict_from_runs(of: VariantRecords, label: str, batch: int, seen: Seen, speed: SpeedFile) -> Predicted | None:
+def predict_from_runs(of: VariantRecords, label: str, batch: int, seen: RunTimes, speed: SpeedFile) -> Predicted | None:
     """On a device that only runs know: by the time of each multiply-add that other runs of the same label took
     there."""
     if not seen.by_model:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
-from fitcard.advisor.evidence import Throughput
-from fitcard.advisor.fit import Answer, Question, main_component, question
+from fitcard.advisor.evidence import BestSpeed
+from fitcard.advisor.fit import Answer, ModelQuestion, main_component, question
 from fitcard.advisor.hardware import Hardware, gpus_by_memory
 from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.records import Rules, rules_of
@@ -35,7 +35,7 @@ class Pick(NamedTuple):
     """The best quantization."""
     nearest: Answer
     """The best, or where nothing fits the answer that comes nearest to it."""
-    throughput: Throughput | None
+    throughput: BestSpeed | None
     """Of `nearest`."""
     fitting: int
     """How many quantizations fit, at least tightly."""
@@ -83,7 +83,7 @@ def known_on(catalog: Catalog, model: str) -> frozenset[str]:
 
 def unseen_picks(trace: Trace, gpus: Iterable[Gpu], rules: Rules) -> dict[str, Pick]:
     """The picks on GPUs on which nothing is known of a model, whatever it is called: its name is left empty."""
-    return picks_of(Question("", trace, main_component(trace.components()), None, rules), gpus)
+    return picks_of(ModelQuestion("", trace, main_component(trace.components()), None, rules), gpus)
 
 
 def named(pick: Pick, model: str) -> Pick:
@@ -92,7 +92,7 @@ def named(pick: Pick, model: str) -> Pick:
     return Pick(nearest if pick.best else None, nearest, *pick[2:])
 
 
-def picks_of(asked: Question, gpus: Iterable[Gpu]) -> dict[str, Pick]:
+def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu]) -> dict[str, Pick]:
     """The picks on GPUs of the catalog, from the records alone."""
     by_gpu: dict[str, Pick] = {}
     for gpu, rows in _rows(asked, gpus):
@@ -114,7 +114,7 @@ def picks_of(asked: Question, gpus: Iterable[Gpu]) -> dict[str, Pick]:
 
 
 def _span(
-    asked: Question, answer: Answer, hardware: Hardware, batch: int, throughput: Throughput | None
+    asked: ModelQuestion, answer: Answer, hardware: Hardware, batch: int, throughput: BestSpeed | None
 ) -> Span | None:
     if batch > answer.max_batch:
         return None
@@ -134,7 +134,7 @@ def verdicts(catalog: Catalog, model: str, gpus: Iterable[str]) -> dict[str, tup
     return {gpu.id: rows for gpu, rows in _rows(asked, [catalog.gpus[key] for key in gpus])}
 
 
-def _rows(asked: Question, gpus: Iterable[Gpu]) -> Iterable[tuple[Gpu, tuple[Row, ...]]]:
+def _rows(asked: ModelQuestion, gpus: Iterable[Gpu]) -> Iterable[tuple[Gpu, tuple[Row, ...]]]:
     ran_on = {setup.device for _, _, setup in asked.evidence.newest} if asked.evidence else set[str]()
     needs: dict[str, Sequence[tuple[str, int]]] = {}
     refused: dict[tuple[str, str | None], frozenset[str]] = {}
@@ -151,13 +151,13 @@ def _rows(asked: Question, gpus: Iterable[Gpu]) -> Iterable[tuple[Gpu, tuple[Row
         yield gpu, _predicted(asked.rules, gpu, needs[gpu.vendor], refused[kind])
 
 
-def _in_full(asked: Question, gpu: Gpu) -> Iterable[Row]:
+def _in_full(asked: ModelQuestion, gpu: Gpu) -> Iterable[Row]:
     for label in asked.rules.quantizations:
         answer = asked.answer(label, Hardware(gpu), Workload(), with_speed=False)
         yield label, answer.verdict, answer.memory.required_bytes
 
 
-def _needs(asked: Question, vendor: str) -> list[tuple[str, int]]:
+def _needs(asked: ModelQuestion, vendor: str) -> list[tuple[str, int]]:
     """What each quantization needs at batch 1."""
     runtimes = asked.rules.runtimes
     return [
@@ -180,6 +180,6 @@ def _predicted(rules: Rules, gpu: Gpu, needs: Iterable[tuple[str, int]], refused
     )
 
 
-def throughputs(picked: Mapping[str, Pick], gpus: Iterable[str]) -> dict[str, Throughput | None]:
+def throughputs(picked: Mapping[str, Pick], gpus: Iterable[str]) -> dict[str, BestSpeed | None]:
     """The throughput of the best choice on each GPU; None where nothing fits or it is not known."""
     return {gpu: picked[gpu].throughput if picked[gpu].best else None for gpu in gpus}

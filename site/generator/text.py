@@ -16,7 +16,7 @@ from markdown.treeprocessors import Treeprocessor
 from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
-    from fitcard.advisor.evidence import Throughput
+    from fitcard.advisor.evidence import BestSpeed
     from fitcard.advisor.fit import MemoryAnswer
     from fitcard.advisor.recommend import Span
 
@@ -104,7 +104,7 @@ def tag(word: str, kind: str, href: str | None = None) -> Markup:
 
 
 @lru_cache(maxsize=1 << 14)
-def known_speed(known: Throughput | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
+def known_speed(known: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
     """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
 
     `accuracy` is the address of the page on predictions, `runs` that of the runs; `tokens` the length of the texts, where it is

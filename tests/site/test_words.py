@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from markupsafe import Markup, escape
 
-from fitcard.advisor.evidence import Throughput
+from fitcard.advisor.evidence import BestSpeed
 from fitcard.advisor.fit import MemoryAnswer
 from fitcard.advisor.recommend import Span
 from fitcard.site.generator.text import FILTERS
@@ -16,8 +16,8 @@ GIVEN: dict[str, list[tuple[object, ...]]] = {
     **{name: [(NUMBER,), (0.0,)] for name in ("gb", "gib", "count", "millions", "rate", "percent", "seconds")},
     "prose": [(NASTY,)], "phrase": [(NASTY,)], "tag": [(NASTY, "verdict"), (NASTY, "evidence", NASTY)],
     "known_speed": [
-        (None, NASTY, "a/", "runs/"), (Throughput(1.0, NASTY, "eager", 1, "measured", "0123"), NASTY, "a/", "runs/"),
-        (Throughput(1.0, NASTY, "eager", 1, "published", NASTY), NASTY, "a/", "runs/"), (Throughput(1.0, NASTY, "eager", 1, "predicted", None, 0.5, 2.0), NASTY, "a/", "runs/"),
+        (None, NASTY, "a/", "runs/"), (BestSpeed(1.0, NASTY, "eager", 1, "measured", "0123"), NASTY, "a/", "runs/"),
+        (BestSpeed(1.0, NASTY, "eager", 1, "published", NASTY), NASTY, "a/", "runs/"), (BestSpeed(1.0, NASTY, "eager", 1, "predicted", None, 0.5, 2.0), NASTY, "a/", "runs/"),
     ],
     "span": [(None,), (Span(1.0, 0.5, 2.0),)], "needed_of_free": [(MemoryAnswer(1, 2, 3, 4, 10, 20, "predicted"),)],
 }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fitcard.advisor import compare, fit
-from fitcard.advisor.evidence import Throughput, evidence_of, good_runs, utilisation
+from fitcard.advisor.evidence import BestSpeed, evidence_of, good_runs, utilisation
 from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.kept import of_cards
 from fitcard.advisor.memory import terms_of
@@ -165,7 +165,7 @@ def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | No
     )  # fmt: skip
 
 
-def _fastest(found: list[tuple[Gpu, Throughput]]) -> list[tuple[Gpu, Throughput, Bar]]:
+def _fastest(found: list[tuple[Gpu, BestSpeed]]) -> list[tuple[Gpu, BestSpeed, Bar]]:
     """Cards from the slowest to the fastest: those on which a speed was measured or published, and others evenly between."""
     found.sort(key=lambda one: (one[1].per_second, one[0].id))
     seen = {index for index, (_, known) in enumerate(found) if known.evidence != "predicted"}
