@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from fitcard.advisor.calibrate import Residual, left_out, left_out_on, summary
-from fitcard.advisor.columns import Columns, Packed
 from fitcard.advisor.device_runs import only_run
 from fitcard.advisor.evidence import good_runs
-from fitcard.advisor.kept import Fact, of_model, of_rules
 from fitcard.advisor.memory import terms
 from fitcard.advisor.records import records_of
 from fitcard.catalog import Catalog
@@ -21,8 +19,7 @@ from fitcard.catalog.schema.record import Record
 from fitcard.catalog.schema.speed import Errors
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Mode, Variant
-from fitcard.catalog.storage import cache
-from fitcard.catalog.storage.hashing import combined, run_files
+from fitcard.catalog.storage.memo import memo, warm
 
 WAYS = {
     "gpu": "The card left out: nothing measured of any model on it, but others' matrix products on it",
@@ -51,17 +48,19 @@ class MemoryRow(NamedTuple):
         return self.predicted_bytes / self.measured_bytes - 1
 
 
-def memory_errors(catalog: Catalog) -> Columns[MemoryRow]:
+def memory_errors(catalog: Catalog) -> list[MemoryRow]:
     """Every good run in eager mode, batch by batch."""
-    return Columns(MemoryRow, MEMORY.of_all(catalog).values())
+    warm(_memory_rows, catalog, catalog.models)
+    return [row for model in catalog.models for row in _memory_rows(catalog, model)]
 
 
-def _memory_errors(catalog: Catalog, model: str) -> Packed:
+@memo
+def _memory_rows(catalog: Catalog, model: str) -> list[MemoryRow]:
     rows: list[MemoryRow] = []
     for run in (run for run in reversed(good_runs(catalog, model)) if run.mode == "eager"):
+        vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
+        of = records_of(catalog, Variant(run.model, run.component, run.quantization))
         for memory in run.memory:
-            vendor, features = run.machine.device_vendor, frozenset(run.machine.cpu_features)
-            of = records_of(catalog, Variant(run.model, run.component, run.quantization))
             predicted = terms(of, catalog.runtimes, vendor, features).need(memory.batch)
             rows.append(
                 MemoryRow(
@@ -75,11 +74,7 @@ def _memory_errors(catalog: Catalog, model: str) -> Packed:
                     measured_bytes=memory.total_bytes,
                 )
             )
-    return Packed.of(rows)
-
-
-MEMORY = Fact(_memory_errors, runs=True)
-"""The rows of a model."""
+    return rows
 
 
 class SpeedRow(NamedTuple):
@@ -106,7 +101,7 @@ class SpeedAccuracy(NamedTuple):
 
     way: str
     summary: Errors
-    rows: Columns[SpeedRow]
+    rows: list[SpeedRow]
 
 
 @dataclass(frozen=True)
@@ -121,11 +116,11 @@ class SpeedGroup:
     bias: float
 
 
-def speed_groups(rows: Columns[SpeedRow]) -> list[SpeedGroup]:
+def speed_groups(rows: Sequence[SpeedRow]) -> list[SpeedGroup]:
     """The errors by GPU and mode."""
     grouped: dict[tuple[str, Mode], list[float]] = {}
-    for gpu, mode, error in zip(rows.column("gpu"), rows.column("mode"), rows.errors, strict=True):
-        grouped.setdefault((gpu, mode), []).append(error)
+    for row in rows:
+        grouped.setdefault((row.gpu, row.mode), []).append(row.error)
     groups: list[SpeedGroup] = []
     for (gpu, mode), errors in sorted(grouped.items()):
         sizes = sorted(map(abs, errors))
@@ -147,102 +142,54 @@ def speed_accuracy(catalog: Catalog) -> list[SpeedAccuracy]:
     return [SpeedAccuracy(way, *_left_out(catalog, way)) for way in WAYS]
 
 
-def _left_out(catalog: Catalog, way: str) -> tuple[Errors, Columns[SpeedRow]]:
+def _left_out(catalog: Catalog, way: str) -> tuple[Errors, list[SpeedRow]]:
     """The errors of one way of leaving out."""
     half = catalog.speed.half_width.get(way, 0.0) if catalog.speed else 0.0
     if way == "device":
-        parts = _kept(catalog, only_run(catalog), _key_of_device, left_out_on)
+        rows = [row for device in only_run(catalog) for row in _rows_on(catalog, device)]
     else:
-        parts = _kept(catalog, [way], _key_of_way, _left_out_by)
-    rows = Columns(SpeedRow, parts)
-    return summary(rows.errors, half), rows
+        rows = _rows_by(catalog, way)
+    return summary([row.error for row in rows], half), rows
 
 
-def _kept(
-    catalog: Catalog,
-    parts: Iterable[str],
-    key: Callable[[Catalog, str], str],
-    make: Callable[[Catalog, str], Sequence[Residual]],
-) -> list[Packed]:
-    """The errors of some parts, those of each kept under its key: each GPU and model that is left out costs a fit of
-    its own, and there may be tens of thousands of runs on processors."""
-    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return [_packed(make(catalog, part)) for part in parts]
-    keys = {part: key(catalog, part) for part in parts}
-    stored, new, every = cache.read(keys.values()), dict[str, bytes](), list[Packed]()
-    for part, its_key in keys.items():
-        if its_key in stored:
-            every.append(pickle.loads(stored[its_key]))
-        else:
-            every.append(_packed(make(catalog, part)))
-            new[its_key] = pickle.dumps(every[-1], protocol=5)
-    if new:
-        cache.write(new)
-    return every
+@memo
+def _rows_on(catalog: Catalog, device: str) -> list[SpeedRow]:
+    return _rows(left_out_on(catalog, device))
 
 
-def _left_out_by(catalog: Catalog, way: str) -> list[Residual]:
-    return left_out(catalog, "model" if way == "model" else "gpu_whole" if way == "gpu_whole" else "gpu")
+@memo
+def _rows_by(catalog: Catalog, way: str) -> list[SpeedRow]:
+    return _rows(left_out(catalog, "model" if way == "model" else "gpu_whole" if way == "gpu_whole" else "gpu"))
 
 
-def _key_of_way(catalog: Catalog, way: str) -> str:
-    """The digest of all figures that fits rest on, and of the models and GPUs that they are of."""
-    run_on = {gpu: files for gpu, files in _files_on(catalog).items() if gpu in catalog.gpus}
-    models = {model for files in run_on.values() for model in files} | set(catalog.published_index)
-    gpus = {gpu for one in catalog.published_index.values() for gpu, _ in one.speeds} | set(run_on)
-    gpus |= {rate.gpu for rate in catalog.matmul.rates}
-    return combined(
-        (
-            "left out",
-            way,
-            of_rules(catalog),
-            *(f"{gpu} {sorted(files.values())}" for gpu, files in run_on.items()),
-            *(f"{model} {catalog.digests.get(f'published/{model}.yaml')}" for model in catalog.published_index),
-            *(of_model(catalog, model, runs=False) for model in sorted(models)),
-            *(f"{gpu} {catalog.gpu_index[gpu].digest}" for gpu in sorted(gpus)),
+def _rows(residuals: Iterable[Residual]) -> list[SpeedRow]:
+    return [
+        SpeedRow(
+            point.model,
+            point.component,
+            point.quantization,
+            point.gpu,
+            point.setting.mode,
+            point.setting.batch,
+            point.record,
+            per_second,
+            point.per_second,
         )
-    )
+        for point, per_second in ((residual.point, residual.per_second) for residual in residuals)
+    ]
 
 
-def _key_of_device(catalog: Catalog, device: str) -> str:
-    """The digest of all that was run on a device, and of the models that it was run of."""
-    files = _files_on(catalog).get(device, {})
-    return combined(
-        ("left out", device, *(f"{digest} {of_model(catalog, model, runs=False)}" for model, digest in files.items()))
-    )
+Row = TypeVar("Row", MemoryRow, SpeedRow)
 
 
-def _files_on(catalog: Catalog) -> dict[str, dict[str, str]]:
-    """The digest of the file of each model's runs on each device."""
-    by_device: dict[str, dict[str, str]] = {}
-    for name, device, model in run_files(catalog.digests):
-        by_device.setdefault(device, {})[model] = catalog.digests[name]
-    return by_device
-
-
-def _packed(residuals: Iterable[Residual]) -> Packed:
-    return Packed.of(
-        [
-            SpeedRow(
-                point.model,
-                point.component,
-                point.quantization,
-                point.gpu,
-                point.setting.mode,
-                point.setting.batch,
-                point.record,
-                per_second,
-                point.per_second,
-            )
-            for point, per_second in ((residual.point, residual.per_second) for residual in residuals)
-        ]
-    )
+def worst(rows: Iterable[Row], most: int) -> list[Row]:
+    """The rows with the largest errors, those first."""
+    return heapq.nlargest(most, rows, key=lambda row: abs(row.error))
 
 
 def memory_summary(catalog: Catalog) -> MemoryErrors:
     """How far required memory is off."""
-    rows = memory_errors(catalog)
-    errors = list(map(abs, rows.errors))
+    errors = [abs(row.error) for row in memory_errors(catalog)]
     return MemoryErrors(
-        count=len(rows), median_error=median(errors) if errors else None, worst_error=max(errors, default=None)
+        count=len(errors), median_error=median(errors) if errors else None, worst_error=max(errors, default=None)
     )

@@ -17,8 +17,8 @@ from typing import Any
 from fitcard.catalog import Catalog
 from fitcard.catalog.configuration import from_hub, from_path, is_hub_id, is_local
 from fitcard.catalog.errors import FitcardError, UnknownName
-from fitcard.catalog.loader import read_trace
 from fitcard.catalog.names import find_model
+from fitcard.catalog.parse import read_trace
 from fitcard.catalog.schema.model import Licence, Model, config_sha256
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.catalog.schema.trace import Trace

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from fitcard.advisor.device_runs import TIMED, RunTimes, models_on, newest_on, only_run, run_times, timed_on
+from fitcard.advisor.device_runs import RunTimes, newest_on, only_run, run_times, timed_on, timed_runs
 from fitcard.advisor.fit_speed import Basis, Point, Told, basis_of, fit_factors, fit_without
-from fitcard.advisor.kept import Fact, of_cards
 from fitcard.advisor.rates import fit_sustained, measured_gpus, measured_rate, sustained_rate
 from fitcard.advisor.records import VariantRecords
 from fitcard.advisor.speed import Setting, number_type, speeds_of, work
@@ -18,6 +17,7 @@ from fitcard.catalog import Catalog
 from fitcard.catalog.schema.record import Date
 from fitcard.catalog.schema.speed import Errors, Factors, Known, SpeedFile
 from fitcard.catalog.schema.workload import Mode
+from fitcard.catalog.storage.memo import memo
 
 
 def points(catalog: Catalog) -> Iterator[Point]:
@@ -28,7 +28,7 @@ def points(catalog: Catalog) -> Iterator[Point]:
 
 def _models(catalog: Catalog) -> list[str]:
     """The models that were run on GPUs or that others published speeds of, in the order of the catalog."""
-    ran = {model for device, models in models_on(catalog).items() if device in catalog.gpus for model in models}
+    ran = {run.model for run in catalog.run_index if run.device in catalog.gpus}
     return [model for model in catalog.models if model in ran or model in catalog.published]
 
 
@@ -38,7 +38,7 @@ def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
         setting = Setting(speed.mode, speed.batch, speed.autocast, speed.channels_last)
         url = file.sources[speed.source].url if file else ""
         yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
-    for run in TIMED.of(catalog, model):
+    for run in timed_runs(catalog, model):
         if run.device in catalog.gpus:
             for batch, per_second, _ in run.speeds:
                 setting = Setting(run.mode, batch)
@@ -47,10 +47,12 @@ def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
 
 def told(catalog: Catalog) -> list[Told]:
     """All measurements that say how fast a GPU is; those on a GPU without a rate or a bandwidth on record are none."""
-    return [one for of_model in TOLD.of_some(catalog, _models(catalog)).values() for one in of_model]
+    return [one for model in _models(catalog) for one in told_by(catalog, model)]
 
 
-def _told_by(catalog: Catalog, model: str) -> list[Told]:
+@memo
+def told_by(catalog: Catalog, model: str) -> list[Told]:
+    """Those of one model."""
     measurements: list[Told] = []
     matmul, rated = catalog.matmul, measured_gpus(catalog)
     for point in _points_of(catalog, model):
@@ -64,10 +66,6 @@ def _told_by(catalog: Catalog, model: str) -> list[Told]:
             laws = fit_sustained(matmul, rated, point.gpu)
             measurements.append(Told(point, one, work(of, point.setting, gpu, speeds_of(gpu, kind, None, laws))))
     return measurements
-
-
-TOLD = Fact(_told_by, runs=True, also=of_cards)
-"""Those of a model."""
 
 
 def basis(catalog: Catalog) -> Basis:

@@ -11,7 +11,6 @@ from rich.table import Column, Table
 
 from fitcard.advisor import fit
 from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
-from fitcard.advisor.columns import Columns
 from fitcard.advisor.detect import Detected
 from fitcard.advisor.fit import Answer
 from fitcard.advisor.hardware import gpu_of
@@ -91,7 +90,7 @@ def devices(catalog: Catalog, detected: Sequence[tuple[Detected, Catalog, str]])
         runs_on(here, key, list(fit.models(here, Setup(key))))
 
 
-def accuracy(memory: Columns[MemoryRow], total: MemoryErrors, speeds: Sequence[SpeedAccuracy]) -> None:
+def accuracy(memory: Sequence[MemoryRow], total: MemoryErrors, speeds: Sequence[SpeedAccuracy]) -> None:
     """Predictions against measurements."""
     console = Console(highlight=False)
     table = Table(

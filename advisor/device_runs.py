@@ -7,12 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fitcard.advisor.evidence import good_runs
-from fitcard.advisor.kept import Fact
+from fitcard.advisor.evidence import counts
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Mode
-from fitcard.catalog.storage.hashing import run_files
+from fitcard.catalog.storage.memo import memo
 
 
 class Timed(NamedTuple):
@@ -27,51 +26,38 @@ class Timed(NamedTuple):
     """Batch, items per second, and multiply-adds of one forward pass."""
 
 
-def _timed_runs(catalog: Catalog, model: str) -> list[Timed]:
-    runs = good_runs(catalog, model)
+@memo
+def timed_runs(catalog: Catalog, model: str) -> list[Timed]:
+    """The good runs of a model in short, newest first."""
+    runs = [run for run in reversed(catalog.summaries_of(model)) if counts(catalog, run)]
     trace = catalog.traces[model] if runs else None
     return [
         Timed(
             run.key,
-            run.machine.device,
+            run.device,
             run.component,
             run.quantization,
             run.mode,
-            tuple((s.batch, s.per_second, trace.phase(run.component).multiply_adds(s.batch)) for s in run.speed),
+            tuple(
+                (batch.batch, batch.per_second, trace.phase(run.component).multiply_adds(batch.batch))
+                for batch in run.batches
+                if batch.per_second
+            ),
         )
         for run in runs
         if trace
     ]
 
 
-TIMED = Fact(_timed_runs, runs=True)
-"""The good runs of a model in short, newest first."""
-
-
-def models_on(catalog: Catalog) -> dict[str, list[str]]:
-    """The models that were run on each device, in the order of the catalog."""
-    if catalog.digests:
-        ran = {(model, device) for _, device, model in run_files(catalog.digests)}
-    else:
-        ran = {(run.model, run.device) for run in catalog.run_index}
-    place = {model: at for at, model in enumerate(catalog.models)}
-    by_device: dict[str, list[str]] = {}
-    for model, device in sorted(ran, key=lambda pair: place[pair[0]]):
-        by_device.setdefault(device, []).append(model)
-    return by_device
-
-
 def only_run(catalog: Catalog) -> list[str]:
     """The devices that only runs know, as processors are."""
-    return sorted(models_on(catalog).keys() - set(catalog.gpus))
+    return sorted({run.device for run in catalog.run_index} - set(catalog.gpus))
 
 
 def timed_on(catalog: Catalog, device: str) -> dict[str, list[Timed]]:
     """The good runs on one device, newest first, by model."""
-    models = models_on(catalog).get(device, ())
-    timed = {
-        model: [run for run in runs if run.device == device] for model, runs in TIMED.of_some(catalog, models).items()
-    }
+    models = sorted({run.model for run in catalog.summaries_on(device)})
+    timed = {model: [run for run in timed_runs(catalog, model) if run.device == device] for model in models}
     return {model: runs for model, runs in timed.items() if runs}
 
 

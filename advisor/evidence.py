@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from fitcard.advisor.kept import Fact
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.published import PublishedSpeed
@@ -14,7 +13,7 @@ from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Run, Speed
 from fitcard.catalog.schema.trace import Component, Phase
 from fitcard.catalog.schema.workload import Mode, Setup
-from fitcard.catalog.storage.hashing import combined
+from fitcard.catalog.summaries import RunSummary
 
 
 def good_runs(catalog: Catalog, model: str) -> tuple[Run, ...]:
@@ -32,26 +31,10 @@ def good(runs: Sequence[Run], config_sha256: str) -> tuple[Run, ...]:
     )
 
 
-def _by_label(catalog: Catalog, model: str) -> dict[str, str]:
-    """For each label that a model was run in, the digest of those runs, and of those in BF16 that they are compared
-    with."""
-    keys: dict[str, dict[tuple[str, ...], list[str]]] = {}
-    for run in catalog.entries_of(model):
-        keys.setdefault(run.quantization, {}).setdefault((run.component, run.device, run.mode), []).append(run.key)
-    against = keys.get("BF16", {})
-    return {
-        label: combined(key for variant, own in of.items() for key in (*own, *against.get(variant, ())))
-        for label, of in keys.items()
-    }
-
-
-LABELS = Fact(_by_label, runs=True)
-"""By it is known whether what is said of a label has changed."""
-
-
-def labels_run(catalog: Catalog) -> Mapping[str, Mapping[str, str]]:
-    """The same of all models."""
-    return LABELS.of_all(catalog)
+def counts(catalog: Catalog, run: RunSummary) -> bool:
+    """Whether a run counts as evidence: the same of its summary."""
+    config = catalog.model_index[run.model].config_sha256
+    return run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
 
 
 class BestSpeed(NamedTuple):

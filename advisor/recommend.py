@@ -75,7 +75,7 @@ def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
 
 def known_on(catalog: Catalog, model: str) -> frozenset[str]:
     """The GPUs on which somebody ran a model or published figures of it."""
-    gpus = {entry.device for entry in catalog.entries_of(model)}
+    gpus = {entry.device for entry in catalog.summaries_of(model)}
     if published := catalog.published_index.get(model):
         gpus.update(gpu for gpu, _ in published.speeds)
     return frozenset(gpu for gpu in gpus if gpu in catalog.gpus)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fitcard.catalog.loader import Catalog
+from fitcard.catalog.catalog import Catalog
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fitcard.catalog.schema.trace import LAYER, Component, Tensor, Trace
 from fitcard.catalog.schema.workload import Variant
 
 if TYPE_CHECKING:
-    from fitcard.catalog.loader import Catalog
+    from fitcard.catalog.catalog import Catalog
 
 GGUF_ALIGNMENT = 32
 SAFETENSORS_METADATA = {"format": "pt"}

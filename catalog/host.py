@@ -6,7 +6,7 @@ import platform
 import re
 from pathlib import Path
 
-from fitcard.catalog.loader import Catalog
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.parallel import cores
 
 _FEATURES = (

@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import UnknownName, shorten
-from fitcard.catalog.loader import Catalog
 
 
 def find_model(catalog: Catalog, typed: str) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.quantization import bits_per_weight, held_bytes, predicted_census
 from fitcard.catalog.schema.trace import Component, Trace

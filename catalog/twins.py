@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
-from fitcard.catalog.loader import Catalog
-from fitcard.catalog.parallel import dealt
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.schema.quantization import Typed, typed_tensors
 from fitcard.catalog.schema.trace import Component
 
@@ -19,14 +17,6 @@ def first_alike(catalog: Catalog, model: str) -> str:
 def all_alike(catalog: Catalog, model: str) -> tuple[str, ...]:
     """Every model whose trace is that of `model`, itself among them, in the order of the catalog."""
     return _groups(catalog)[1][first_alike(catalog, model)]
-
-
-def dealt_alike(catalog: Catalog, models: Iterable[str], count: int) -> list[list[str]]:
-    """Models in at most `count` parts, for as many processes to work on: those with the same trace in one part."""
-    groups: dict[str, list[str]] = {}
-    for model in models:
-        groups.setdefault(first_alike(catalog, model), []).append(model)
-    return dealt(groups.values(), count)
 
 
 def typed_alike(catalog: Catalog, model: str, component: Component, label: str) -> list[Typed]:
@@ -44,6 +34,6 @@ def _typed(catalog: Catalog, first: str, component: Component, label: str) -> li
 def _groups(catalog: Catalog) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     by_digest: dict[str, list[str]] = {}
     for model in catalog.models:
-        by_digest.setdefault(catalog.digests.get(f"traces/{model}.json", model), []).append(model)
+        by_digest.setdefault(catalog.digest_of(f"traces/{model}"), []).append(model)
     groups = {models[0]: tuple(models) for models in by_digest.values()}
     return {model: first for first, models in groups.items() for model in models}, groups

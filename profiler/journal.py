@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.loader import read_runs
+from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.run import Machine, Run
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.storage.writer import write_atomically

@@ -14,7 +14,7 @@ from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.record import Record, read_record
 from fitcard.catalog.schema.run import Content
 from fitcard.catalog.schema.waivers import ExceptionsFile
-from fitcard.catalog.storage import cache
+from fitcard.catalog.storage import database
 from tests.conftest import ROOT, Cli
 
 KINDS: dict[str, type[Record]] = {
@@ -66,5 +66,5 @@ def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli, monkeypatch: py
     assert done.returncode == 0, done.stderr
     cached = next(step["with"]["path"].split() for step in steps if "actions/cache" in step.get("uses", ""))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert [str(Path(path).expanduser()) for path in cached] == ["build/site", str(cache.file().parent)]
+    assert [str(Path(path).expanduser()) for path in cached] == ["build/site", str(database.folder())]
     assert "constraints.txt" in lines[1]

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import cast
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, shorten, shown
 from fitcard.catalog.importers.row import UNKNOWN_MODEL, Accuracy, File, Row, Unmapped, mapping
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.yaml_file import parse_yaml
 
 TITLE = "Hugging Face .eval_results YAML"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.importers.row import (
     UNKNOWN_MODEL,
     File,
@@ -23,7 +24,6 @@ from fitcard.catalog.importers.row import (
     read_json,
     whole,
 )
-from fitcard.catalog.loader import Catalog
 
 TITLE = "llama-bench JSON"
 COMMENT = "llama.cpp runs its own implementation of the same encoder."

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import CatalogError, FitcardError, shown
 from fitcard.catalog.importers.row import (
     UNKNOWN_MODEL,
@@ -25,7 +26,6 @@ from fitcard.catalog.importers.row import (
     read_json,
     whole,
 )
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.yaml_file import read_text
 

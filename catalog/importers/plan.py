@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, shown
 from fitcard.catalog.host import slug
 from fitcard.catalog.importers import eval_results, llama_bench, optimum, timm
 from fitcard.catalog.importers.row import Accuracy, File, Row, Speed, Unmapped, read_json
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.names import find_gpu, gpu_called
 from fitcard.catalog.schema.model import Claim
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed

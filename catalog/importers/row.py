@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, shorten, shown
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.trace import Component
 

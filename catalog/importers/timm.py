@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Iterator
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, shown
 from fitcard.catalog.importers.row import (
     UNKNOWN_MODEL,
@@ -22,7 +23,6 @@ from fitcard.catalog.importers.row import (
     positive,
     whole,
 )
-from fitcard.catalog.loader import Catalog
 
 TITLE = "timm benchmark CSV"
 COMMENT = "timm runs its own implementation of the same image tower; shapes and parameters are equal."

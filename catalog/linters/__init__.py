@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.linters import (
     aliases,
@@ -27,9 +28,7 @@ from fitcard.catalog.linters import (
     stale,
     unwritten,
 )
-from fitcard.catalog.loader import HERE, Catalog
-from fitcard.catalog.storage import cache
-from fitcard.catalog.storage.hashing import code_digest, combined
+from fitcard.catalog.storage.memo import memo
 
 Scope = Literal["pages", "files"]
 
@@ -47,10 +46,6 @@ class Linter(Protocol):
 LINTERS: tuple[Linter, ...] = (
     unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, runs, aliases, sources, links, stale,
 )  # fmt: skip
-
-
-_ASK_THE_DAY: tuple[Linter, ...] = (dates, stale)
-"""Those that ask for the newest day in the catalog, which may be a run's."""
 
 
 def problems(catalog: Catalog, scope: Scope | None = None) -> Iterator[Problem]:
@@ -75,26 +70,16 @@ def _found(catalog: Catalog, linter: Linter, needed: set[int]) -> Iterator[Probl
 
 
 def untrue_on_pages(catalog: Catalog) -> list[Problem]:
-    """The faults for which the site is not built. That a linter found none is kept: these ask nothing of runs but the newest day."""
-    if not catalog.digests:
-        return list(problems(catalog, "pages"))
-    files = [f"{name} {digest}" for name, digest in catalog.digests.items() if not name.startswith("runs/")]
-    asked = combined((code_digest(HERE), *files))
-    newest = catalog.run_index[-1].measured_at[:10] if catalog.run_index else ""
-    keys = {
-        combined(("linted", linter.NAME, newest if linter in _ASK_THE_DAY else "", asked)): linter
-        for linter in LINTERS
-        if linter.SCOPE == "pages"
-    }
-    there, found, good = cache.there(keys), list[Problem](), dict[str, bytes]()
-    for key in (key for key in keys if key not in there):
-        if faults := list(_found(catalog, keys[key], set())):
-            found += faults
-        else:
-            good[key] = b""
-    if good:
-        cache.write(good)
-    return found
+    """The faults for which the site is not built."""
+    names = [linter.NAME for linter in LINTERS if linter.SCOPE == "pages"]
+    return [fault for name in names for fault in _untrue(catalog, name)]
+
+
+@memo
+def _untrue(catalog: Catalog, name: str) -> list[Problem]:
+    """What one linter finds."""
+    linter = next(linter for linter in LINTERS if name == linter.NAME)
+    return list(_found(catalog, linter, set()))
 
 
 def _needless(catalog: Catalog, needed: set[int]) -> Iterator[Problem]:

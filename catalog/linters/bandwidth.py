@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from statistics import median
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.gpu import Gpu
 
 NAME = "bandwidth"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import date
 from statistics import median
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.linters.stale import newest
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.yaml_file import Location
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.gpu import Gpu
 
 NAME = "families"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.loader import Catalog
 
 NAME = "links"
 SCOPE = "files"

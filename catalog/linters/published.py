@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu, NumberType
 from fitcard.catalog.schema.published import PublishedSpeed
 from fitcard.catalog.schema.quantization import Quantization

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.linters.bandwidth import far_from_peers
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu
 
 NAME = "rates"

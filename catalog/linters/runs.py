@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.loader import Catalog
 from fitcard.catalog.schema.quantization import Census, predicted_census
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.linters.links import address_fault
-from fitcard.catalog.loader import Catalog
 
 NAME = "sources"
 SCOPE = "files"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.loader import Catalog
 
 NAME = "stale"
 SCOPE = "files"
@@ -36,10 +36,7 @@ def stale_on(catalog: Catalog, day: str) -> Iterator[Problem]:
 
 def newest(catalog: Catalog) -> str:
     """The newest day on which something was reviewed or measured."""
-    return max(
-        [file.reviewed for _, _, file in catalog.sourced_files()]
-        + [entry.measured_at[:10] for entry in catalog.run_index]
-    )
+    return max([file.reviewed for _, _, file in catalog.sourced_files()] + [catalog.newest_day])
 
 
 def _months(day: str) -> float:

@@ -1,7 +1,6 @@
-"""The files of a catalog and of the code, by their bytes.
+"""Digests of files, records and of fitcard's own code.
 
-Nothing here knows what is in a file, so whether anything changed is known before anything else is imported. Times of files
-say nothing: a clock can be set back, and a checkout sets them anew.
+Times of files say nothing: a clock can be set back, and a checkout sets them anew.
 """
 
 from __future__ import annotations
@@ -10,10 +9,8 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import cache
 from pathlib import Path
-
-from fitcard.catalog.parallel import cores, spread
 
 PLACES = {
     "models": (2, ".yaml"),
@@ -24,10 +21,6 @@ PLACES = {
 }
 """The folders of a catalog: how deep in them files are, and their ending."""
 
-SPREAD_FROM = 1000
-"""Files from which reading their bytes is worth a process for each core."""
-_AT_ONCE = 1 << 17
-"""Bytes of one reading: nearly every file is shorter."""
 UNREADABLE = "unreadable"
 """Stands for the bytes of a file that cannot be read; whoever needs them says why."""
 
@@ -40,15 +33,8 @@ def digest(content: bytes | memoryview) -> str:
 def file_digest(path: str | Path) -> str:
     """The digest of a file's bytes."""
     try:
-        # By system calls, since there are thousands of files, and a file object costs as much as reading it.
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            content = os.read(file, _AT_ONCE)
-            while more := os.read(file, _AT_ONCE):
-                content += more
-            return digest(content)
-        finally:
-            os.close(file)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - thousands of files, and a Path costs as much as reading one
+            return digest(file.read())
     except OSError:
         return UNREADABLE
 
@@ -60,32 +46,23 @@ def combined(parts: Iterable[str]) -> str:
 
 def catalog_digests(root: Path) -> dict[str, str]:
     """The digest of every file of a catalog by its path below `root`, in order; hidden files are no part of it."""
-    found = [path.name for path in root.glob("*.yaml")]
+    names = [path.name for path in root.glob("*.yaml")]
     for folder in PLACES:
         top = f"{root}/{folder}"
-        for where, _, names in os.walk(top):
+        for where, _, files in os.walk(top):
             inside = folder + where[len(top) :].replace(os.sep, "/")
-            found += [f"{inside}/{name}" for name in names if not name.startswith(".")]
-    found.sort(key=lambda name: name.split("/"))
-    count = 4 * cores() if len(found) >= SPREAD_FROM else 1
-    digests = dict(
-        pair for part in spread(partial(_digests, root), [found[at::count] for at in range(count)]) for pair in part
-    )
-    return {name: digests[name] for name in found}
+            names += [f"{inside}/{name}" for name in files if not name.startswith(".")]
+    names.sort(key=lambda name: name.split("/"))
+    return {name: file_digest(f"{root}/{name}") for name in names}
 
 
-def _digests(root: Path, names: Iterable[str]) -> list[tuple[str, str]]:
-    return [(name, file_digest(f"{root}/{name}")) for name in names]
-
-
-def code_digest(*folders: Path) -> str:
-    """Identifies the Python files of some folders and the interpreter that runs them, as they were when first asked for."""
-    return combined((sys.version, *map(_code_of, folders)))
-
-
-@lru_cache(maxsize=8)
-def _code_of(folder: Path) -> str:
-    return combined(f"{path.name} {file_digest(path)}" for path in code_files(folder))
+@cache
+def package_digest() -> str:
+    """Identifies the code that makes results: Python, and fitcard's own but for the profiler and the command line."""
+    package = Path(__file__).resolve().parents[1]
+    rooms = (package, package.parent / "advisor", package.parent / "site/generator")
+    files = (f"{path.relative_to(package.parent)} {file_digest(path)}" for path in code_files(*rooms))
+    return combined((sys.version, *files))
 
 
 def code_files(*folders: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.loader import read_runs
+from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Trace
 

@@ -6,7 +6,6 @@ The built files hold nothing of this: the script that asks is put into pages as 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import subprocess
 import sys
@@ -22,12 +21,9 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.parallel import apart
-from fitcard.catalog.schema.record import Record
-from fitcard.catalog.storage.hashing import code_digest
 from fitcard.site.generator.build import build
-from fitcard.site.generator.engine.digests import ROOT, code
 from fitcard.site.generator.engine.manifest import NAME
+from fitcard.site.generator.engine.sources import ROOT, code
 
 INTERVAL_S = 0.2
 """Between two looks at the files; longer where there are so many that looking takes more than a tenth of it."""
@@ -74,20 +70,15 @@ def serve(address: str, target: Path | None, catalog: Path | None) -> None:
 
 
 def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
-    """Build now and after every edit, until interrupted or left alone. When our own code was edited, begin again with the new.
-
-    Each build is made in a copy of this process: what follows from a catalog is kept in memory for as long as there is room, and here
-    catalogs come and go.
-    """
-    begun, parent = code(ROOT), os.getppid()
-    start_up()
+    """Build now and after every edit, until interrupted or left alone. When our own code was edited, begin again with the new."""
+    started_with, parent = code(ROOT), os.getppid()
     with contextlib.suppress(KeyboardInterrupt):
         while os.getppid() == parent:
             before = _signature(_watched(catalog))
-            if code(ROOT) != begun:
+            if code(ROOT) != started_with:
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
             try:
-                _, report = apart(partial(build, target, catalog))
+                _, report = build(target, catalog)
                 report.tell(explain)
             except FitcardError as error:
                 print(f"{error}\nthe site stays as it was", file=sys.stderr, flush=True)
@@ -96,24 +87,6 @@ def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
                 if _signature(_watched(catalog)) != before:
                     break
                 time.sleep(max(INTERVAL_S, 10 * (time.monotonic() - began)))
-
-
-def start_up() -> None:
-    """Do what builds would do once in each process: import, have validators built, look for plugins, identify the code."""
-    from PIL import Image
-
-    from fitcard.site.generator.engine import render
-
-    package = Path(__file__).parent
-    for file in sorted((*package.glob("*.py"), *package.glob("*/*.py"))):
-        importlib.import_module(".".join(("fitcard.site.generator", *file.relative_to(package).with_suffix("").parts)))
-    Image.preinit()
-    render.configured(ROOT, ROOT / "build/site")
-    kinds = [Record]
-    for kind in kinds:
-        kind.model_rebuild()
-        kinds += kind.__subclasses__()
-    code_digest(*(ROOT / folder for folder in ("catalog", "advisor", "site/generator")))
 
 
 def _watched(catalog: Path | None) -> Iterator[Path]:

@@ -5,6 +5,7 @@ All of them give text that needs no escaping: HTML as Markup, or words and figur
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as etree
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from fitcard.advisor.evidence import BestSpeed
     from fitcard.advisor.fit import MemoryAnswer
     from fitcard.advisor.recommend import Span
+
+NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped."""
 
 GB = 10**9
 GIB = 2**30

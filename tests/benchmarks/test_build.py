@@ -26,12 +26,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fitcard.catalog import load
-from fitcard.catalog.loader import read_runs
-from fitcard.catalog.parallel import apart
+from fitcard.catalog.parse import read_runs
 from fitcard.catalog.storage.writer import add_run
 from fitcard.site.generator.build import build
 from fitcard.site.generator.engine import manifest
-from fitcard.site.generator.serve import start_up
 from tests.benchmarks.synthetic import made_run, make
 from tests.conftest import ROOT
 
@@ -151,10 +149,9 @@ def test_work_of_one_change(
 ) -> None:
     """As `fitcard build --watch` does it: in a copy of a process that has started up, so that nothing is imported any more."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(whole.cache))
-    start_up()
     if what != CHANGES[0]:
         change(whole, what, next(NUMBERS))
-    built = partial(apart, partial(build, whole.site, whole.catalog))
+    built = partial(build, whole.site, whole.catalog)
     built()
     said: list[str] = []
     timed(
@@ -219,7 +216,7 @@ def contents(site: Path) -> Any:
     """Address, title, and what stands inside <main> of every page."""
     said = manifest.read(site)
     assert said
-    for path in said.outputs():
+    for path in said.outputs:
         if path.endswith("/index.html"):
             text = (site / path).read_text()
             title = text.partition("<title>")[2].partition("</title>")[0]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fitcard.catalog import CatalogError, FitcardError
-from fitcard.catalog.loader import read_runs
+from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.run import Run, sealed
 from fitcard.catalog.storage.writer import add_run, check_writable, json_text, write_atomically
 from fitcard.catalog.yaml_file import read_yaml

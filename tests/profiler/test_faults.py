@@ -20,7 +20,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from fitcard.catalog import Catalog
-from fitcard.catalog.loader import read_runs
+from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.quantization import predicted_census
 from fitcard.catalog.schema.run import Run, Weights
 from fitcard.profiler.devices import Device, find_device

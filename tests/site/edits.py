@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from fitcard.catalog.loader import HERE, read_trace
+from fitcard.catalog.loader import HERE
+from fitcard.catalog.parse import read_trace
 from fitcard.catalog.storage.hashing import file_digest
 from fitcard.catalog.storage.writer import add_run
 from fitcard.catalog.yaml_file import read_yaml
@@ -94,7 +95,7 @@ def is_whole(site: Path) -> bool:
         return False
     found = {path.relative_to(site).as_posix(): file_digest(path) for path in site.rglob("*") if path.is_file()}
     del found[manifest.NAME]
-    return found == {path: content for path, (_, content) in said.outputs().items()}
+    return found == {path: entry.content for path, entry in said.outputs.items()}
 
 
 Edit = Callable[[Path, Path, random.Random], None]

@@ -17,7 +17,9 @@ from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.run import Run
 from fitcard.site.generator.data import api, csv_tables, documents
-from fitcard.site.generator.outputs import Asset, Page, outputs
+from fitcard.site.generator.engine.output import Asset, Page
+from fitcard.site.generator.engine.sources import read_sources
+from fitcard.site.generator.outputs import whole_site
 
 KINDS: dict[str, type[Record]] = {
     "index.json": documents.Index, "models.json": documents.ModelList, "gpus.json": documents.GpuList,
@@ -31,7 +33,7 @@ def written(real: Catalog) -> dict[str, bytes]:
     """Every JSON document of the API, by its path below api/v1/."""
     made = [*api.assets(real), *csv_tables.assets(real)]
     made += [asset for key in real.models for asset in api.of_model(real, key)]
-    made += [asset for key in real.gpus for asset in api.of_card(real, key)]
+    made += [asset for key in real.gpus for asset in api.of_gpu(real, key)]
     return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
 
 
@@ -160,7 +162,7 @@ def test_figures_of_a_card_name_their_sources(written: dict[str, bytes], real: C
 
 def test_everything_is_found_from_the_index(written: dict[str, bytes], real: Catalog) -> None:
     """Every path in the documents is that of an output, and every document of the API is linked."""
-    made = outputs(real)
+    made = [planned.output for planned in whole_site(real, read_sources())]
     assets, pages = ({o.path for o in made if isinstance(o, kind)} for kind in (Asset, Page))
     lists = {name: json.loads(written[f"{name}.json"])[name] for name in ("models", "gpus", "runs")}
     linked = {link["path"] for link in json.loads(written["index.json"])["documents"] if "{" not in link["path"]}

@@ -12,8 +12,11 @@ import pytest
 
 from fitcard.catalog import Catalog
 from fitcard.site.generator.data import feeds
-from fitcard.site.generator.outputs import Page, outputs
+from fitcard.site.generator.engine.output import Page
+from fitcard.site.generator.engine.sources import read_sources
+from fitcard.site.generator.outputs import whole_site
 from fitcard.site.generator.pages.events import NEWEST, events, newest
+from fitcard.site.generator.pages.listing import pages as every_page
 from tests.catalog.test_store import MODEL, made_run
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -39,7 +42,7 @@ AT_MOST_ONE = (
 
 @pytest.fixture(scope="module")
 def pages(real: Catalog) -> list[Page]:
-    return [output for output in outputs(real) if isinstance(output, Page)]
+    return list(every_page(real))
 
 
 def check_atom(text: bytes) -> etree.Element:
@@ -163,7 +166,7 @@ def test_llms_txt_links_to_what_there_is(real: Catalog) -> None:
     assert lines[0] == "# fitcard"
     assert lines[2].startswith("> ")
     assert sum(line.startswith("# ") for line in lines) == 1
-    there = {output.path for output in outputs(real)}
+    there = {getattr(planned.output, "path", planned.output.file) for planned in whole_site(real, read_sources())}
     links = re.findall(r"^- \[.+?\]\(([^)]+)\): .+$", text, re.M)
     assert len(links) == sum(line.startswith("- ") for line in lines)
     assert set(links) <= there

@@ -1,4 +1,4 @@
-"""What changed, told from the data: complete, in order, and the same as long as the data are."""
+"""What last_changed, told from the data: complete, in order, and the same as long as the data are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from fitcard.advisor import fit
 from fitcard.catalog import Catalog
-from fitcard.site.generator.pages.events import Event, changed, events, newest
+from fitcard.site.generator.pages.events import Event, events, last_changed, newest
 from tests.advisor.asking import ask
 from tests.catalog.test_store import MODEL, made_run
 
@@ -80,16 +80,15 @@ def test_a_new_run_leaves_other_events_as_they_were(told: list[Event], real: Cat
     assert new[1:] == told
 
 
-def test_days_of_inputs_are_those_of_the_data(real: Catalog) -> None:
-    model = real.models[MODEL]
-    assert changed(real, [f"model:{MODEL}"]) == model.reviewed
-    assert changed(real, [f"runs:{MODEL}"]) == max(run.measured_at for run in real.runs_of(MODEL))[:10]
-    assert changed(real, ["models"]) == max(m.reviewed for m in real.models.values())
-    assert changed(real, ["card:rtx-4090"]) == real.gpus["rtx-4090"].reviewed
-    assert changed(real, ["runs:BAAI/bge-m3", "device:rtx-4090", "traces"]) is None
+def test_days_of_pages_are_those_of_their_data(real: Catalog) -> None:
+    """A new run moves the day of its own page, its model's, its device's and the home page, and of no other model."""
     catalog = with_runs(real, {"measured_at": "2031-05-06T07:08:09Z"})
-    assert changed(catalog, ["models", "cards", "runs"]) == "2031-05-06"
-    assert changed(catalog, ["device:cpu-test"]) == "2031-05-06"
+    run = catalog.run_index[-1]
+    for path in ("", f"models/{MODEL}/", f"runs/{run.key}/"):
+        assert last_changed(catalog, path) == "2031-05-06"
+    assert last_changed(catalog, "models/BAAI/bge-m3/") == last_changed(real, "models/BAAI/bge-m3/") < "2031"
+    first = real.run_index[0]
+    assert last_changed(real, f"runs/{first.key}/") == first.measured_at[:10]
 
 
 def test_a_run_tells_what_it_changed(real: Catalog) -> None:

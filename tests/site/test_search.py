@@ -16,15 +16,17 @@ from fitcard.advisor.recommend import picks as picks_of
 from fitcard.catalog import Catalog, FitcardError
 from fitcard.site.generator.data import pagefind
 from fitcard.site.generator.data.pagefind import Record, decoded, encoded, indexed
-from fitcard.site.generator.data.search import search_assets, search_records
-from fitcard.site.generator.outputs import Page, outputs
+from fitcard.site.generator.data.search import assets as search_assets
+from fitcard.site.generator.data.search import search_records
+from fitcard.site.generator.engine.output import Page
+from fitcard.site.generator.pages.listing import pages as every_page
 from fitcard.site.generator.pages.vram_tiers import SIZES, pick
 from tests.catalog.test_store import MODEL, made_run
 
 
 @pytest.fixture(scope="module")
 def pages(real: Catalog) -> list[Page]:
-    return [output for output in outputs(real) if isinstance(output, Page)]
+    return list(every_page(real))
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from PIL import Image
 from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.recommend import picks as picks_of
 from fitcard.catalog import Catalog
+from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.media import share
 from fitcard.site.generator.media.picture import drawable, picture
-from fitcard.site.generator.outputs import Asset
 from fitcard.site.generator.text import gb, millions
 from tests.advisor.asking import ask
 from tests.catalog.test_store import MODEL
@@ -31,7 +31,7 @@ def _all(catalog: Catalog, of: Callable[[Catalog, str], Iterable[Asset]], keys: 
 
 def test_pictures_are_small_and_the_same_every_time(real: Catalog) -> None:
     """Every tenth of them, since drawing takes time."""
-    for asset in [*_all(real, share.of_model, real.models), *_all(real, share.of_card, real.gpus)][::10]:
+    for asset in [*_all(real, share.of_model, real.models), *_all(real, share.of_gpu, real.gpus)][::10]:
         content = asset.content()
         image = opened(content)
         assert (image.size, image.format, image.mode) == ((1200, 630), "PNG", "P")

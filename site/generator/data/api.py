@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +19,6 @@ from fitcard import __version__
 from fitcard.advisor import fit
 from fitcard.advisor.evidence import evidence_of
 from fitcard.advisor.hardware import gpus_by_memory
-from fitcard.advisor.kept import Fact, of_traces
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import Pick, picks, picks_on
 from fitcard.catalog import Catalog
@@ -30,7 +29,7 @@ from fitcard.catalog.schema.quantization import CensusRow
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Setup
-from fitcard.catalog.storage import index as entries
+from fitcard.catalog.storage.memo import memo
 from fitcard.site.generator.data.documents import (
     Counts,
     Figure,
@@ -45,14 +44,14 @@ from fitcard.site.generator.data.documents import (
     QuantizationCounts,
     QuantizationEntry,
     QuantizationList,
+    RunEntry,
     RunList,
     ShortLicence,
     Variant,
     schema,
     written,
 )
-from fitcard.site.generator.engine.stretches import joined
-from fitcard.site.generator.outputs import RULES, Asset
+from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.pages.variants import held_of
 
 ROOT = "api/v1/"
@@ -61,31 +60,28 @@ VERSION = __version__
 
 def assets(catalog: Catalog) -> Iterator[Asset]:
     """The documents about everything, but for those of `export.py`."""
-    yield _document("index.json", ("models", "cards", "quantizations", "runs", "published"), partial(index, catalog))
-    yield Asset(f"{ROOT}schema.json", (), _schema_json)
-    yield _document("models.json", ("models", "traces", "runs"), partial(models, catalog))
-    yield _document("gpus.json", ("cards", "runtimes"), partial(gpus, catalog))
-    yield _document("quantizations.json", ("quantizations", "runs", "published"), partial(quantizations, catalog))
-    yield Asset(f"{ROOT}runs.json", ("runs",), partial(runs, catalog))
+    yield _document("index.json", partial(index, catalog))
+    yield Asset(f"{ROOT}schema.json", _schema_json)
+    yield _document("models.json", partial(models, catalog))
+    yield _document("gpus.json", partial(gpus, catalog))
+    yield _document("quantizations.json", partial(quantizations, catalog))
+    yield Asset(f"{ROOT}runs.json", partial(runs, catalog))
 
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The document of a model, and those of its runs."""
-    # Its words may quote the facts of other models, which are in their traces.
-    inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-    yield Asset(f"{ROOT}models/{key}.json", inputs, partial(model, catalog, key))
-    for run in catalog.entries_of(key):
-        yield Asset(f"{ROOT}runs/{run.key}.json", (f"run:{run.key}",), partial(_run_json, catalog, run.key))
+    yield Asset(f"{ROOT}models/{key}.json", partial(model, catalog, key))
+    for run in catalog.summaries_of(key):
+        yield Asset(f"{ROOT}runs/{run.key}.json", partial(_run_json, catalog, run.key))
 
 
-def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
+def of_gpu(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The document of a card."""
-    inputs = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
-    yield Asset(f"{ROOT}gpus/{key}.json", inputs, partial(gpu, catalog, key))
+    yield Asset(f"{ROOT}gpus/{key}.json", partial(gpu, catalog, key))
 
 
-def _document(path: str, inputs: tuple[str, ...], made: Callable[[], Record]) -> Asset:
-    return Asset(ROOT + path, inputs, lambda: written(made()))
+def _document(path: str, made: Callable[[], Record]) -> Asset:
+    return Asset(ROOT + path, lambda: written(made()))
 
 
 def _with(field: str, rows: bytes, document: Record) -> bytes:
@@ -130,18 +126,16 @@ def index(catalog: Catalog) -> Index:
 
 def models(catalog: Catalog) -> ModelList:
     """Every model in short."""
-    return ModelList(models=tuple(ENTRY.of_all(catalog).values()))
+    return ModelList(models=tuple(entry(catalog, key) for key in catalog.models))
 
 
+@memo
 def entry(catalog: Catalog, key: str) -> ModelEntry:
+    """A model in short."""
     licence = catalog.models[key].license
     return ModelEntry(
         **_model_facts(catalog, key), license=ShortLicence(id=licence.id, commercial_use=licence.commercial_use)
     )
-
-
-ENTRY = Fact(entry, runs=True, also=of_traces)
-"""A model in short. Its words may quote the trace of another model."""
 
 
 def gpus(catalog: Catalog) -> GpuList:
@@ -172,15 +166,15 @@ def quantizations(catalog: Catalog) -> QuantizationList:
 
 def runs(catalog: Catalog) -> bytes:
     """Every run in short, a `RunList`."""
-    return _with("runs", joined(catalog, "runs.json", b",", _run_rows), RunList(runs=()))
-
-
-def _run_rows(some: Sequence[entries.RunSummary]) -> dict[str, bytes]:
-    fields = entries.RunSummary._fields
-    return {
-        run.key: to_json({**dict(zip(fields, run, strict=True)), "document": f"{ROOT}runs/{run.key}.json"})
-        for run in some
-    }
+    fields = RunEntry.model_fields.keys() - {"schema_version", "document"}
+    rows = [
+        to_json(
+            {name: value for name, value in run._asdict().items() if name in fields}
+            | {"document": f"{ROOT}runs/{run.key}.json"}
+        )
+        for run in catalog.run_index
+    ]
+    return _with("runs", b",".join(rows), RunList(runs=()))
 
 
 def model(catalog: Catalog, key: str) -> bytes:
@@ -192,7 +186,7 @@ def model(catalog: Catalog, key: str) -> bytes:
     return _with("rows", b",".join(rows), ModelDocument(
         **_model_facts(catalog, key), license=found.license,
         default_component=fit.default_component(catalog, key), variants=variants(catalog, key), rows=(),
-        runs=tuple(run.key for run in catalog.entries_of(key)),
+        runs=tuple(run.key for run in catalog.summaries_of(key)),
         claims=found.claims, used_by=found.used_by, sources=found.sources,
     ))  # fmt: skip
 
@@ -254,7 +248,7 @@ def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
 
 def _variant(catalog: Catalog, key: str, component: Component, label: str) -> Variant:
     held = held_of(catalog, key, component, label)
-    devices = dict.fromkeys(entry.device for entry in catalog.entries_of(key))
+    devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
     evidence = evidence_of(catalog, key)
     seen = (evidence.run(component, label, Setup(device)) for device in devices)
     measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
@@ -279,7 +273,7 @@ def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
         "image_size": image and image.image_size, "image_tokens": image and image.image_tokens,
         "text_tokens": text and text.text_tokens, "context_tokens": found.context_tokens,
         "multiply_adds": {phase.component: phase.multiply_adds() for phase in trace.phases},
-        "run_count": len(catalog.entries_of(key)),
+        "run_count": len(catalog.summaries_of(key)),
         "page": quote(f"models/{key}/"), "document": quote(f"{ROOT}models/{key}.json"),
     }  # fmt: skip
 

@@ -15,20 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from fitcard.advisor.kept import Fact, of_traces
 from fitcard.catalog import Catalog
 from fitcard.catalog.linters.prose import prose_of
 from fitcard.catalog.prose import fill
 from fitcard.catalog.schema.gpu import NumberType
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedSpeed
-from fitcard.catalog.schema.run import Memory, Run, Speed
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.storage.index import RunSummary
+from fitcard.catalog.summaries import BatchSummary, RunSummary
 from fitcard.site.generator.data import api
 from fitcard.site.generator.data.documents import CatalogDocument, DataLicence, written
-from fitcard.site.generator.engine.stretches import joined
-from fitcard.site.generator.outputs import Asset
+from fitcard.site.generator.engine.output import Asset
 
 LICENCE = DataLicence()
 SCHEMA_VERSION = 1
@@ -54,7 +51,6 @@ class Table:
 
     name: str
     what: str
-    inputs: tuple[str, ...]
     lines: Callable[[Catalog], Iterable[bytes]]
     """The rows as text."""
     columns: tuple[Column, ...]
@@ -62,11 +58,10 @@ class Table:
 
 def assets(catalog: Catalog) -> Iterator[Asset]:
     """The catalog as JSON, the tables, and what their columns mean."""
-    everything = ("models", "traces", "cards", "quantizations", "published", "matmul")
-    yield Asset(f"{api.ROOT}catalog.json", everything, lambda: written(whole(catalog)))
+    yield Asset(f"{api.ROOT}catalog.json", lambda: written(whole(catalog)))
     for table in TABLES:
-        yield Asset(f"{api.ROOT}{table.name}.csv", table.inputs, partial(csv_bytes, table, catalog))
-    yield Asset(f"{api.ROOT}csv-metadata.json", (), _metadata_json)
+        yield Asset(f"{api.ROOT}{table.name}.csv", partial(csv_bytes, table, catalog))
+    yield Asset(f"{api.ROOT}csv-metadata.json", _metadata_json)
 
 
 def whole(catalog: Catalog) -> CatalogDocument:
@@ -152,16 +147,8 @@ _ALWAYS = (
 )  # fmt: skip
 
 
-def _model_lines(catalog: Catalog) -> Iterator[bytes]:
-    yield from map(str.encode, MODEL.of_all(catalog).values())
-
-
-def _model_line_of(catalog: Catalog, model: str) -> str:
-    return _row(_MODELS, (api.entry(catalog, model), catalog.models[model]))
-
-
-MODEL = Fact(_model_line_of, runs=True, also=of_traces)
-"""The line of a model."""
+def _models(catalog: Catalog) -> Iterator[Any]:
+    yield from ((api.entry(catalog, model), catalog.models[model]) for model in catalog.models)
 
 
 def _parameters(component: Component) -> Callable[[Any], Cell]:
@@ -180,7 +167,7 @@ def _multiply_adds(component: Component) -> Callable[[Any], Cell]:
     return value
 
 
-_MODELS = (
+_MODEL_COLUMNS = (
     Column("id", "string", "Organization and name, as on the Hugging Face hub.", lambda r: r[0].id),
     Column("name", "string", "As people call it.", lambda r: r[0].name),
     Column("family", "string", "Its nearest relatives have the same.", lambda r: r[0].family),
@@ -239,59 +226,33 @@ _GPUS = (
 )  # fmt: skip
 
 
-def _run_lines(catalog: Catalog) -> tuple[bytes]:
-    """The runs of all models, oldest first."""
-
-    def lines(some: Sequence[RunSummary]) -> dict[str, bytes]:
-        of_models = LINES.of_some(catalog, dict.fromkeys(run.model for run in some))
-        return {key: line for found in of_models.values() for key, line in found.items()}
-
-    return (joined(catalog, "runs.csv", b"", lines),)
+def _runs(catalog: Catalog) -> Iterator[tuple[RunSummary, BatchSummary | None]]:
+    """A row for each batch that was measured, oldest runs first, and one for a run that measured none."""
+    for run in catalog.run_index:
+        yield from ((run, batch) for batch in run.batches or (None,))
 
 
-def _run_lines_of(catalog: Catalog, model: str) -> dict[str, bytes]:
-    return {run.key: "".join(_row(_RUNS, row) for row in _rows_of(run)).encode() for run in catalog.runs_of(model)}
-
-
-LINES = Fact(_run_lines_of, runs=True)
-"""The lines of each run of a model."""
-
-
-def _rows_of(run: Run) -> Iterator[tuple[Run, Memory | None, Speed | None]]:
-    """A row for each batch that was measured, and one for a run that measured none."""
-    batches = sorted({m.batch for m in run.memory} | {s.batch for s in run.speed})
-    for batch in batches:
-        yield run, run.batch_memory(batch), run.batch_speed(batch)
-    if not batches:
-        yield run, None, None
-
-
-def _batch(row: tuple[Run, Memory | None, Speed | None]) -> int | None:
-    either = row[1] or row[2]
-    return either.batch if either else None
-
-
-_RUNS = (
+_RUN_COLUMNS = (
     Column("key", "string", "Names the record api/v1/runs/KEY.json, which has every sample.", lambda r: r[0].key),
     Column("measured_at", "dateTime", "UTC.", lambda r: r[0].measured_at),
     Column("model", "string", "Its id.", lambda r: r[0].model),
-    Column("device", "string", "A card's id, or a processor.", lambda r: r[0].machine.device),
-    Column("device_name", "string", "As its driver says.", lambda r: r[0].machine.device_name),
+    Column("device", "string", "A card's id, or a processor.", lambda r: r[0].device),
+    Column("device_name", "string", "As its driver says.", lambda r: r[0].device_name),
     Column("component", "string", "vision, text or all.", lambda r: r[0].component),
     Column("quantization", "string", "The label.", lambda r: r[0].quantization),
     Column("mode", "string", "eager or compiled.", lambda r: r[0].mode),
     Column("status", "string", "ok, out_of_memory, unsupported, crashed or timed_out.", lambda r: r[0].status),
     Column("reason", "string", "Why there is no measurement.", lambda r: r[0].reason),
-    Column("weights", "string", "random, hub or local: where the numbers in the tensors came from.", lambda r: r[0].weights.kind),
+    Column("weights", "string", "random, hub or local: where the numbers in the tensors came from.", lambda r: r[0].weights),
     Column("memory_limit_bytes", "integer", "The cap under which it had to stay.", lambda r: r[0].memory_limit_bytes),
     Column("bits_per_weight", "double", "Of the file, counted.", lambda r: r[0].bits_per_weight),
     Column("file_bytes", "integer", "Of the file, counted.", lambda r: r[0].file_bytes),
     Column("weights_bytes", "integer", "In memory, counted.", lambda r: r[0].weights_bytes),
-    Column("cosine_mean", "double", "Of embeddings with those in FP32.", lambda r: r[0].fidelity and r[0].fidelity.cosine_mean),
-    Column("batch", "integer", "Items in one forward pass.", _batch),
-    Column("memory_bytes", "integer", "All that the process took at its highest.", lambda r: r[1] and r[1].total_bytes),
-    Column("latency_s", "double", "Seconds of a forward pass, the median of the processes' medians.", lambda r: r[2] and r[2].median_s),
-    Column("items_per_s", "double", "Images, texts or pairs a second.", lambda r: r[2] and r[2].per_second),
+    Column("cosine_mean", "double", "Of embeddings with those in FP32.", lambda r: r[0].cosine_mean),
+    Column("batch", "integer", "Items in one forward pass.", lambda r: r[1] and r[1].batch),
+    Column("memory_bytes", "integer", "All that the process took at its highest.", lambda r: r[1] and r[1].memory_bytes),
+    Column("latency_s", "double", "Seconds of a forward pass, the median of the processes' medians.", lambda r: r[1] and r[1].latency_s),
+    Column("items_per_s", "double", "Images, texts or pairs a second.", lambda r: r[1] and r[1].per_second),
     *_ALWAYS,
 )  # fmt: skip
 
@@ -324,13 +285,14 @@ _PUBLISHED = (
 )  # fmt: skip
 
 TABLES = (
-    Table("models", "Every model, by id.", ("models", "traces", "runs"), _model_lines, _MODELS),
-    Table("gpus", "Every card, the smallest memory first.", ("cards", "runtimes"), _each(_gpus, _GPUS), _GPUS),
-    Table("runs", "Every run by fitcard, oldest first, a line for each batch.", ("runs",), _run_lines, _RUNS),
+    Table("models", "Every model, by id.", _each(_models, _MODEL_COLUMNS), _MODEL_COLUMNS),
+    Table("gpus", "Every card, the smallest memory first.", _each(_gpus, _GPUS), _GPUS),
+    Table(
+        "runs", "Every run by fitcard, oldest first, a line for each batch.", _each(_runs, _RUN_COLUMNS), _RUN_COLUMNS
+    ),
     Table(
         "published",
         "Every throughput that others measured, by model.",
-        ("published",),
         _each(_published, _PUBLISHED),
         _PUBLISHED,
     ),

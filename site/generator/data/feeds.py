@@ -19,34 +19,27 @@ from urllib.parse import quote
 from fitcard.catalog import Catalog
 from fitcard.site.generator.data import api
 from fitcard.site.generator.data.documents import DataLicence
-from fitcard.site.generator.engine.digests import configuration, documents_folder
-from fitcard.site.generator.outputs import RULES, Asset, pages
-from fitcard.site.generator.pages.events import NEWEST, Event, changed, events, newest
+from fitcard.site.generator.engine.output import Asset
+from fitcard.site.generator.engine.sources import configuration, documents_folder
+from fitcard.site.generator.pages.events import NEWEST, Event, events, last_changed, newest
+from fitcard.site.generator.pages.listing import pages
+from fitcard.site.generator.text import NO_XML
 
 TAG = "tag:fitcard,2026:"
-_HISTORY = ("models", "traces", "cards", "published", "runs", *RULES)
-NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
 
 
 def assets(catalog: Catalog, base: str) -> Iterator[Asset]:
     """The feed of everything, and what crawlers ask for. `base` is the site's address, ending in a slash, or empty."""
-    yield Asset("feed.xml", _HISTORY, partial(feed, catalog, base))
-    everything = ("models", "traces", "cards", "published", "runs", *RULES)
+    yield Asset("feed.xml", partial(feed, catalog, base))
     if base:
-        docs = (
-            f"doc:{path.relative_to(documents_folder()).as_posix()}"
-            for path in sorted(documents_folder().rglob("*.md"))
-        )
-        yield Asset("sitemap.xml", (*everything, *docs), partial(sitemap, catalog, base))
-    yield Asset("robots.txt", (), partial(robots, base))
-    yield Asset("llms.txt", ("models", "cards", "quantizations"), partial(llms, catalog, base))
+        yield Asset("sitemap.xml", partial(sitemap, catalog, base))
+    yield Asset("robots.txt", partial(robots, base))
+    yield Asset("llms.txt", partial(llms, catalog, base))
 
 
 def of_model(catalog: Catalog, base: str, key: str) -> Iterator[Asset]:
     """The feed of a model."""
-    inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-    yield Asset(f"models/{key}/feed.xml", inputs, partial(feed, catalog, base, key))
+    yield Asset(f"models/{key}/feed.xml", partial(feed, catalog, base, key))
 
 
 def address(file: Path | None = None) -> str:
@@ -68,7 +61,7 @@ def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
         title, place, page = f"fitcard: {name}", f"models/{model}/feed.xml", f"models/{model}/"
         about = f"New runs, published figures and reviews of {name}."
     up = base or "../" * place.count("/")
-    updated = found[0].updated if found else f"{changed(catalog, ('runtimes',))}T00:00:00Z"
+    updated = found[0].updated if found else f"{catalog.runtimes.reviewed}T00:00:00Z"
     root = etree.Element("feed", {"xmlns": "http://www.w3.org/2005/Atom", "xml:lang": "en"})
     _add(root, "id", TAG + quote(place.removesuffix(".xml")))
     _add(root, "title", title)
@@ -98,7 +91,7 @@ def _entry(root: etree.Element, event: Event, up: str) -> None:
 def sitemap(catalog: Catalog, base: str) -> bytes:
     """Every page with the day of its newest data. Pages written by hand have no date that data tell, so none is given."""
     root = etree.Element("urlset", {"xmlns": "http://www.sitemaps.org/schemas/sitemap/0.9"})
-    dated = {page.path: changed(catalog, page.inputs) for page in pages(catalog)}
+    dated: dict[str, str | None] = {page.path: last_changed(catalog, page.path) for page in pages(catalog)}
     dated |= {path: None for path in _written_by_hand() if path not in dated}
     for path, day in sorted(dated.items()):
         url = _add(root, "url")

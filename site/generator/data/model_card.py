@@ -20,7 +20,7 @@ from fitcard.catalog.prose import fill
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.site.generator.data import api
-from fitcard.site.generator.outputs import RULES, Asset
+from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.text import gb, rate
 
 _PIPELINES = {
@@ -36,8 +36,7 @@ _TOWERS: dict[str, str] = {"vision": "Image tower", "text": "Text tower", "all":
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The card of a model."""
-    inputs = (f"model:{key}", "traces", f"runs:{key}", *RULES)
-    yield Asset(f"models/{key}/README.md", inputs, partial(card, catalog, key))
+    yield Asset(f"models/{key}/README.md", partial(card, catalog, key))
 
 
 def card(catalog: Catalog, key: str) -> bytes:

@@ -10,7 +10,7 @@ model runs on), `vendor`, `segment`, `card_memory` (GB), `runtime`. To sort by: 
 
 from __future__ import annotations
 
-import json
+import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -18,79 +18,52 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fitcard.advisor.fit import default_component
-from fitcard.advisor.kept import Fact, of_traces
 from fitcard.catalog import Catalog
 from fitcard.catalog.linters.prose import prose_of
 from fitcard.catalog.prose import fill
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
-from fitcard.catalog.storage import cache
 from fitcard.catalog.storage.hashing import combined, file_digest
+from fitcard.catalog.storage.memo import memo
 from fitcard.site.generator.data.pagefind import Record, indexed
-from fitcard.site.generator.engine.digests import code, configuration, documents_folder
-from fitcard.site.generator.outputs import Asset, Page, card, site_pages
+from fitcard.site.generator.engine.output import Asset, Page
+from fitcard.site.generator.engine.sources import documents_folder
+from fitcard.site.generator.pages.listing import gpu, site_pages
 from fitcard.site.generator.pages.vram_tiers import sizes_that_fit
 
 _PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
 """What is Markdown and no word."""
 
 
-def inputs() -> tuple[str, ...]:
-    """All that the index is made from, besides the code."""
-    docs = (f"doc:{path.relative_to(documents_folder()).as_posix()}" for path in _documents())
-    return ("models", "traces", "cards", "quantizations", "runtimes", *docs)
-
-
-def search_assets(catalog: Catalog) -> Iterator[Asset]:
+def assets(catalog: Catalog) -> Iterator[Asset]:
     """The files of the index, below pagefind/."""
-    named, key = inputs(), _key(catalog)
-    for name in _names(catalog, key):
-        yield Asset(f"pagefind/{name}", named, partial(_content, catalog, key, name))
+    for name, _ in _index(catalog, _by_hand()):
+        yield Asset(f"pagefind/{name}", partial(_content, catalog, name))
 
 
-def is_kept(catalog: Catalog) -> bool:
-    """Whether the index need not be made."""
-    key = _key(catalog)
-    return key is not None and key in cache.there([key])
+def _content(catalog: Catalog, name: str) -> bytes:
+    return base64.b64decode(dict(_index(catalog, _by_hand()))[name])
 
 
-def keep(catalog: Catalog) -> None:
-    """Make the index, and keep it."""
-    _names(catalog, _key(catalog))
+def _by_hand() -> str:
+    """Identifies what the index is made from besides the catalog."""
+    docs = (f"{path} {file_digest(path)}" for path in _documents())
+    return combined((version("pagefind_bin"), *docs))
 
 
-def _names(catalog: Catalog, key: str | None) -> list[str]:
-    """The names of the files of the index, which are kept under the key with their contents."""
-    if key and key in (kept := cache.read([key])):
-        return list[str](json.loads(kept[key]))
-    files = dict(indexed(tuple(search_records(catalog))))
-    if key:
-        names = json.dumps(list(files)).encode()
-        cache.write({key: names, **{f"{key} {name}": content for name, content in files.items()}})
-    return list(files)
-
-
-def _key(catalog: Catalog) -> str | None:
-    """Under this the files of the index are kept: the digest of all that it is made from. None for a catalog changed in memory."""
-    if not catalog.digests:
-        return None
-    wanted = ("models/", "traces/", "gpus/", "quantizations.yaml", "runtimes.yaml")
-    data = [f"{name} {digest}" for name, digest in catalog.digests.items() if name.startswith(wanted)]
-    docs = [f"{path} {file_digest(path)}" for path in _documents()]
-    return combined(("search", version("pagefind_bin"), code(configuration().parent), *data, *docs))
-
-
-def _content(catalog: Catalog, key: str | None, name: str) -> bytes:
-    """A file of the index; where it is not kept any more, the index is made again."""
-    whole = f"{key} {name}"
-    if key and whole in (kept := cache.read([whole])):
-        return kept[whole]
-    return dict(indexed(tuple(search_records(catalog))))[name]
+@memo
+def _index(catalog: Catalog, by_hand: str) -> list[tuple[str, str]]:
+    """The files of the index by name, in base64."""
+    files = indexed(tuple(search_records(catalog)))
+    return [(name, base64.b64encode(content).decode()) for name, content in files]
 
 
 def search_records(catalog: Catalog) -> Iterator[Record]:
     """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
-    labels, models = {label.lower(): label for label in catalog.quantizations}, MODEL.of_all(catalog)
+    labels, models = (
+        {label.lower(): label for label in catalog.quantizations},
+        [_model(catalog, key) for key in catalog.models],
+    )
     for page in site_pages(catalog):
         folder, _, rest = page.path.rstrip("/").partition("/")
         if folder == "quantizations" and rest.lower() in labels:
@@ -98,8 +71,8 @@ def search_records(catalog: Catalog) -> Iterator[Record]:
             yield _quantization(page, label, catalog.quantizations[label])
         else:
             yield Record(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
-    yield from models.values()
-    yield from (_card(card(catalog, key), catalog.gpus[key]) for key in catalog.gpus)
+    yield from models
+    yield from (_card(gpu(catalog, key), catalog.gpus[key]) for key in catalog.gpus)
     yield from _written_by_hand()
 
 
@@ -117,10 +90,6 @@ def _model(catalog: Catalog, key: str) -> Record:
         ),
         _sortable({"parameters": parameters, "released": model.released}),
     )  # fmt: skip
-
-
-MODEL = Fact(_model, also=of_traces)
-"""The record of a model. Its words may quote the trace of another model."""
 
 
 def _card(page: Page, card: Gpu) -> Record:

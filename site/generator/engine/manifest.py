@@ -1,7 +1,6 @@
 """What a built site is made from, written into it last: by it a folder is known to be a site of ours, and each output to be current.
 
-A head, the digests of the inputs, and a line for each group of outputs, which is only read where somebody asks for its outputs. The
-head holds the sum of the rest.
+A line that says what the site as a whole was made from, with a checksum of the rest, and then every output with what it read.
 """
 
 from __future__ import annotations
@@ -9,42 +8,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitcard.catalog.storage.hashing import combined, digest
+from fitcard.catalog.storage.reads import Reads
 
 NAME = ".fitcard-site"
-_VERSION = 2
+_VERSION = 3
 _NOTE = "Written by `fitcard build`, which replaces this folder as a whole."
 
 
-@dataclass(frozen=True)
-class Group:
-    """Some of the outputs."""
+class Entry(NamedTuple):
+    """One output as it stands in a site."""
 
-    key: str
-    """Of all that they and their list are made from; empty where nothing says that they are current without a look at each."""
-    size: int
-    """How many they are."""
-    pages: int
-    """How many of them are pages."""
-    line: bytes
-    """They themselves as they are written, so that groups which are the same need not be read."""
-
-    @classmethod
-    def of(cls, key: str, outputs: Mapping[str, tuple[str, str]]) -> Group:
-        """A group of outputs by path: the digest of all that each was made from, and of its content."""
-        made = cls(key, len(outputs), sum(path.endswith(".html") for path in outputs), _json(outputs).encode())
-        vars(made)["outputs"] = dict(outputs)  # so nobody reads the line to know them
-        return made
-
-    @cached_property
-    def outputs(self) -> dict[str, tuple[str, str]]:
-        """By path: the digest of all that each was made from, and of its content."""
-        rows: dict[str, list[str]] = json.loads(self.line)
-        return {path: (key, content) for path, (key, content) in rows.items()}
+    words: str
+    """The digest of its title, description and template."""
+    content: str
+    """The digest of its file."""
+    reads: Reads
+    """What it was made from."""
 
 
 @dataclass(frozen=True)
@@ -53,32 +36,28 @@ class Manifest:
 
     key: str
     """Of everything that it was made from, at once."""
-    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The digest of every input of any output, but of runs, whose digests are their names."""
-    groups: Mapping[str, Group] = field(default_factory=dict[str, Group])
-
-    @cached_property
-    def text(self) -> bytes:
-        """As it is written. The same site has the same text."""
-        names = json.dumps({name: (g.key, g.size, g.pages) for name, g in self.groups.items()}, separators=(",", ":"))
-        rest = b"\n".join((_json(self.inputs).encode(), names.encode(), *(g.line for g in self.groups.values()), b""))
-        head = {"fitcard": _VERSION, "note": _NOTE, "key": self.key, "outputs": self.size, "pages": self.pages}
-        head["sum"] = combined((_json(head), digest(rest)))
-        return f"{_json(head)}\n".encode() + rest
-
-    @property
-    def size(self) -> int:
-        """How many outputs there are."""
-        return sum(group.size for group in self.groups.values())
+    code: str = ""
+    """Of the code that made it."""
+    outputs: Mapping[str, Entry] = field(default_factory=dict[str, Entry])
+    """By path."""
 
     @property
     def pages(self) -> int:
         """How many of the outputs are pages."""
-        return sum(group.pages for group in self.groups.values())
+        return sum(path.endswith(".html") for path in self.outputs)
 
-    def outputs(self) -> dict[str, tuple[str, str]]:
-        """Those of all groups."""
-        return {path: output for group in self.groups.values() for path, output in group.outputs.items()}
+    def text(self) -> bytes:
+        """As it is written. The same site has the same text."""
+        numbers: dict[str, int] = {}  # many outputs read the same, which is written once
+        rows = {
+            path: (entry.words, entry.content, numbers.setdefault(_json(entry.reads), len(numbers)))
+            for path, entry in sorted(self.outputs.items())
+        }
+        rest = f"[{','.join(numbers)}]\n{_json(rows)}\n".encode()
+        head = {"fitcard": _VERSION, "note": _NOTE, "key": self.key, "code": self.code}
+        head |= {"outputs": len(rows), "pages": self.pages}
+        head["sum"] = combined((_json(head), digest(rest)))
+        return f"{_json(head)}\n".encode() + rest
 
 
 @dataclass(frozen=True)
@@ -86,15 +65,15 @@ class Written:
     """A manifest as it was found, known to be whole."""
 
     head: Mapping[str, Any]
-    """The key, and how many outputs and pages there are."""
+    """The key, the code, and how many outputs and pages there are."""
     content: bytes
 
     def manifest(self) -> Manifest:
         """All of it."""
-        _, inputs, names, *lines = self.content.split(b"\n")
-        heads: dict[str, tuple[str, int, int]] = json.loads(names)
-        groups = {name: Group(*head, line) for (name, head), line in zip(heads.items(), lines, strict=False)}
-        return Manifest(self.head["key"], json.loads(inputs), groups)
+        _, reads, rows, _ = self.content.split(b"\n")
+        every: list[Reads] = json.loads(reads)
+        outputs = {path: Entry(words, content, every[at]) for path, (words, content, at) in json.loads(rows).items()}
+        return Manifest(self.head["key"], self.head["code"], outputs)
 
 
 def find(folder: Path) -> Written | None:
@@ -112,8 +91,8 @@ def find(folder: Path) -> Written | None:
 
 def read(folder: Path) -> Manifest | None:
     """The same, with all that it says."""
-    found = find(folder)
-    return found.manifest() if found else None
+    written = find(folder)
+    return written.manifest() if written else None
 
 
 def _json(value: Any) -> str:

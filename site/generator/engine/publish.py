@@ -21,16 +21,11 @@ import shutil
 import sys
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.parallel import cores, spread
 from fitcard.site.generator.engine import manifest
 from fitcard.site.generator.engine.manifest import Manifest
-
-SPREAD_FROM = 5000
-"""Files of which a second tree is made by a process for each core."""
 
 
 def spare(target: Path) -> Path:
@@ -103,11 +98,7 @@ def replace(target: Path, new: Manifest, made: Mapping[str, str], *, whole: bool
 def _second(tree: Path, new: Manifest, live: Path) -> None:
     """A second tree of the site that is served, with the same files."""
     tree.mkdir()
-    count = 4 * cores() if new.size >= SPREAD_FROM else 1
-    parts: list[list[str]] = [[] for _ in range(count)]
-    for number, group in enumerate(new.groups.values()):
-        parts[number % count] += group.outputs
-    spread(partial(_link_all, str(live), str(tree)), parts)
+    _link_all(str(live), str(tree), new.outputs)
     _write(tree, new)
 
 
@@ -128,7 +119,7 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
     (tree / manifest.NAME).unlink(missing_ok=True)
-    there, wanted = _differing(old, new)
+    there, wanted = old.outputs if old else {}, new.outputs
     root, source = str(tree), str(live)
     gone = [path for path in there if path not in wanted]
     for path in gone:
@@ -137,10 +128,10 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
     _remove_empty(tree, gone)
     folders: set[str] = {root}
     # Looking for whole folders takes longer than a few files.
-    whole = _whole_folders(made, wanted) if 2 * len(made) > new.size else {}
-    for path, (_, content) in wanted.items():
+    whole = _whole_folders(made, wanted) if 2 * len(made) > len(wanted) else {}
+    for path, entry in wanted.items():
         known = there.get(path)
-        if known and known[1] == content:
+        if known and known.content == entry.content:
             continue
         place = f"{root}/{path}"
         if source_folder := whole.get(path.rpartition("/")[0]):
@@ -170,25 +161,8 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
 def _write(tree: Path, new: Manifest) -> None:
     """Write the manifest of a tree, the last of its files."""
     text = tree / f"{manifest.NAME}.tmp"
-    text.write_bytes(new.text)
+    text.write_bytes(new.text())
     text.replace(tree / manifest.NAME)
-
-
-_Outputs = dict[str, tuple[str, str]]
-
-
-def _differing(old: Manifest | None, new: Manifest) -> tuple[_Outputs, _Outputs]:
-    """The outputs of those groups in which two manifests differ, in either."""
-    before = dict(old.groups) if old else {}
-    there, wanted = _Outputs(), _Outputs()
-    for name, group in new.groups.items():
-        had = before.pop(name, None)
-        if had is None or had.line != group.line:
-            there |= had.outputs if had else {}
-            wanted |= group.outputs
-    for had in before.values():
-        there |= had.outputs
-    return there, wanted
 
 
 def _whole_folders(made: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:

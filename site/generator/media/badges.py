@@ -18,10 +18,9 @@ from functools import lru_cache, partial
 from html import escape
 
 from fitcard.catalog import Catalog
-from fitcard.site.generator.data.feeds import NO_XML
-from fitcard.site.generator.outputs import RULES, Asset
+from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.pages.vram_tiers import SIZES, pick, proof
-from fitcard.site.generator.text import gb
+from fitcard.site.generator.text import NO_XML, gb
 
 _TOWERS = {"vision": "image tower", "text": "text tower", "all": "whole model"}
 _HEIGHT, _PAD, _SIZE = 20, 6, 11
@@ -42,9 +41,8 @@ _WIDTHS = {
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
     """A badge of a model for every size."""
-    inputs = (f"model:{key}", f"trace:{key}", f"runs:{key}", *RULES)
     for size in SIZES:
-        yield Asset(f"badges/models/{key}/{size}gb.svg", inputs, partial(badge, catalog, key, size))
+        yield Asset(f"badges/models/{key}/{size}gb.svg", partial(badge, catalog, key, size))
 
 
 @lru_cache(maxsize=256)

@@ -11,7 +11,7 @@ from fitcard.advisor.recommend import picks_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import NumberType
 from fitcard.site.generator.data import api
-from fitcard.site.generator.outputs import RULES, Asset
+from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.pages.vram_tiers import pick, proof
 from fitcard.site.generator.text import gb, millions, rate
 
@@ -28,14 +28,12 @@ _RATES: tuple[tuple[NumberType, str], ...] = (("bf16", "BF16"), ("fp16", "FP16")
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The picture of a model, as an output."""
-    inputs = (f"model:{key}", "traces", "cards", f"published:{key}", f"runs:{key}", *RULES)
-    yield Asset(f"share/models/{key}.png", inputs, partial(model, catalog, key))
+    yield Asset(f"share/models/{key}.png", partial(model, catalog, key))
 
 
-def of_card(catalog: Catalog, key: str) -> Iterator[Asset]:
+def of_gpu(catalog: Catalog, key: str) -> Iterator[Asset]:
     """The picture of a card, as an output."""
-    inputs = ("names", "traces", f"card:{key}", "published", f"device:{key}", *RULES)
-    yield Asset(f"share/gpus/{key}.png", inputs, partial(gpu, catalog, key))
+    yield Asset(f"share/gpus/{key}.png", partial(gpu, catalog, key))
 
 
 def model(catalog: Catalog, key: str) -> bytes:

@@ -16,6 +16,7 @@ from fitcard.advisor.accuracy import (
     memory_summary,
     speed_accuracy,
     speed_groups,
+    worst,
 )
 from fitcard.advisor.hardware import device_names
 from fitcard.catalog import Catalog
@@ -64,18 +65,18 @@ def view(catalog: Catalog) -> dict[str, Any]:
     """Everything that the template of the accuracy page draws."""
     memory = memory_errors(catalog)
     speeds = speed_accuracy(catalog)
-    names = device_names(catalog, {gpu for one in speeds for gpu in one.rows.column("gpu")})
+    names = device_names(catalog, {gpu for one in speeds for gpu in (row.gpu for row in one.rows)})
     return {
         "ways": WAYS,
         "memory": memory_summary(catalog),
-        "memory_rows": memory.largest(MOST_ROWS),
+        "memory_rows": worst(memory, MOST_ROWS),
         "memory_plot": _plot(
             "Memory", "GB",
             [(row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in _thinned(memory)],
         ),
         "speeds": [(one, speed_groups(one.rows)) for one in speeds],
         "speed_plots": [(one, _speed_plot(names, one)) for one in speeds if one.rows],
-        "worst": [(one.way, one.rows.largest(5)) for one in speeds if one.rows],
+        "worst": [(one.way, worst(one.rows, 5)) for one in speeds if one.rows],
         "names": names,
         "fit": catalog.speed,
     }  # fmt: skip

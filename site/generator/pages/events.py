@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Literal, TypeVar
@@ -17,12 +16,12 @@ from urllib.parse import quote
 
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.impact import consequences, told
-from fitcard.advisor.kept import Fact, of_cards
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import Source
 from fitcard.catalog.schema.run import Run
-from fitcard.catalog.storage.index import GpuSummary
+from fitcard.catalog.storage.memo import memo, warm
+from fitcard.catalog.summaries import GpuSummary
 from fitcard.site.generator.text import rate
 
 T = TypeVar("T")
@@ -50,19 +49,15 @@ class Event:
 
 def events(catalog: Catalog, model: str) -> list[Event]:
     """What happened to a model, newest first."""
-    return _newest_first((event.updated, event.key, event) for event in EVENTS.of(catalog, model))
+    return _newest_first((event.updated, event.key, event) for event in _of_model(catalog, model))
 
 
-@lru_cache(maxsize=2)
 def newest(catalog: Catalog, most: int = NEWEST) -> tuple[list[Event], int]:
     """The newest events of all models and cards, newest first, and how many older ones there are."""
-    of_cards = {event.key: event for event in _cards(catalog)}
-    places = [(event.updated, key, (key, "")) for key, event in of_cards.items()]
-    places += [(at, key, (key, model)) for model, told in PLACES.of_all(catalog).items() for at, key in told]
-    chosen = _newest_first(places)[:most]
-    of_models = EVENTS.of_some(catalog, dict.fromkeys(model for _, model in chosen if model))
-    found = {event.key: event for told in of_models.values() for event in told} | of_cards
-    return [found[key] for key, _ in chosen], len(places) - len(chosen)
+    warm(_of_model, catalog, catalog.models)
+    every = [*_cards(catalog), *(event for model in catalog.models for event in _of_model(catalog, model))]
+    ordered = _newest_first((event.updated, event.key, event) for event in every)
+    return ordered[:most], max(0, len(ordered) - most)
 
 
 def _newest_first(dated: Iterable[tuple[str, str, T]]) -> list[T]:
@@ -71,21 +66,10 @@ def _newest_first(dated: Iterable[tuple[str, str, T]]) -> list[T]:
     return [one for *_, one in sorted(by_key, key=itemgetter(0), reverse=True)]
 
 
+@memo
 def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
     """What happened to one model."""
     return (*_runs(catalog, model), *_published(catalog, model), _reviewed(catalog, model))
-
-
-EVENTS = Fact(_of_model, runs=True, also=of_cards)
-"""What happened to a model; its place among the cards depends on all of them."""
-
-
-def _places(catalog: Catalog, model: str) -> list[tuple[str, str]]:
-    return [(event.updated, event.key) for event in EVENTS.of(catalog, model)]
-
-
-PLACES = Fact(_places, runs=True, also=of_cards)
-"""The time and the key of each event of a model: enough to tell the newest of all."""
 
 
 def _runs(catalog: Catalog, model: str) -> Iterator[Event]:
@@ -157,51 +141,22 @@ def _cards(catalog: Catalog) -> Iterator[Event]:
         )  # fmt: skip
 
 
-def changed(catalog: Catalog, inputs: Iterable[str]) -> str | None:
-    """The newest day on which one of an output's inputs changed, by what the data say of themselves; None where they say nothing."""
-    return max((day for name in inputs for day in _days(catalog, name)), default=None)
-
-
-@lru_cache(maxsize=4096)
-def _days(catalog: Catalog, name: str) -> tuple[str, ...]:
-    """The newest day of one input (see `outputs.py` for the names), or nothing. Traces have no date: they follow the model."""
-    whole, _, one = name.partition(":")
-    models = [catalog.models[one]] if one in catalog.models else catalog.models.values()
-    cards = [catalog.gpu_index[one]] if one in catalog.gpus else catalog.gpu_index.values()
-    days: list[str | None] = []
-    match whole:
-        case "models" | "model" | "names" | "name":
-            days += [model.reviewed for model in models]
-        case "cards" | "card":
-            days += [card.reviewed for card in cards]
-        case "published":
-            for key in [one] if one else catalog.published:
-                file = catalog.published.get(key)
-                days += [file.reviewed, *_reads(file.sources.values())] if file else []
-        case "run":
-            days += _measured(catalog).get(one, ())
-        case "runs" | "device" | "label":
-            wanted = {"runs": "model", "device": "device", "label": "quantization"}[whole]
-            days += [run.measured_at[:10] for run in catalog.run_index if not one or getattr(run, wanted) == one]
-        case "quantizations":
-            reviewed = catalog.quantization_file.reviewed
-            days += [reviewed if re.fullmatch(r"\d{4}-\d\d-\d\d", reviewed) else None]
-        case "runtimes":
-            days += [catalog.runtimes.reviewed]
-        case "matmul":
-            days += [catalog.matmul.reviewed]
-        case "speed":
-            days += [catalog.speed.fitted if catalog.speed else None]
-        case _:
-            pass
-    newest = max((day for day in days if day), default=None)
-    return (newest,) if newest else ()
-
-
-@lru_cache(maxsize=8)
-def _measured(catalog: Catalog) -> dict[str, tuple[str]]:
-    """The day of each run, by its key."""
-    return {run.key: (run.measured_at[:10],) for run in catalog.run_index}
+def last_changed(catalog: Catalog, path: str) -> str:
+    """The newest day on which something that the page at `path` shows changed, by what the data say of themselves."""
+    folder, _, key = path.rstrip("/").partition("/")
+    if folder == "runs" and key:
+        return catalog.run(key).measured_at[:10]
+    days = [catalog.quantization_file.reviewed, catalog.runtimes.reviewed, catalog.matmul.reviewed]
+    days += [catalog.speed.fitted] if catalog.speed else []
+    models = [key] if folder == "models" and key else [] if folder == "gpus" and key else list(catalog.models)
+    for model in models:
+        file = catalog.published.get(model)
+        days += [catalog.models[model].reviewed, *(run.measured_at[:10] for run in catalog.summaries_of(model))]
+        days += [file.reviewed, *_reads(file.sources.values())] if file else []
+    gpus = [key] if folder == "gpus" and key else [] if folder == "models" and key else list(catalog.gpus)
+    for gpu in gpus:
+        days += [catalog.gpu_index[gpu].reviewed or "", *(run.measured_at[:10] for run in catalog.summaries_on(gpu))]
+    return max(days)
 
 
 def _reads(sources: Iterable[Source]) -> list[str]:

@@ -9,14 +9,13 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from fitcard.advisor import fit
-from fitcard.advisor.kept import Fact, of_cards
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import counts
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
+from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.storage.hashing import combined
-from fitcard.catalog.storage.index import ModelSummary
+from fitcard.catalog.summaries import ModelSummary
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.model_page import TOWERS, by_vendor
@@ -29,7 +28,7 @@ def view(catalog: Catalog) -> dict[str, Any]:
     """The home page: entry by model and by card, and the newest runs."""
     return {
         "newest": _newest(catalog), "counts": counts(catalog), "tasks": partial(_by_task, catalog), "vendors": partial(by_vendor, catalog),
-        "by_card": partial(_by_card, catalog), "lists_key": _lists_key(catalog), "towers": TOWERS, "units": {component: words.unit for component, words in COMPONENTS.items()}, "jsonld": graph(breadcrumbs(("Home", None))),
+        "by_card": partial(_by_card, catalog), "lists_key": None, "towers": TOWERS, "units": {component: words.unit for component, words in COMPONENTS.items()}, "jsonld": graph(breadcrumbs(("Home", None))),
     }  # fmt: skip
 
 
@@ -49,27 +48,17 @@ class Newest(NamedTuple):
 def _newest(catalog: Catalog) -> list[Newest]:
     """The newest runs that measured something, the newest first."""
     newest = list(islice((entry for entry in reversed(catalog.run_index) if entry.status == "ok"), NEWEST))
-    of_models = NEWEST_OF.of_some(catalog, dict.fromkeys(entry.model for entry in newest))
-    found = {run.key: run for runs in of_models.values() for run in runs}
-    return [found[entry.key] for entry in newest]
+    return [_told(catalog.run(entry.key)) for entry in newest]
 
 
-def _newest_of(catalog: Catalog, model: str) -> list[Newest]:
-    entries = [entry for entry in catalog.entries_of(model) if entry.status == "ok"]
-    found: list[Newest] = []
-    for run in (catalog.run(entry.key) for entry in entries[-NEWEST:]):
-        speed = run.best_speed
-        assert speed is not None  # no run is a success without one
-        memory = run.batch_memory(speed.batch)
-        found.append(Newest(
-            run.key, model, run.component, run.quantization, run.machine.device_name, speed.per_second, speed.batch,
-            memory.total_bytes if memory else None,
-        ))  # fmt: skip
-    return found
-
-
-NEWEST_OF = Fact(_newest_of, runs=True)
-"""The newest runs of a model."""
+def _told(run: Run) -> Newest:
+    speed = run.best_speed
+    assert speed is not None  # no run is a success without one
+    memory = run.batch_memory(speed.batch)
+    return Newest(
+        run.key, run.model, run.component, run.quantization, run.machine.device_name, speed.per_second, speed.batch,
+        memory.total_bytes if memory else None,
+    )  # fmt: skip
 
 
 def _by_task(catalog: Catalog) -> list[tuple[str, list[tuple[str, ModelSummary]]]]:
@@ -86,14 +75,6 @@ def _by_card(catalog: Catalog) -> list[tuple[str, list[Gpu], bool]]:
     vendors = by_vendor(catalog)
     most = max(vendors, key=lambda one: len(one[1]), default=None)
     return [(vendor, cards, (vendor, cards) == most) for vendor, cards in vendors]
-
-
-def _lists_key(catalog: Catalog) -> str | None:
-    """Names all that the lists of models and cards on the home page look at; None for a catalog that was changed in memory."""
-    if not catalog.digests:
-        return None
-    names = (f"{key} {model.name} {model.tasks}" for key, model in catalog.model_index.items())
-    return combined(("home", of_cards(catalog), *names))
 
 
 def by_name(catalog: Catalog) -> list[tuple[str, ModelSummary]]:

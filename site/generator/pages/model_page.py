@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from markupsafe import Markup
@@ -12,7 +12,6 @@ from markupsafe import Markup
 from fitcard.advisor import compare, fit
 from fitcard.advisor.evidence import BestSpeed, evidence_of, good_runs, utilisation
 from fitcard.advisor.hardware import gpus_by_memory
-from fitcard.advisor.kept import of_cards
 from fitcard.advisor.memory import terms_of
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
@@ -27,6 +26,7 @@ from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.schema.workload import Setup
 from fitcard.catalog.twins import first_alike, typed_alike
+from fitcard.site.generator.media import badges
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.charts import Bar, Chart, bars, line_chart, spread
 from fitcard.site.generator.pages.jsonld import breadcrumbs, dataset, faq, graph
@@ -60,8 +60,6 @@ class Variant:
 
 def view(catalog: Catalog, key: str) -> dict[str, Any]:
     """Everything that the template of a model page draws."""
-    from fitcard.site.generator.media import badges  # it imports the list of outputs, which imports this module
-
     model, trace = catalog.models[key], catalog.traces[key]
     components = trace.components()
     main = fit.default_component(catalog, key)
@@ -95,7 +93,7 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
         "cards": catalog.gpus,
         "unverified": UNVERIFIED,
         "vendors": by_vendor(catalog),
-        "vendors_key": of_cards(catalog) if catalog.digests else "",
+        "vendors_key": "",
         "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
         "kind_options": [(kind, kind) for kind in sorted({card.segment for card in catalog.gpu_index.values()})],
         "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
@@ -114,7 +112,6 @@ def view(catalog: Catalog, key: str) -> dict[str, Any]:
     }
 
 
-@lru_cache(maxsize=8)
 def by_vendor(catalog: Catalog) -> list[tuple[str, list[Gpu]]]:
     """Cards by vendor and memory, for choosers and lists. Kept, since every model's page has one."""
     cards = [catalog.gpus[key] for key in gpus_by_memory(catalog)]
@@ -214,7 +211,6 @@ class Question:
     evidence: str
 
 
-@lru_cache(maxsize=8)
 def questions(catalog: Catalog, key: str) -> Sequence[Question]:
     """The questions that people ask of a model, answered from the data. Kept, since the page states them twice."""
     model, trace = catalog.models[key], catalog.traces[key]
@@ -305,7 +301,7 @@ def _four_bit(catalog: Catalog, key: str) -> list[Question]:
 
 
 def _newest_by_device(catalog: Catalog, key: str, component: Component, label: str) -> list[Run]:
-    devices = dict.fromkeys(entry.device for entry in catalog.entries_of(key))
+    devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
     evidence = evidence_of(catalog, key)
     found = [evidence.run(component, label, Setup(device)) for device in devices]
     return [run for run in found if run]
@@ -396,7 +392,6 @@ def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> 
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1 << 12)
 def _held_bytes(catalog: Catalog, key: str, component: Component, label: str) -> int:
     """Kept, since each model stands beside a dozen others."""
     return held_bytes(catalog.quantizations[label], catalog.traces[key].tensors_of(component))

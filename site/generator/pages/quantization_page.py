@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 from fitcard.advisor.choice import refusal
-from fitcard.advisor.evidence import good_runs, labels_run
+from fitcard.advisor.evidence import counts
 from fitcard.advisor.fit import default_component
-from fitcard.advisor.kept import Fact, of_cards, of_rules, of_traces
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.storage import cache
-from fitcard.catalog.storage.hashing import code_digest, combined
+from fitcard.catalog.storage.memo import memo
+from fitcard.catalog.summaries import RunSummary
 from fitcard.catalog.twins import first_alike
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.model_page import TOWERS
@@ -68,10 +65,10 @@ def view(catalog: Catalog, label: str) -> dict[str, Any]:
         "quantization": quantization,
         "runtime": quantization.engine.words,
         "became": partial(_became, catalog, label) if catalog.models else None,
-        "became_key": _became_key(catalog, label),
+        "became_key": None,
         "towers": TOWERS,
         "units": {component: words.unit for component, words in COMPONENTS.items()},
-        "cards_key": combined(("cards of", label, of_rules(catalog), of_cards(catalog))) if catalog.digests else None,
+        "cards_key": None,
         "cards": len(catalog.gpus),
         "support": partial(_support, catalog, quantization),
         "seen": _seen(catalog, label),
@@ -85,7 +82,7 @@ def index(catalog: Catalog) -> dict[str, Any]:
     ran = Counter(entry.quantization for entry in catalog.run_index if entry.status == "ok")
     rows = [
         {**told, "quantization": catalog.quantizations[told["label"]], "runs": ran[told["label"]]}
-        for told in _without_runs(catalog)
+        for told in _spans(catalog)
     ]
     return {
         "rows": rows,
@@ -94,17 +91,9 @@ def index(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _without_runs(catalog: Catalog) -> list[dict[str, Any]]:
-    """What the list of quantizations says of each whatever was run."""
-    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return _spans(catalog)
-    code = code_digest(Path(__file__).parents[1])
-    key = combined(("list of labels", code, of_rules(catalog), of_traces(catalog), of_cards(catalog)))
-    return list[dict[str, Any]](json.loads(cache.kept(key, lambda: json.dumps(_spans(catalog)).encode())))
-
-
+@memo
 def _spans(catalog: Catalog) -> list[dict[str, Any]]:
-    """The same, worked out."""
+    """What the list of quantizations says of each whatever was run."""
     models = {first_alike(catalog, key) for key in catalog.model_index}
     found: list[dict[str, Any]] = []
     for label, quantization in catalog.quantizations.items():
@@ -114,14 +103,7 @@ def _spans(catalog: Catalog) -> list[dict[str, Any]]:
     return found
 
 
-def _became_key(catalog: Catalog, label: str) -> str | None:
-    """Names all that `_became` looks at; None for a catalog that was changed in memory."""
-    if not catalog.digests:
-        return None
-    names = (f"{key} {model.name}" for key, model in catalog.model_index.items())
-    return combined(("became", label, of_rules(catalog), of_traces(catalog), *names))
-
-
+@memo
 def _became(catalog: Catalog, label: str) -> list[Became]:
     """What a label makes of the main component of each model, by name."""
     found: list[Became] = []
@@ -133,23 +115,24 @@ def _became(catalog: Catalog, label: str) -> list[Became]:
 
 
 def _seen(catalog: Catalog, label: str) -> list[Seen]:
-    """The newest good run of each model in a label for each component, device and mode. Kept by label, since a new run is of one or two."""
-    runs = {model: labels[label] for model, labels in labels_run(catalog).items() if label in labels}
-    if not catalog.digests:  # changed in memory, so nothing that is kept is about it
-        return [seen for model in runs for seen in _seen_in(catalog, model).get(label, ())]
-    digests = {model: combined((runs[model], catalog.model_index[model].config_sha256)) for model in runs}
-    what = f"seen {label} {code_digest(Path(__file__).parents[1])} {of_rules(catalog)}"
-    kept = cache.Bundles[list[Seen]](
-        what, digests, lambda some: {model: combined((what, digests[model])) for model in some}
-    )
-    kept.keep({model: _seen_in(catalog, model).get(label, []) for model in kept.missing})
-    return [seen for model in runs for seen in kept.found[model]]
-
-
-@lru_cache(maxsize=4096)
-def _seen_in(catalog: Catalog, model: str) -> dict[str, list[Seen]]:
-    """Those of one model. Kept while the pages of all labels are made."""
-    return SEEN.of(catalog, model)
+    """The newest good run of each model in a label for each component, device and mode."""
+    runs = [run for run in catalog.run_index if run.quantization in (label, "BF16") and counts(catalog, run)]
+    newest: dict[tuple[str, ...], RunSummary] = {}
+    for run in reversed(runs):
+        newest.setdefault((run.model, run.component, run.device, run.mode, run.quantization), run)
+    place = {model: at for at, model in enumerate(catalog.models)}
+    seen: list[Seen] = []
+    for (*variant, quantization), run in newest.items():
+        best = run.best
+        if quantization != label or best is None or best.per_second is None:
+            continue
+        other = newest.get((*variant, "BF16"))
+        against = next((b.per_second for b in other.batches if b.batch == best.batch), None) if other else None
+        seen.append(Seen(
+            run.key, run.model, run.component, run.mode, run.device_name, best.per_second, best.batch, run.compared, run.cosine_mean,
+            best.per_second / against if against else None,
+        ))  # fmt: skip
+    return sorted(seen, key=lambda one: place[one.model])
 
 
 def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, list[Gpu]], dict[str, list[Gpu]]]:
@@ -160,30 +143,3 @@ def _support(catalog: Catalog, quantization: Quantization) -> tuple[dict[str, li
         group = refused if refusal(quantization, card) else served
         group.setdefault(card.vendor, []).append(card)
     return served, refused
-
-
-def _seen_of(catalog: Catalog, key: str) -> dict[str, list[Seen]]:
-    """The newest good run of a model for each label, component, device and mode, by label."""
-    found: dict[str, list[Seen]] = {}
-    taken: set[tuple[object, ...]] = set()
-    runs = good_runs(catalog, key)
-    for run in runs:
-        variant = (run.component, run.machine.device, run.mode)
-        speed = run.best_speed
-        if (run.quantization, variant) in taken or not speed:
-            continue
-        taken.add((run.quantization, variant))
-        same = next(
-            (r for r in runs if (r.component, r.machine.device, r.mode) == variant and r.quantization == "BF16"), None
-        )
-        other = same.batch_speed(speed.batch) if same else None
-        found.setdefault(run.quantization, []).append(Seen(
-            run.key, key, run.component, run.mode, run.machine.device_name, speed.per_second, speed.batch,
-            run.fidelity is not None, run.fidelity.cosine_mean if run.fidelity else None,
-            speed.per_second / other.per_second if other else None,
-        ))  # fmt: skip
-    return found
-
-
-SEEN = Fact(_seen_of, runs=True)
-"""The runs of a model that quantization pages show."""

@@ -8,7 +8,7 @@ from typing import Any
 from fitcard.advisor.evidence import utilisation
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.quantization import bits_per_weight
-from fitcard.catalog.storage.index import RunSummary
+from fitcard.catalog.summaries import RunSummary
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.model_page import TOWERS
 from fitcard.site.generator.pages.variants import shares

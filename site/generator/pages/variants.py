@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from fitcard.advisor.kept import Fact
 from fitcard.advisor.memory import terms_of, weights_of
 from fitcard.advisor.records import VariantRecords
 from fitcard.catalog import Catalog
@@ -66,7 +65,7 @@ def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Hel
 
 @lru_cache(maxsize=256)
 def _of_first(catalog: Catalog, first: str) -> Labels:
-    return HELD.of(catalog, first)
+    return made_of(catalog, first)
 
 
 def made_of(catalog: Catalog, key: str) -> Labels:
@@ -75,10 +74,6 @@ def made_of(catalog: Catalog, key: str) -> Labels:
         component: {label: _held(catalog, key, component, label) for label in catalog.quantizations}
         for component in catalog.traces[key].components()
     }
-
-
-HELD = Fact(made_of)
-"""What each label makes of a model."""
 
 
 def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:

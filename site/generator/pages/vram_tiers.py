@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fitcard.advisor.fit import default_component
-from fitcard.advisor.kept import Fact
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import Pick, named, picks
 from fitcard.catalog import Catalog
@@ -41,15 +40,11 @@ def pick(catalog: Catalog, model: str, size: int) -> Pick:
 @lru_cache(maxsize=4096)
 def _picks(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     """The same for all models with one trace, by size."""
-    return PICKS.of(catalog, first)
+    return _by_size(catalog, first)
 
 
 def _by_size(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     return picks(_sold(catalog), first)
-
-
-PICKS = Fact(_by_size)
-"""What cards of each size run of a model."""
 
 
 def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:

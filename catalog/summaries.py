@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu, Segment
@@ -95,12 +93,11 @@ class GpuSummary(NamedTuple):
     @classmethod
     def of(cls, card: Gpu) -> GpuSummary:
         spec = card.spec
-        content = json.dumps(card.model_dump(mode="json"), separators=(",", ":"))
         rates = [kind for kind in NUMBER_TYPES if getattr(card.rates, kind, None) is not None]
         return cls(
             card.name, spec.name, spec.aliases, card.vendor, card.generation, spec.segment, spec.memory_gib, card.reviewed,
             len(spec.figures), spec.unverified, spec.unit_rates or "", 1 + len(rates) if card.rates else 0,
-            digest(content.encode()),
+            digest(card.model_dump_json().encode()),
         )  # fmt: skip
 
 
@@ -115,8 +112,23 @@ class PublishedSummary(NamedTuple):
         return cls(tuple((speed.gpu, speed.quantization) for speed in file.speeds))
 
 
+class BatchSummary(NamedTuple):
+    """One batch of a run."""
+
+    batch: int
+    memory_bytes: int | None
+    """All that the process took at its highest."""
+    latency_s: float | None
+    """Seconds of one forward pass: the median of the processes' medians."""
+
+    @property
+    def per_second(self) -> float | None:
+        """Items a second."""
+        return self.batch / self.latency_s if self.latency_s else None
+
+
 class RunSummary(NamedTuple):
-    """A run without its measurements."""
+    """A run without its samples: what lists, tables and statistics over all runs need."""
 
     key: str
     model: str
@@ -126,31 +138,46 @@ class RunSummary(NamedTuple):
     mode: Mode
     status: Status
     measured_at: str
+    device_name: str
+    config_sha256: str
+    reason: str | None
+    weights: str
+    memory_limit_bytes: int | None
+    bits_per_weight: float | None
+    file_bytes: int | None
+    weights_bytes: int | None
+    compared: bool
+    """Whether its embeddings were compared with those in FP32."""
+    cosine_mean: float | None
+    batches: tuple[BatchSummary, ...]
 
     @classmethod
     def of(cls, run: Run) -> RunSummary:
+        speeds = {speed.batch: speed.median_s for speed in run.speed}
+        memory = {memory.batch: memory.total_bytes for memory in run.memory}
         return cls(
-            run.key, run.model, run.machine.device, run.component, run.quantization, run.mode, run.status, run.measured_at
-        )  # fmt: skip
-
-
-class RunFileSummary(NamedTuple):
-    """A file of runs, and what its place and the rest of the catalog are held to."""
-
-    runs: tuple[RunSummary, ...]
-    device: str | None
-    """None where they are not all of one."""
-    model: str | None
-    """The same."""
-    quantizations: tuple[str, ...]
-
-    @classmethod
-    def of(cls, runs: Iterable[Run]) -> RunFileSummary:
-        # Runs of one file have most texts in common, and those that are one object are kept and read once.
-        same: dict[str, str] = {}
-        entries = tuple(RunSummary._make(same.setdefault(text, text) for text in RunSummary.of(run)) for run in runs)
-        devices, models = {run.device for run in entries}, {run.model for run in entries}
-        labels = tuple(dict.fromkeys(run.quantization for run in entries))
-        return cls(
-            entries, devices.pop() if len(devices) == 1 else None, models.pop() if len(models) == 1 else None, labels
+            run.key,
+            run.model,
+            run.machine.device,
+            run.component,
+            run.quantization,
+            run.mode,
+            run.status,
+            run.measured_at,
+            run.machine.device_name,
+            run.config_sha256,
+            run.reason,
+            run.weights.kind,
+            run.memory_limit_bytes,
+            run.bits_per_weight,
+            run.file_bytes,
+            run.weights_bytes,
+            run.fidelity is not None,
+            run.fidelity.cosine_mean if run.fidelity else None,
+            tuple(BatchSummary(b, memory.get(b), speeds.get(b)) for b in sorted({*speeds, *memory})),
         )
+
+    @property
+    def best(self) -> BatchSummary | None:
+        """The batch with the highest throughput."""
+        return max((b for b in self.batches if b.latency_s), key=lambda b: b.per_second or 0.0, default=None)
