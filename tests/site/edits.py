@@ -36,7 +36,8 @@ def small_catalog(root: Path) -> Path:
         shutil.copy(HERE / name, root / name)
     data, _ = read_yaml(HERE / "quantizations.yaml")
     data["quantizations"] = {label: data["quantizations"][label] for label in LABELS}
-    (root / "quantizations.yaml").write_text(json.dumps(data, indent=1))  # JSON is YAML
+    text = re.sub(r"\d+(\.\d+)?e-\d+", lambda number: f"{float(number[0]):.9f}", json.dumps(data, indent=1))
+    (root / "quantizations.yaml").write_text(text)  # JSON is YAML, but for numbers with an exponent
     for folder in ("models", "traces", "published", "runs", "gpus"):
         (root / folder).mkdir()
     for model in POOL[:3]:

@@ -76,7 +76,7 @@ def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
     for edit, chance in edits.sequence(seed):
         saved, before = tmp_path / "saved", tree(site)
         shutil.copytree(small, saved / "catalog")
-        shutil.copytree(checkout, saved / "checkout")
+        shutil.copytree(checkout, saved / "checkout", symlinks=True)
         edit(small, checkout, chance)
         try:
             build(site, small)
@@ -85,7 +85,7 @@ def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
             assert tree(site) == before
             for name, place in (("catalog", small), ("checkout", checkout)):
                 shutil.rmtree(place)
-                shutil.copytree(saved / name, place)
+                shutil.copytree(saved / name, place, symlinks=True)
         assert is_whole(site)
         shutil.rmtree(saved)
     build(site, small)
