@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
+from weakref import WeakKeyDictionary
 
 from pydantic import VERSION, TypeAdapter
 
@@ -24,6 +25,8 @@ from fitcard.catalog.storage.reads import Reads, note_all, recording
 
 MANY = 40
 """Results from which it is worth starting a process for each core."""
+LAST = 8
+"""Results of a shared function that stay in memory."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,19 +62,33 @@ class memo(Generic[S, P, T]):
         update_wrapper(self, function)
 
     def __call__(self, source: S, *args: P.args, **kwargs: P.kwargs) -> T:
-        key = (self._function.__module__, self._function.__qualname__, *map(str, args))
         assert not kwargs, "a memoized function takes its arguments by place"
+        key = self._key(args)
         if key not in source.memory:
-            source.memory[key] = self._kept(source, key) or self._made(source, key, *args)
+            row = _row(source, key)
+            source.memory[key] = self._current(source, database.get([row]).get(row)) or self._made(source, *args)
         value: T
         value, reads = source.memory[key]
         note_all(reads)
         return value
 
-    def _kept(self, source: S, key: tuple[str, ...]) -> tuple[T, Reads] | None:
-        """The kept result with its reads, if all that it read is what it was."""
-        row = _row(source, key)
-        text = database.get([row]).get(row)
+    def fetch(self, source: S, arguments: Iterable[str]) -> list[str]:
+        """Take what is kept for many single arguments into memory, and give those for which nothing is kept that is current."""
+        rows = {
+            _row(source, key): argument
+            for argument in arguments
+            if (key := self._key((argument,))) not in source.memory
+        }
+        texts = database.get(rows)
+        results = {argument: self._current(source, texts.get(row)) for row, argument in rows.items()}
+        source.memory.update({self._key((argument,)): result for argument, result in results.items() if result})
+        return [argument for argument, result in results.items() if result is None]
+
+    def _key(self, args: tuple[object, ...]) -> tuple[str, ...]:
+        return self._function.__module__, self._function.__qualname__, *map(str, args)
+
+    def _current(self, source: S, text: str | None) -> tuple[T, Reads] | None:
+        """A kept result with its reads, if all that it read is what it was."""
         if text is None:
             return None
         head, _, value = text.partition("\n")
@@ -80,12 +97,12 @@ class memo(Generic[S, P, T]):
             return None
         return self._type().validate_json(value), reads
 
-    def _made(self, source: S, key: tuple[str, ...], *args: Any) -> tuple[T, Reads]:
+    def _made(self, source: S, *args: Any) -> tuple[T, Reads]:
         function: Callable[..., T] = self._function
         with recording() as reads:
             value = function(source, *args)
         text = self._type().dump_json(value).decode()
-        database.put({_row(source, key): f"{json.dumps(reads, separators=(',', ':'))}\n{text}"})
+        database.put({_row(source, self._key(args)): f"{json.dumps(reads, separators=(',', ':'))}\n{text}"})
         return value, reads
 
     def _type(self) -> TypeAdapter[T]:
@@ -94,13 +111,36 @@ class memo(Generic[S, P, T]):
         return self._adapter
 
 
-def warm(function: Callable[[S, str], object], source: S, keys: Iterable[str]) -> None:
-    """Work out over all cores what `function` gives for each of many keys and is not kept yet, before it is asked for one by one."""
-    every = list(keys)
-    size = max(1, -(-len(every) // (8 * cores())))
-    parts = [every[at : at + size] for at in range(0, len(every), size)]
-    if len(every) >= MANY:
-        spread(lambda part: [function(source, key) for key in part] and None, parts)
+def warm(function: memo[S, [str], Any], source: S, arguments: Iterable[str]) -> None:
+    """Have at hand what `function` gives for many arguments before it is asked for one by one: fetched together, and the rest
+    worked out over all cores."""
+    missing = function.fetch(source, arguments)
+    if len(missing) < MANY:
+        return
+    size = -(-len(missing) // (8 * cores()))
+    parts = [missing[at : at + size] for at in range(0, len(missing), size)]
+    spread(lambda part: [function(source, argument) for argument in part] and None, parts)
+    function.fetch(source, missing)
+
+
+def shared(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Decorate a function whose result several outputs ask for in turn: its last few results stay in memory, with what they read."""
+    results: WeakKeyDictionary[Source, dict[tuple[object, ...], tuple[T, Reads]]] = WeakKeyDictionary()
+
+    @wraps(function)
+    def remembered(source: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        last = results.setdefault(source, {})
+        if args not in last:
+            if len(last) >= LAST:
+                del last[next(iter(last))]
+            with recording() as reads:
+                value = function(source, *args, **kwargs)
+            last[args] = value, reads
+        value, reads = last[args]
+        note_all(reads)
+        return value
+
+    return remembered
 
 
 def _row(source: Source, key: tuple[str, ...]) -> str:
