@@ -32,7 +32,7 @@ def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | N
     overwritten. The places to write at are printed, one a line.
     """
     if gpu and like and not (model or model_id):
-        _add_card(load(root, traces_needed=False), gpu, like)
+        _add_gpu(load(root, traces_needed=False), gpu, like)
     elif model and not (gpu or like):
         _add_model(load(root, traces_needed=False), model, model_id)
     else:
@@ -41,7 +41,7 @@ def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | N
         )
 
 
-def _add_card(catalog: Catalog, key: str, like: str) -> None:
+def _add_gpu(catalog: Catalog, key: str, like: str) -> None:
     from fitcard.catalog.scaffold import add_gpu
 
     if not _SLUG.fullmatch(key):
@@ -52,11 +52,11 @@ def _add_card(catalog: Catalog, key: str, like: str) -> None:
         raise CatalogError([catalog.gpu_problem(key, (), "is there already: edit it")])
     if begun := [problem for problem in catalog.begun_gpus if problem.field.split(".")[1] == key]:
         raise CatalogError([Problem(begun[0].path, begun[0].line, f"gpus.{key}", "is begun already: finish it")])
-    found = find_gpu(catalog, like)
-    if found not in catalog.gpus:
-        raise FitcardError(f"{found} is known from runs alone: --like takes a card of the catalog")
-    path = catalog.root / "gpus" / f"{catalog.file_of_gpu[found]}.yaml"
-    line = add_gpu(path, key, catalog.gpus[found])
+    neighbour = find_gpu(catalog, like)
+    if neighbour not in catalog.gpus:
+        raise FitcardError(f"{neighbour} is known from runs alone: --like takes a card of the catalog")
+    path = catalog.root / "gpus" / f"{catalog.file_of_gpu[neighbour]}.yaml"
+    line = add_gpu(path, key, catalog.gpus[neighbour])
     click.echo(f"{shown(path)}:{line}")
 
 
@@ -70,19 +70,19 @@ def _add_model(catalog: Catalog, typed: str, model_id: str | None) -> None:
         raise click.UsageError(f"{typed} says which model it is; --id {model_id} says otherwise")
     if not local:
         _check_new(catalog, typed)
-    found = from_path(Path(typed)) if local else from_hub(typed)
-    key = model_id or found.model_id
+    configuration = from_path(Path(typed)) if local else from_hub(typed)
+    key = model_id or configuration.model_id
     if key is None:
         raise click.UsageError(f"{typed} does not say which model it is: give its id on the hub as --id ORG/NAME")
     _check_new(catalog, key)
 
     from fitcard.catalog.scaffold import add_model, model_text
     from fitcard.profiler.cli import trace_table, trace_with_status
-    from fitcard.profiler.differences import differences
 
-    config = differences(found.values)
-    trace = trace_with_status(config, key)
-    text = model_text(catalog.root / "models" / f"{key}.yaml", key, config, found, trace, date.today().isoformat())
+    config, trace = trace_with_status(configuration.values, key, minimal=True)
+    text = model_text(
+        catalog.root / "models" / f"{key}.yaml", key, config, configuration, trace, date.today().isoformat()
+    )
     written = add_model(catalog.root, key, text, trace)
     Console(stderr=True).print(trace_table(trace))
     for path in written:

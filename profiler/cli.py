@@ -21,12 +21,16 @@ from fitcard.catalog.configuration import from_path
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.names import find_model, find_quantization
 from fitcard.catalog.schema.run import Mode, Run
-from fitcard.catalog.schema.trace import Component, Trace
+from fitcard.catalog.schema.trace import Trace
+from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.units import parse_bytes
+from fitcard.profiler.bounded_trace import trace_bounded
+from fitcard.profiler.safe_config import safe_config
 
 _BUSY = "[bold]"
 UNSTABLE = 0.05
 """The spread between processes from which a speed is worth a warning."""
+_IGNORED = "fitcard builds the model with the code and the weights' types of transformers alone"
 _stderr = Console(stderr=True)
 
 
@@ -101,11 +105,13 @@ def profile(
     Interrupted, the same command goes on where it was.
     """
     from fitcard.catalog.storage.writer import add_run, check_writable
-    from fitcard.profiler.checkpoint import find_weights
+    from fitcard.profiler.case import device_id
     from fitcard.profiler.devices import find_device, machine
     from fitcard.profiler.journal import Journal, forget
-    from fitcard.profiler.runner import RANDOM, Settings, cases, device_id, estimate_s, ladder, missing_packages
+    from fitcard.profiler.runner import estimate_s, missing_packages
     from fitcard.profiler.runner import profile as run_all
+    from fitcard.profiler.settings import RANDOM, Settings, default_batches, variants
+    from fitcard.profiler.weights_source import find_weights
 
     if fleet and (device or fresh):
         raise click.UsageError(
@@ -114,11 +120,11 @@ def profile(
     catalog = load(root)
     model_id = find_model(catalog, model)
     labels = [find_quantization(catalog, label) for label in quants] or list(catalog.quantizations)
-    there = catalog.traces[model_id].components()
-    wanted = components or tuple(c for c in there if c != "all") or there
-    if missing := [c for c in wanted if c not in there]:
-        raise FitcardError(f"{model_id} has no component {missing[0]} (it has: {', '.join(there)})")
-    found = find_device("cpu" if fleet else device)
+    available = catalog.traces[model_id].components()
+    chosen = components or tuple(c for c in available if c != "all") or available
+    if missing := [c for c in chosen if c not in available]:
+        raise FitcardError(f"{model_id} has no component {missing[0]} (it has: {', '.join(available)})")
+    chosen_device = find_device("cpu" if fleet else device)
     checkpoint, source = (None, RANDOM) if fleet else find_weights(weights, model_id)  # each node finds its own
     if not fleet and (absent := missing_packages(catalog, labels)):
         raise FitcardError(
@@ -126,9 +132,10 @@ def profile(
             "pip install 'fitcard[profile]', or name other quantizations with --quant"
         )
     settings = Settings(
-        device=found, components=tuple(c for c in there if c in wanted), quantizations=tuple(dict.fromkeys(labels)),
-        batches=tuple(sorted(set(batches))) or (() if fleet else ladder(found.kind)), mode=cast(Mode, mode), checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds,
-        timeout_s=timeout_s, memory_limit_bytes=parse_bytes(vram_limit, "--vram-limit") if vram_limit else None,
+        device=chosen_device, components=tuple(c for c in available if c in chosen), quantizations=tuple(dict.fromkeys(labels)),
+        batches=tuple(sorted(set(batches))) or (() if fleet else default_batches(chosen_device.kind)), mode=cast(Mode, mode),
+        checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds, timeout_s=timeout_s,
+        memory_limit_bytes=parse_bytes(vram_limit, "--vram-limit") if vram_limit else None,
     )  # fmt: skip
     folder = output or catalog.root / "runs"
     if fleet:
@@ -136,31 +143,32 @@ def profile(
 
         _report(profile_fleet(catalog, model_id, settings, weights, fleet, folder, _stderr), folder, as_json)
         return
-    device_name = device_id(catalog, found)
+    device_name = device_id(catalog, chosen_device)
     check_writable(folder, device_name, model_id)
     if fresh:
         forget(folder, device_name, model_id)
-    journal = Journal(folder, catalog, model_id, machine(found, device_name), settings)
+    journal = Journal(folder, catalog, model_id, machine(chosen_device, device_name), settings)
     runs = journal.done()
-    todo = [case for case in cases(settings) if case not in runs]
+    every = variants(model_id, settings)
+    todo = [variant for variant in every if variant not in runs]
     _stderr.print(
         f"{model_id} on {device_name}: {', '.join(settings.components)}; {', '.join(settings.quantizations)}; "
         f"batches {', '.join(map(str, settings.batches))}"
     )
     if runs:
         _stderr.print(f"{len(runs)} cases were done before this was interrupted and are not run again (--fresh does)")
-    _stderr.print(f"{len(todo)} cases, roughly {_duration(estimate_s(catalog, model_id, settings, todo))}")
+    _stderr.print(f"{len(todo)} cases, roughly {_duration(estimate_s(catalog, settings, todo))}")
     try:
         with (
-            _Board(cases(settings), runs) as board,
-            closing(run_all(catalog, model_id, settings, todo, board.begin)) as made,
+            _Board(every, runs) as board,
+            closing(run_all(catalog, model_id, settings, todo, board.begin, board.warn)) as records,
         ):
-            for run in made:
+            for run in records:
                 try:
                     with _uninterrupted():
                         add_run(folder, run)
                         journal.add(run)
-                        runs[run.component, run.quantization] = run
+                        runs[Variant(run.model, run.component, run.quantization)] = run
                 except OSError as error:
                     raise FitcardError(
                         f"a record could not be written under {folder}: {error.strerror or error}; the {len(runs)} before "
@@ -172,7 +180,7 @@ def profile(
             f"interrupted; the {len(runs)} records written so far are kept, and the same command goes on from there"
         ) from None
     journal.finish()
-    _report([runs[case] for case in cases(settings)], folder, as_json)
+    _report([runs[variant] for variant in every], folder, as_json)
 
 
 @contextmanager
@@ -213,8 +221,8 @@ def _duration(seconds: float) -> str:
 class _Board:
     """A live table of the cases on a terminal; lines as they are done elsewhere."""
 
-    def __init__(self, cases: Sequence[tuple[Component, str]], runs: Mapping[tuple[Component, str], Run]) -> None:
-        self.rows = {case: _outcome(runs[case]) if case in runs else "" for case in cases}
+    def __init__(self, variants: Sequence[Variant], runs: Mapping[Variant, Run]) -> None:
+        self.rows = {variant: _outcome(runs[variant]) if variant in runs else "" for variant in variants}
         self.began = time.monotonic()
         self.live = Live(console=_stderr, refresh_per_second=2, get_renderable=self.table, transient=True)
 
@@ -225,15 +233,19 @@ class _Board:
     def __exit__(self, *_: object) -> None:
         self.live.stop()
 
-    def begin(self, component: Component, label: str, what: str) -> None:
-        """A process of a case begins. The reference of another tower is no case, and one that is done stays so."""
-        row = self.rows.get((component, label))
+    def begin(self, variant: Variant, what: str) -> None:
+        """A process of a case begins. The reference of another component is no case, and one that is done stays so."""
+        row = self.rows.get(variant)
         if row is not None and (not row or row.startswith(_BUSY)):
-            self.rows[component, label] = f"{_BUSY}{escape(what)} ..."
+            self.rows[variant] = f"{_BUSY}{escape(what)} ..."
+
+    def warn(self, sentence: str) -> None:
+        """Say something that stays on the screen."""
+        _stderr.print(f"[yellow]warning[/yellow]: {escape(sentence)}")
 
     def done(self, run: Run) -> None:
         """A case has its record."""
-        self.rows[run.component, run.quantization] = _outcome(run)
+        self.rows[Variant(run.model, run.component, run.quantization)] = _outcome(run)
         if not _stderr.is_terminal:
             _stderr.print(f"{run.component} {run.quantization}: {_outcome(run)}")
 
@@ -241,8 +253,8 @@ class _Board:
         finished = sum(bool(row) and not row.startswith(_BUSY) for row in self.rows.values())
         minutes = (time.monotonic() - self.began) / 60
         table = Table("component", "quantization", "", title=f"{finished} of {len(self.rows)} cases, {minutes:.0f} min")
-        for (component, label), row in self.rows.items():
-            table.add_row(component, label, row)
+        for variant, row in self.rows.items():
+            table.add_row(variant.component, variant.quantization, row)
         return table
 
 
@@ -260,35 +272,44 @@ def trace(root: Path | None, model: str | None, every: bool, output: Path | None
     if (model is None) != every:
         raise click.UsageError("give a model, the file of a configuration, or --all")
     if model and model.endswith(".json"):
-        _trace(from_path(Path(model)).values, (output or Path.cwd()) / f"{Path(model).stem}.trace.json")
+        path = (output or Path.cwd()) / f"{Path(model).stem}.trace.json"
+        _write_trace(path, trace_with_status(from_path(Path(model)).values, Path(model).stem)[1])
         return
+    from fitcard.profiler.trace import trace as trace_model
+
     catalog = load(root, traces_needed=False)
     for key in [find_model(catalog, model)] if model else catalog.models:
-        _trace(catalog.models[key].config, (output or catalog.root / "traces") / f"{key}.json")
+        with _stderr.status(f"{key}: building the model without weights"):
+            traced = trace_model(catalog.models[key].config)
+        _write_trace((output or catalog.root / "traces") / f"{key}.json", traced)
 
 
-def _trace(config: dict[str, Any], path: Path) -> None:
+def _write_trace(path: Path, traced: Trace) -> None:
     from fitcard.catalog.storage.writer import write_trace
 
-    made = trace_with_status(config, path.stem)
-    write_trace(path, made)
-    Console().print(trace_table(made))
+    write_trace(path, traced)
+    Console().print(trace_table(traced))
     click.echo(str(path))
 
 
-def trace_with_status(config: dict[str, Any], name: str) -> Trace:
-    """The trace of a configuration, with what is being done on the screen meanwhile."""
-    from fitcard.profiler.trace import trace as trace_model
+def trace_with_status(config: dict[str, Any], name: str, *, minimal: bool = False) -> tuple[dict[str, Any], Trace]:
+    """The trace of a configuration that nobody has checked, and the configuration, with what is being done on the screen meanwhile.
 
-    with _stderr.status(f"{name}: building the model without weights") as status:
-        return trace_model(config, lambda what: status.update(f"{name}: {what}"))
+    What in it was left out, and could make it another model, is said in a warning.
+    """
+    for path in safe_config(config).warnings:
+        _stderr.print(
+            f"[yellow]warning[/yellow]: {escape(name)}: {escape(path)} is ignored: {_IGNORED}", soft_wrap=True
+        )
+    with _stderr.status(f"{escape(name)}: building the model without weights") as status:
+        return trace_bounded(config, lambda what: status.update(f"{escape(name)}: {escape(what)}"), minimal=minimal)
 
 
-def trace_table(made: Trace) -> Table:
+def trace_table(traced: Trace) -> Table:
     """What a trace says of each component, in short."""
     table = Table("component", "parameters", "multiply-adds", "activations at batch 1, 16 bit")
-    for phase in made.phases:
-        parameters = made.parameters() if phase.component == "all" else made.parameters(phase.component)
+    for phase in traced.phases:
+        parameters = traced.parameters() if phase.component == "all" else traced.parameters(phase.component)
         peak = f"{phase.activations[0].bytes_16 / 2**20:.2f} MiB"
         table.add_row(phase.component, f"{parameters:,}", f"{phase.multiply_adds() / 1e9:.2f} G", peak)
     return table

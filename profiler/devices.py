@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import gc
 import os
 import platform
 import re
 import subprocess
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import torch
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.host import cpu_cores, cpu_features, cpu_label, cpu_name
 from fitcard.catalog.schema.run import Machine
+from fitcard.catalog.storage.private import locked_file, user_folder
 from fitcard.profiler import nvml
 
 LIBRARIES = (
@@ -64,31 +63,23 @@ class Device:
             torch.accelerator.synchronize()
 
     def start_driver(self) -> None:
-        """Start CUDA's driver, which takes a second or so and nothing of the card's memory: the context comes later."""
+        """Start CUDA's driver, which takes a second or so and nothing of the GPU's memory: the context comes later."""
         if self.kind == "cuda":
             torch.cuda.get_device_capability()
 
     @contextmanager
     def turn(self) -> Generator[None]:
-        """Have a card alone among all the profilers of this machine. A processor is shared: its cases come one by one anyway.
+        """Have a GPU alone among all of this user's profilers. A processor is shared: its cases come one by one anyway.
 
         The kernel gives the lock back when its holder dies.
         """
         if self.kind == "cpu":
             yield
             return
-        # Drivers that tell no UUID have all their cards take turns.
+        # Drivers that tell no UUID have all their GPUs take turns.
         one = getattr(torch.cuda.get_device_properties(0), "uuid", "cuda") if self.kind == "cuda" else self.kind
-        path = Path(tempfile.gettempdir()) / f"fitcard-{one}.lock"
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # another user's: it can be read, which is enough to lock it
-            lock = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked_file(user_folder("gpu-locks") / f"{one}.lock"):
             yield
-        finally:
-            os.close(lock)
 
     def reset_peak(self) -> None:
         """Forget the highest memory seen so far."""
@@ -120,8 +111,8 @@ class Device:
         if not status.exists():  # not Linux: no peak that can be reset, so the current size stands for both
             now = psutil.Process().memory_info().rss
             return {"now": now, "peak": now}
-        found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status.read_text(), re.M))
-        return {"now": int(found["VmRSS"]) * 1024, "peak": int(found["VmHWM"]) * 1024}
+        sizes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status.read_text(), re.M))
+        return {"now": int(sizes["VmRSS"]) * 1024, "peak": int(sizes["VmHWM"]) * 1024}
 
     def context_bytes(self) -> int:
         """What the runtime takes before any model is there: the process on a CPU, the device's context on CUDA."""
@@ -129,7 +120,7 @@ class Device:
             torch.zeros(1, device=self.kind)
             if self.vendor == "NVIDIA" and (own := nvml.process_bytes(os.getpid())) is not None:
                 return own - torch.cuda.memory_reserved()
-            # Without the driver's own count, all that is taken from the card: right when nothing else runs on it.
+            # Without the driver's own count, all that is taken from the GPU: right when nothing else runs on it.
             free, total = torch.cuda.mem_get_info() if self.kind == "cuda" else torch.xpu.mem_get_info()
             return total - free - torch.accelerator.memory_reserved()
         return self.memory()["now"]
@@ -137,15 +128,15 @@ class Device:
 
 def find_device(kind: str | None) -> Device:
     """The device of that kind, or the best that is there. Raises FitcardError when there is none of that kind."""
-    there = {
+    available = {
         "cuda": torch.cuda.is_available(), "xpu": torch.xpu.is_available(), "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }  # fmt: skip
     if kind is None:
-        kind = next(name for name, found in there.items() if found)
-    if not there.get(kind, False):
-        usable = ", ".join(name for name, found in there.items() if found)
-        raise FitcardError(f"no {kind} device here that torch {torch.__version__} can use (there is: {usable})")
+        kind = next(name for name, usable in available.items() if usable)
+    if not available.get(kind, False):
+        usable_names = ", ".join(name for name, usable in available.items() if usable)
+        raise FitcardError(f"no {kind} device here that torch {torch.__version__} can use (there is: {usable_names})")
     vendor = {"cpu": "CPU", "mps": "Apple", "xpu": "Intel"}.get(kind) or ("AMD" if torch.version.hip else "NVIDIA")
     return Device(kind, vendor)
 

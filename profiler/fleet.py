@@ -18,10 +18,16 @@ from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.storage.writer import add_run
-from fitcard.profiler.checkpoint import find_weights, pinned
+from fitcard.profiler.case import Case, Profile
 from fitcard.profiler.devices import find_device
-from fitcard.profiler.runner import Case, Processes, References, Settings, Truth, cases, ladder, workspace
+from fitcard.profiler.fidelity import Reference
+from fitcard.profiler.processes import Processes
+from fitcard.profiler.references import References
+from fitcard.profiler.settings import Settings, default_batches, variants
+from fitcard.profiler.weights_source import find_weights, pinned
+from fitcard.profiler.workspace import workspace
 
 RETRIES = 3
 """How often a case is run again when the worker or the node under it died."""
@@ -49,17 +55,17 @@ def profile_fleet(
     try:
         types = sorted(key.removeprefix(_TYPE) for key in ray.cluster_resources() if key.startswith(_TYPE))
         console.print(f"{len(ray.nodes())} nodes; {', '.join(types) or 'no accelerators, so processors'}")
-        waiting: dict[Any, tuple[str, Component, str]] = {}
+        waiting: dict[Any, tuple[str, Variant]] = {}
         for accelerator in types or [""]:
             kind, options = _kind(accelerator), _options(ray, accelerator)
-            batches = settings.batches or ladder(kind)
-            given = ray.put((catalog, model_id, replace(settings, batches=batches), weights, kind))
+            batches = settings.batches or default_batches(kind)
+            shared = ray.put((catalog, model_id, replace(settings, batches=batches), weights, kind))
             reference, case = ray.remote(_reference).options(**options), ray.remote(_case).options(**options)
             compared = settings.components if settings.memory_limit_bytes is None else ()
-            truths = {component: reference.remote(given, component) for component in compared}
-            for component, label in cases(settings):
-                job = case.remote(given, component, label, truths.get(component))
-                waiting[job] = (accelerator or "cpu", component, label)
+            references = {component: reference.remote(shared, component) for component in compared}
+            for variant in variants(model_id, settings):
+                job = case.remote(shared, variant, references.get(variant.component))
+                waiting[job] = (accelerator or "cpu", variant)
         return list(_collect(ray, waiting, folder, console))
     finally:
         ray.shutdown()
@@ -83,9 +89,9 @@ def _options(ray: Any, accelerator: str) -> dict[str, Any]:
         return {**common, "num_gpus": 1, "accelerator_type": accelerator}
     cores = {node["Resources"]["CPU"] for node in _alive(ray) if node["Resources"].get("CPU")}
     if len(cores) != 1:
-        found = ", ".join(f"{count:g}" for count in sorted(cores)) or "none"
+        counts = ", ".join(f"{count:g}" for count in sorted(cores)) or "none"
         raise FitcardError(
-            f"a case takes a node's processors whole, so every node must have as many (there are: {found})"
+            f"a case takes a node's processors whole, so every node must have as many (there are: {counts})"
         )
     return {**common, "num_cpus": cores.pop()}
 
@@ -99,12 +105,12 @@ def _kind(accelerator: str) -> str:
     return ("xpu" if accelerator.startswith("Intel-") else "cuda") if accelerator else "cpu"
 
 
-def _collect(ray: Any, waiting: dict[Any, tuple[str, Component, str]], folder: Path, console: Console) -> Iterator[Run]:
+def _collect(ray: Any, waiting: dict[Any, tuple[str, Variant]], folder: Path, console: Console) -> Iterator[Run]:
     total, lost = len(waiting), list[str]()
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=60)
         for job in done or _hopeless(ray, waiting):
-            where, component, label = waiting.pop(job)
+            where, (_, component, label) = waiting.pop(job)
             try:
                 run = Run.model_validate(ray.get(job, timeout=1))
                 add_run(folder, run)
@@ -119,32 +125,32 @@ def _collect(ray: Any, waiting: dict[Any, tuple[str, Component, str]], folder: P
         raise FitcardError(f"{len(lost)} of {total} cases have no record:\n" + "\n".join(lost))
 
 
-def _hopeless(ray: Any, waiting: dict[Any, tuple[str, Component, str]]) -> list[Any]:
+def _hopeless(ray: Any, waiting: dict[Any, tuple[str, Variant]]) -> list[Any]:
     """The jobs that wait for an accelerator type of which no node is left."""
     left = {key.removeprefix(_TYPE) for node in _alive(ray) for key in node["Resources"] if key.startswith(_TYPE)}
-    return [job for job, (where, _, _) in waiting.items() if where not in {*left, "cpu"}]
+    return [job for job, (where, _) in waiting.items() if where not in {*left, "cpu"}]
 
 
-_Given = tuple[Catalog, str, Settings, str, str]
+_Shared = tuple[Catalog, str, Settings, str, str]
 
 
-def _here(given: _Given) -> Settings:
+def _here(shared: _Shared) -> Settings:
     """The settings for the device and the checkpoint of the node that this runs on."""
-    _, model_id, settings, weights, kind = given
+    _, model_id, settings, weights, kind = shared
     checkpoint, source = find_weights(weights, model_id)
     return replace(settings, device=find_device(kind), checkpoint=checkpoint, weights=source)
 
 
-def _reference(given: _Given, component: Component) -> Truth | None:
-    here = _here(given)
+def _reference(shared: _Shared, component: Component) -> Reference | None:
+    here = _here(shared)
     with workspace() as folder, Processes(here) as processes:
-        return References(given[0], given[1], here, processes, folder, lambda *_: None).truth(component)
+        return References(Profile(shared[0], shared[1], here, processes, folder)).reference(component)
 
 
-def _case(given: _Given, component: Component, label: str, reference: Truth | None) -> dict[str, Any]:
-    here = _here(given)
+def _case(shared: _Shared, variant: Variant, reference: Reference | None) -> dict[str, Any]:
+    here = _here(shared)
     with workspace() as folder, Processes(here) as processes:
-        case = Case(given[0], given[1], component, label, here, processes, folder)
+        case = Case(Profile(shared[0], shared[1], here, processes, folder), variant)
         reason = case.unsupported()
-        run = case.record("unsupported", reason) if reason else case.run(lambda: reference, lambda *_: None)
+        run = case.record("unsupported", reason) if reason else case.run(lambda: reference)
     return run.model_dump(mode="json")

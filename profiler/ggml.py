@@ -31,12 +31,12 @@ Floats = npt.NDArray[np.float32]
 def _library() -> ctypes.CDLL:
     spec = importlib.util.find_spec("xllamacpp")
     folders = spec.submodule_search_locations if spec else None
-    found = sorted(Path(folders[0]).glob("xllamacpp*.so")) if folders else []
-    if not found:
+    libraries = sorted(Path(folders[0]).glob("xllamacpp*.so")) if folders else []
+    if not libraries:
         raise FitcardError(
             "GGUF variants are encoded by ggml, which comes with the package xllamacpp: pip install xllamacpp"
         )
-    library = ctypes.CDLL(str(found[0]))
+    library = ctypes.CDLL(str(libraries[0]))
     chunk = library.ggml_quantize_chunk
     chunk.restype = ctypes.c_size_t
     chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]

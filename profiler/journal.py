@@ -11,9 +11,10 @@ from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.run import Machine, Run
-from fitcard.catalog.schema.trace import Component
+from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.storage.writer import write_atomically
-from fitcard.profiler.runner import METRICS_VERSION, Settings
+from fitcard.profiler.case import METRICS_VERSION
+from fitcard.profiler.settings import Settings
 
 
 class Journal:
@@ -32,16 +33,16 @@ class Journal:
         self.path = self.records.with_name(f".{self.records.stem}.{digest}.unfinished")
         self.keys: list[str] = []
 
-    def done(self) -> dict[tuple[Component, str], Run]:
-        """The cases that an interrupted profile finished, with their records; none after a profile that finished."""
-        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
-            left.unlink(missing_ok=True)
+    def done(self) -> dict[Variant, Run]:
+        """The variants that an interrupted profile finished, with their records; none after a profile that finished."""
+        for temporary in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            temporary.unlink(missing_ok=True)
         try:
             self.keys = json.loads(self.path.read_text())["done"]
         except (OSError, ValueError, KeyError):
             return {}
         written = read_runs(self.records) if self.records.exists() else ()
-        return {(run.component, run.quantization): run for run in written if run.key in self.keys}
+        return {Variant(run.model, run.component, run.quantization): run for run in written if run.key in self.keys}
 
     def add(self, run: Run) -> None:
         """Note that a record is written."""

@@ -1,4 +1,4 @@
-"""A model without its weights, the ways to run it, and inputs for it."""
+"""A model without its weights, its entry points, and inputs for it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from torch import nn
 import fitcard.profiler.backends  # noqa: F401 - it silences what torchao says when transformers imports it
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.trace import Component
+from fitcard.profiler.out_of_memory import out_of_memory
+from fitcard.profiler.safe_config import safe_config
 
 
 @dataclass(frozen=True)
-class Path:
+class EntryPoint:
     """One way of running a model: what goes in, and the call."""
 
     component: Component
@@ -35,7 +37,7 @@ def build(config: dict[str, Any]) -> nn.Module:
     import transformers
 
     resolved = resolve(config)
-    with _explained(config["model_type"]), _parameters_on_meta():
+    with explained(config["model_type"]), _parameters_on_meta():
         model: nn.Module = transformers.AutoModel.from_config(resolved)
     return model.eval().requires_grad_(False)
 
@@ -48,25 +50,30 @@ def resolve(config: dict[str, Any]) -> Any:
     import transformers
 
     transformers.logging.set_verbosity_error()
-    options = copy.deepcopy(config)  # some classes change what they are given
+    options = copy.deepcopy(safe_config(config).values)  # some classes change what they are given
     kind = options.pop("model_type")
-    with _explained(kind):
+    with explained(kind):
         return transformers.AutoConfig.for_model(kind, **options)
 
 
 @contextmanager
-def _explained(kind: str) -> Generator[None]:
-    """Errors of transformers, said as what they are to the user: a configuration that it cannot take."""
+def explained(kind: str, what: str = "build") -> Generator[None]:
+    """Any error of transformers or torch, said as what it is to the user: a configuration that they cannot build or run."""
     import transformers
     from huggingface_hub.errors import StrictDataclassError
 
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, StrictDataclassError) as error:
-        said = str(error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error).strip()
-        first = said.splitlines()[0] if said else type(error).__name__
+    except FitcardError:
+        raise
+    except Exception as error:
+        if (reason := out_of_memory(error)) is None:
+            cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
+            reason = (str(cause).strip().splitlines() or [""])[0] or type(cause).__name__
+            if isinstance(error, KeyError | AssertionError | IndexError | ZeroDivisionError | RecursionError):
+                reason = f"{type(error).__name__}: {reason}"
         raise FitcardError(
-            f"transformers {transformers.__version__} cannot build model_type {kind!r}: {first}"
+            f"transformers {transformers.__version__} cannot {what} model_type {kind!r}: {reason}"
         ) from None
 
 
@@ -88,20 +95,20 @@ def _parameters_on_meta() -> Generator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
-def paths(model: nn.Module) -> tuple[Path, ...]:
-    """The ways to run a model: each tower of a two-tower model and both together, or the one encoder that there is."""
+def entry_points(model: nn.Module) -> tuple[EntryPoint, ...]:
+    """The ways to run a model: each component of a two-component model and both together, or the one encoder that there is."""
     config: Any = model.config
     if hasattr(model, "get_image_features") and hasattr(model, "get_text_features"):
         image, text = _image_size(config.vision_config), config.text_config.max_position_embeddings
         return (
-            Path("vision", image, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
-            Path("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
-            Path("all", image, text, lambda m, x: m(**x).image_embeds),
+            EntryPoint("vision", image, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
+            EntryPoint("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
+            EntryPoint("all", image, text, lambda m, x: m(**x).image_embeds),
         )
     if image_size := _image_size(config):
-        return (Path("vision", image_size, None, lambda m, x: _embedding(m(**x))),)
+        return (EntryPoint("vision", image_size, None, lambda m, x: _embedding(m(**x))),)
     if hasattr(config, "vocab_size") and hasattr(config, "max_position_embeddings"):
-        return (Path("text", None, _longest_text(model), lambda m, x: _embedding(m(**x))),)
+        return (EntryPoint("text", None, _longest_text(model), lambda m, x: _embedding(m(**x))),)
     raise FitcardError(f"{type(model).__name__} is neither a two-tower model nor a vision or text encoder")
 
 
@@ -138,36 +145,41 @@ def _embedding(output: Any) -> torch.Tensor:
 
 
 def inputs(
-    model: nn.Module, path: Path, batch: int, dtype: torch.dtype, device: str, seed: int = 0
+    model: nn.Module, entry_point: EntryPoint, batch: int, dtype: torch.dtype, device: str, seed: int = 0
 ) -> dict[str, torch.Tensor]:
-    """Seeded inputs of the sizes that `path` takes: pixels as a processor would normalise them, and token ids.
+    """Seeded inputs of the sizes that `entry_point` takes: pixels as a processor would normalise them, and token ids.
 
     On the meta device they have no values, but for those that say how large an image is.
     """
     config: Any = model.config
     shared = torch.Generator().manual_seed(seed)
-    made: dict[str, torch.Tensor] = {}
-    if path.text_tokens is not None:
+    tensors: dict[str, torch.Tensor] = {}
+    if entry_point.text_tokens is not None:
         vocabulary = getattr(config, "text_config", config).vocab_size
-        ids = torch.randint(0, vocabulary, (batch, path.text_tokens), generator=shared)
-        made["input_ids"] = ids.to(device) if device != "meta" else torch.empty_like(ids, device="meta")
-    if path.image_size is not None:
+        shape: tuple[int, ...] = (batch, entry_point.text_tokens)
+        if device == "meta":
+            tensors["input_ids"] = torch.empty(shape, dtype=torch.int64, device="meta")
+        else:
+            tensors["input_ids"] = torch.randint(0, vocabulary, shape, generator=shared).to(device)
+    if entry_point.image_size is not None:
         vision = vision_config(config)
         channels = getattr(vision, "num_channels", 3)
-        shape: tuple[int, ...] = (batch, channels, path.image_size, path.image_size)
+        shape = (batch, channels, entry_point.image_size, entry_point.image_size)
         if patches := getattr(vision, "num_patches", None):
             # Images cut into patches, and how many those are along each side, which is read and so is real everywhere. No mask:
             # where no patch is padding, the model drops the one that its processor makes.
-            side = path.image_size // vision.patch_size
+            side = entry_point.image_size // vision.patch_size
             shape = (batch, patches, channels * vision.patch_size**2)
-            made["spatial_shapes"] = torch.tensor([[side, side]] * batch, device="cpu" if device == "meta" else device)
+            tensors["spatial_shapes"] = torch.tensor(
+                [[side, side]] * batch, device="cpu" if device == "meta" else device
+            )
         pixels = torch.empty(shape, device="meta") if device == "meta" else torch.rand(shape, generator=shared) * 2 - 1
-        made["pixel_values"] = pixels.to(device=device, dtype=dtype)
-    return made
+        tensors["pixel_values"] = pixels.to(device=device, dtype=dtype)
+    return tensors
 
 
-def kept_modules(model: nn.Module, names: set[str]) -> None:
-    """Drop every module that holds none of the parameters `names`, so that one tower can run without the other."""
+def drop_unused_modules(model: nn.Module, names: set[str]) -> None:
+    """Drop every module that holds none of the parameters `names`, so that one component can run without the other."""
     for name, child in list(model.named_children()):
         held = {f"{name}.{parameter}" for parameter, _ in child.named_parameters()}
         if held and not held & names:

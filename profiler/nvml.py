@@ -18,7 +18,7 @@ _REASONS = {
 
 
 class Sensors:
-    """The sensors of one card, read between samples so that nothing timed waits for them."""
+    """The sensors of one GPU, read between samples so that nothing timed waits for them."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -62,21 +62,21 @@ class Sensors:
 
 
 def sensors() -> Sensors | None:
-    """The sensors of the card that torch uses, or None where one of them is missing (the energy counter before Volta)."""
+    """The sensors of the GPU that torch uses, or None where one of them is missing (the energy counter before Volta)."""
     handle = _handle()
     if handle is None:
         return None
-    found = Sensors(handle)
+    sensors = Sensors(handle)
     try:
-        found.start()
-        found.sample()
+        sensors.start()
+        sensors.sample()
     except pynvml.NVMLError:
         return None
-    return found
+    return sensors
 
 
 def driver_and_power_limit() -> tuple[str | None, float | None]:
-    """The driver's version and the card's power limit in watts, as far as they can be read."""
+    """The driver's version and the GPU's power limit in watts, as far as they can be read."""
     handle = _handle()
     if handle is None:
         return None, None
@@ -88,13 +88,13 @@ def driver_and_power_limit() -> tuple[str | None, float | None]:
 
 
 def process_bytes(pid: int) -> int | None:
-    """What a process takes of the card, its context included, as the driver counts it; None where it does not say."""
+    """What a process takes of the GPU, its context included, as the driver counts it; None where it does not say."""
     handle = _handle()
     if handle is None:
         return None
     try:
         processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except pynvml.NVMLError:  # not permitted, or no such thing on this kind of card
+    except pynvml.NVMLError:  # not permitted, or no such thing on this kind of GPU
         return None
     for process in processes:
         if process.pid == pid and process.usedGpuMemory is not None:
@@ -103,7 +103,7 @@ def process_bytes(pid: int) -> int | None:
 
 
 def _handle() -> Any:
-    """NVML's handle of the card that torch calls device 0, found by its UUID, which CUDA_VISIBLE_DEVICES does not renumber."""
+    """NVML's handle of the GPU that torch calls device 0, found by its UUID, which CUDA_VISIBLE_DEVICES does not renumber."""
     import torch
 
     if not torch.cuda.is_available() or torch.version.hip:

@@ -13,15 +13,15 @@ from torch import nn
 from fitcard.catalog.schema.quantization import Quantization, StoredTensor, stored_tensors
 from fitcard.catalog.schema.trace import Component, Tensor
 from fitcard.profiler.devices import Device
-from fitcard.profiler.meta_model import Path, build, kept_modules, paths, resolve, vision_config
-from fitcard.profiler.modules import put, weight_bytes
+from fitcard.profiler.meta_model import EntryPoint, build, drop_unused_modules, entry_points, resolve, vision_config
+from fitcard.profiler.parameters import set_parameter, weight_bytes
 
 Inputs = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One component of a model in one quantization, for one device."""
+class VariantSpec:
+    """All that it takes to write and load a variant: one component of a model in one quantization, for one device."""
 
     model_id: str
     label: str
@@ -43,15 +43,15 @@ class Variant:
         """Whether the model treats each image of the batch by itself, as those do that take images of any shape."""
         return self.component != "text" and hasattr(vision_config(resolve(self.config)), "num_patches")
 
-    def skeleton(self) -> nn.Module:
+    def meta_model(self) -> nn.Module:
         """The model on the meta device, without the modules that this component does not need."""
         model = build(self.config)
-        kept_modules(model, {tensor.name for tensor in self.stored})
+        drop_unused_modules(model, {tensor.name for tensor in self.stored})
         return model
 
-    def way(self, model: nn.Module) -> Path:
+    def entry_point(self, model: nn.Module) -> EntryPoint:
         """How to run the component of `model`."""
-        return next(path for path in paths(model) if path.component == self.component)
+        return next(one for one in entry_points(model) if one.component == self.component)
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class Runnable:
     weights_bytes: int
     """Bytes of the tensors in memory, counted tensor by tensor."""
 
-    def run(self, given: Inputs) -> torch.Tensor:
+    def run(self, batch_inputs: Inputs) -> torch.Tensor:
+        """One forward pass, without gradients."""
         with torch.inference_mode():
-            return self.call(given)
+            return self.call(batch_inputs)
 
 
-def of_module(variant: Variant, model: nn.Module) -> Runnable:
+def of_module(variant: VariantSpec, model: nn.Module) -> Runnable:
     """A model whose parameters have been put in place, with its buffers moved to the device as well.
 
     Raises AssertionError when a parameter is still missing.
@@ -76,15 +77,15 @@ def of_module(variant: Variant, model: nn.Module) -> Runnable:
     for name, buffer in model.named_buffers():
         if not name.endswith("packed"):
             buffer.data = buffer.data.to(variant.device.torch_device)
-    if left := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
-        raise AssertionError(f"the file does not hold {', '.join(left[:3])}")
-    way = variant.way(model)
-    return Runnable(lambda given: way.call(model, given), weight_bytes(model))
+    if missing := [name for name, parameter in model.named_parameters() if parameter.is_meta]:
+        raise AssertionError(f"the file does not hold {', '.join(missing[:3])}")
+    entry_point = variant.entry_point(model)
+    return Runnable(lambda batch_inputs: entry_point.call(model, batch_inputs), weight_bytes(model))
 
 
-def with_values(variant: Variant, values: Callable[[StoredTensor], torch.Tensor]) -> nn.Module:
+def with_values(variant: VariantSpec, values: Callable[[StoredTensor], torch.Tensor]) -> nn.Module:
     """The component in float32 in main memory, its weights from `values`."""
-    model = variant.skeleton()
+    model = variant.meta_model()
     for tensor in variant.stored:
-        put(model, tensor.name, values(tensor))
+        set_parameter(model, tensor.name, values(tensor))
     return model

@@ -14,8 +14,8 @@ from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.importers.row import (
     UNKNOWN_MODEL,
     File,
+    ImportedSpeed,
     Row,
-    Speed,
     Unmapped,
     json_of,
     mapping,
@@ -63,7 +63,7 @@ def read(catalog: Catalog, file: File) -> Iterator[Row]:
             yield Unmapped(where, f"no label stands for its tensor types ({entry.get('model_type')})")
         else:
             assert prompt is not None
-            yield Speed(
+            yield ImportedSpeed(
                 where=where, model=model, gpu=str(entry.get("gpu_info") or "") or None, component="text", quantization=label,
                 mode="eager", batch=1, text_tokens=prompt, per_second=float(f"{tokens_per_second / prompt:.6g}"),
                 runtime="llama.cpp", settings=_settings(entry), parameters=positive(entry.get("model_n_params")),

@@ -15,8 +15,8 @@ from fitcard.catalog.errors import CatalogError, FitcardError, shown
 from fitcard.catalog.importers.row import (
     UNKNOWN_MODEL,
     File,
+    ImportedSpeed,
     Row,
-    Speed,
     Unmapped,
     json_of,
     mapping,
@@ -106,7 +106,7 @@ def _model(catalog: Catalog, backend: Mapping[str, Any]) -> str | None:
 
 def _speed(
     catalog: Catalog, model: str, config: Mapping[str, Any], throughput: Mapping[str, Any], where: str
-) -> Speed | Unmapped:
+) -> ImportedSpeed | Unmapped:
     backend, shapes = mapping(config["backend"]), mapping(mapping(config["scenario"]).get("input_shapes"))
     environment = mapping(config.get("environment"))
     per_second, batch = positive(throughput.get("value")), whole(shapes.get("batch_size"))
@@ -122,7 +122,7 @@ def _speed(
         return Unmapped(where, f"its number type is not stated (torch_dtype {backend.get('torch_dtype')})")
     if gpu is None:
         return Unmapped(where, f"does not say on which one of the cards it ran ({backend.get('device_ids')})")
-    return Speed(
+    return ImportedSpeed(
         where=where, model=model, gpu=gpu, component=component, quantization=label,
         mode="compiled" if backend.get("torch_compile") else "eager", batch=batch,
         image_size=whole(shapes.get("height")) or phase.image_size,

@@ -12,7 +12,7 @@ from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, shown
 from fitcard.catalog.host import slug
 from fitcard.catalog.importers import eval_results, llama_bench, optimum, timm
-from fitcard.catalog.importers.row import Accuracy, File, Row, Speed, Unmapped, read_json
+from fitcard.catalog.importers.row import Accuracy, File, ImportedSpeed, Row, Unmapped, read_json
 from fitcard.catalog.names import find_gpu, gpu_called
 from fitcard.catalog.schema.model import Claim
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed
@@ -122,7 +122,7 @@ def _sorted(catalog: Catalog, rows: Iterable[Row], name: str, key: str, source: 
     return Plan(name, key, source, tuple(mapped), tuple(claims), tuple(unmapped))
 
 
-def _placed(catalog: Catalog, row: Speed, key: str, card: str | None) -> PublishedSpeed | Unmapped:
+def _placed(catalog: Catalog, row: ImportedSpeed, key: str, card: str | None) -> PublishedSpeed | Unmapped:
     """The record of a row, or why the advisor could not use it."""
     named = gpu_called(catalog, row.gpu) if row.gpu else None
     if card and named and card != named:

@@ -32,7 +32,7 @@ class File:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class ImportedSpeed:
     """One throughput, in items per second, of a model of the catalog."""
 
     where: str
@@ -73,7 +73,7 @@ class Unmapped:
     reason: str
 
 
-Row = Speed | Accuracy | Unmapped
+Row = ImportedSpeed | Accuracy | Unmapped
 
 
 def model_of_timm(catalog: Catalog, name: str) -> str | None:

@@ -15,8 +15,8 @@ from fitcard.catalog.errors import FitcardError, shown
 from fitcard.catalog.importers.row import (
     UNKNOWN_MODEL,
     File,
+    ImportedSpeed,
     Row,
-    Speed,
     Unmapped,
     model_of_timm,
     not_a_number,
@@ -81,7 +81,7 @@ def read(catalog: Catalog, file: File) -> Iterator[Row]:
             yield Unmapped(where, not_a_number(bad, row[bad]))
         else:
             counted = positive(row.get("param_count"))
-            yield Speed(
+            yield ImportedSpeed(
                 where=where, model=model, gpu=run["device"], component="vision", quantization=label,
                 mode="compiled" if run["compiled"] else "eager", batch=batch, image_size=size, per_second=per_second,
                 autocast=autocast, channels_last=run["layout"] == "nhwc", settings=_settings(run, label, autocast),

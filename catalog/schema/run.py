@@ -46,7 +46,7 @@ class Machine(Record):
     libraries: dict[str, str]
 
 
-class Weights(Record):
+class WeightsSource(Record):
     """Where the numbers in the tensors came from. Memory and speed do not depend on them; fidelity does."""
 
     kind: Literal["random", "hub", "local"]
@@ -55,7 +55,7 @@ class Weights(Record):
     """The hub's commit; for a folder the hash of its safetensors files."""
 
 
-class Workload(Record):
+class RunWorkload(Record):
     """What went in, but for the batch."""
 
     image_size: Count | None = None
@@ -179,8 +179,8 @@ class Content(Record):
     status: Status
     reason: Text | None = None
     """Why there is no measurement; null when there is one."""
-    weights: Weights
-    workload: Workload
+    weights: WeightsSource
+    workload: RunWorkload
     machine: Machine
     activation_type: Literal["float32", "float16", "bfloat16"] | None = None
     threads: Count | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import tempfile
@@ -15,6 +14,7 @@ from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Trace
+from fitcard.catalog.storage.private import locked_file
 
 _RUN_HEADER = "# Written by `fitcard profile`; runs are added, never edited. JSON, which is also YAML.\n"
 _WIDTH = 180
@@ -106,6 +106,5 @@ def json_text(value: Any, indent: str = "") -> str:
 def locked(folder: Path) -> Generator[None]:
     """Hold the only lock on a folder, so that two writers take turns. The kernel drops it when a process dies."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked_file(folder / ".lock"):
         yield

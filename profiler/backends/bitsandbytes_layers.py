@@ -17,8 +17,8 @@ from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
 from fitcard.profiler.backends.torch_dtype import DTYPES, plain_row
 from fitcard.profiler.devices import Device
-from fitcard.profiler.modules import owner, put
-from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.parameters import owner, set_parameter
+from fitcard.profiler.variant import Runnable, VariantSpec, of_module
 from fitcard.profiler.weights import Values
 
 bnb: Any = import_module("bitsandbytes")  # its own types hide half of what it exports
@@ -30,7 +30,7 @@ _CPU_ROWS = 32
 _STATE = ".quant_state.bitsandbytes__nf4"
 
 
-def unsupported(variant: Variant, mode: Mode) -> str | None:
+def unsupported(variant: VariantSpec, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     odd = [t for t in variant.stored if t.type == "NF4" and t.shape[-1] % NF4_BLOCK]
     if variant.device.kind == "cpu" and odd:
@@ -47,7 +47,7 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return torch.bfloat16
 
 
-def write(path: Path, variant: Variant, values: Values) -> None:
+def write(path: Path, variant: VariantSpec, values: Values) -> None:
     """Write the variant's file, as transformers saves a model that bitsandbytes quantized."""
     tensors: dict[str, torch.Tensor] = {}
     for tensor in variant.stored:
@@ -87,7 +87,7 @@ def read_census(path: Path) -> list[tuple[str, int, int]]:
     return rows
 
 
-def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
+def load(path: Path, variant: VariantSpec, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device, replacing each quantized layer by bitsandbytes' own."""
     device = variant.device.torch_device
     with safe_open(path, framework="pt") as opened:
@@ -95,7 +95,7 @@ def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
         for tensor in variant.stored:
             name = tensor.name
             if tensor.type not in ("NF4", "INT8C"):
-                put(model, name, get(name).to(device, copy=True))
+                set_parameter(model, name, get(name).to(device, copy=True))
                 continue
             parent, attribute, module = owner(model, name)
             assert isinstance(module, nn.Linear)

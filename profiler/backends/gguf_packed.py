@@ -1,7 +1,7 @@
 """GGUF: encoded by ggml, kept packed in memory, unpacked in each layer as it runs.
 
 That is how image-generation users run GGUF in torch (ComfyUI-GGUF, diffusers). llama.cpp itself runs no encoder of this
-kind whole: it keeps the image tower of a vision-language model and drops the pooling head and the text tower.
+kind whole: it keeps the vision component of a vision-language model and drops the pooling head and the text component.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 from fitcard.profiler import ggml
 from fitcard.profiler.devices import Device
-from fitcard.profiler.modules import owner, put
 from fitcard.profiler.packed_layers import PackedEmbedding, PackedLinear
-from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.parameters import owner, set_parameter
+from fitcard.profiler.variant import Runnable, VariantSpec, of_module
 from fitcard.profiler.weights import Values
 
 
-def unsupported(variant: Variant, mode: Mode) -> str | None:
+def unsupported(variant: VariantSpec, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     return None
 
 
-def write(path: Path, variant: Variant, values: Values) -> None:
+def write(path: Path, variant: VariantSpec, values: Values) -> None:
     """Write the variant's file, one tensor at a time."""
     metadata = gguf_metadata(variant.model_id, variant.label)
     writer = gguf.GGUFWriter(path, str(metadata["general.architecture"]))
@@ -75,7 +75,7 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return device.fast_type
 
 
-def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
+def load(path: Path, variant: VariantSpec, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device, replacing the layers whose weights stay packed."""
     assert gguf.GGUF_DEFAULT_ALIGNMENT == GGUF_ALIGNMENT
     device = variant.device
@@ -85,12 +85,12 @@ def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
         (t.name, t.tensor_type.name, int(t.data_offset), int(t.n_bytes), tuple(int(n) for n in t.shape[::-1]))
         for t in reader.tensors
     ]
-    del reader  # it maps the whole file; only the directory is wanted
+    del reader  # it maps the whole file; only its directory is needed
     for name, type_name, offset, size, shape in tensors:
         raw = np.fromfile(path, dtype=np.uint8, count=size, offset=offset)
         if not TENSOR_TYPES[type_name].packed:
             numbers = torch.from_numpy(raw.view(np.float32 if type_name == "F32" else np.float16).reshape(shape))
-            put(model, name, numbers.to(device=device.torch_device, dtype=dtype, copy=True))
+            set_parameter(model, name, numbers.to(device=device.torch_device, dtype=dtype, copy=True))
             continue
         packed = torch.from_numpy(raw.reshape(shape[0], -1)).to(device.torch_device)
         parent, attribute, module = owner(model, name)

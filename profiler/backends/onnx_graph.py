@@ -25,9 +25,8 @@ from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 from fitcard.catalog.schema.trace import ONNX_LOOP
 from fitcard.profiler.devices import Device
-from fitcard.profiler.meta_model import Path as Way
-from fitcard.profiler.meta_model import inputs
-from fitcard.profiler.variant import Inputs, Runnable, Variant, with_values
+from fitcard.profiler.meta_model import EntryPoint, inputs
+from fitcard.profiler.variant import Inputs, Runnable, VariantSpec, with_values
 from fitcard.profiler.weights import Values
 
 OPSET = 18
@@ -35,7 +34,7 @@ ORDER = ("input_ids", "pixel_values")
 _Q4_BLOCK = TENSOR_TYPES["INT4B32"].block_elements
 
 
-def unsupported(variant: Variant, mode: Mode) -> str | None:
+def unsupported(variant: VariantSpec, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     if mode == "compiled":
         return "torch.compile does not compile an ONNX graph"
@@ -52,11 +51,10 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return torch.float32
 
 
-def write(path: Path, variant: Variant, values: Values) -> None:
+def write(path: Path, variant: VariantSpec, values: Values) -> None:
     """Export the component in float32 and quantize the graph, by ONNX Runtime's own quantizers."""
     model = with_values(variant, values)
-    way = variant.way(model)
-    _export(path, model, way)
+    _export(path, model, variant.entry_point(model))
     if variant.quantization.weight_type == "F32":
         return
     del model
@@ -66,15 +64,15 @@ def write(path: Path, variant: Variant, values: Values) -> None:
     onnx.save_model(quantized, path)
 
 
-def _export(path: Path, model: nn.Module, way: Way) -> None:
+def _export(path: Path, model: nn.Module, entry_point: EntryPoint) -> None:
     """Export with the exporter that keeps each weight one constant, transposed where an operator wants it so."""
-    given = inputs(model, way, 2, torch.float32, "cpu")
-    names = [name for name in ORDER if name in given]
+    example = inputs(model, entry_point, 2, torch.float32, "cpu")
+    names = [name for name in ORDER if name in example]
     axes = {name: {0: "batch"} for name in (*names, "embeddings")}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # tracing warns of every shape that it takes for fixed, and those are
         torch.onnx.export(
-            _Positional(model, way, names).eval(), tuple(given[name] for name in names), path, dynamo=False,
+            _Positional(model, entry_point, names).eval(), tuple(example[name] for name in names), path, dynamo=False,
             input_names=names, output_names=["embeddings"], dynamic_axes=axes, opset_version=OPSET,
         )  # fmt: skip
 
@@ -82,12 +80,12 @@ def _export(path: Path, model: nn.Module, way: Way) -> None:
 class _Positional(nn.Module):
     """The exporter passes inputs by position and wants a module."""
 
-    def __init__(self, model: nn.Module, way: Way, names: list[str]) -> None:
+    def __init__(self, model: nn.Module, entry_point: EntryPoint, names: list[str]) -> None:
         super().__init__()
-        self.model, self.way, self.names = model, way, names
+        self.model, self.entry_point, self.names = model, entry_point, names
 
-    def forward(self, *given: torch.Tensor) -> torch.Tensor:
-        return self.way.call(self.model, dict(zip(self.names, given, strict=True)))
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.entry_point.call(self.model, dict(zip(self.names, tensors, strict=True)))
 
 
 def _int8(graph: Any) -> Any:
@@ -132,15 +130,15 @@ def read_census(path: Path) -> list[tuple[str, int, int]]:
     return rows
 
 
-def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
+def load(path: Path, variant: VariantSpec, model: nn.Module) -> Runnable:
     """Open the graph, which holds the model itself, in a session with as many threads as torch uses."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
+    names = [one.name for one in session.get_inputs()]
 
-    def call(given: Inputs) -> torch.Tensor:
-        (out,) = session.run(None, {name: np.asarray(given[name]) for name in names})
+    def call(batch_inputs: Inputs) -> torch.Tensor:
+        (out,) = session.run(None, {name: np.asarray(batch_inputs[name]) for name in names})
         return torch.from_numpy(out)
 
     return Runnable(call, sum(size for _, _, size in read_census(path)))

@@ -15,14 +15,14 @@ from fitcard.catalog.file_format import SAFETENSORS_METADATA
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
 from fitcard.profiler.devices import Device
-from fitcard.profiler.modules import put
-from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.parameters import set_parameter
+from fitcard.profiler.variant import Runnable, VariantSpec, of_module
 from fitcard.profiler.weights import Values
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def unsupported(variant: Variant, mode: Mode) -> str | None:
+def unsupported(variant: VariantSpec, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     return None
 
@@ -32,7 +32,7 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return DTYPES[quantization.weight_type]
 
 
-def write(path: Path, variant: Variant, values: Values) -> None:
+def write(path: Path, variant: VariantSpec, values: Values) -> None:
     """Write the variant's file."""
     tensors = {t.name: values(t).to(DTYPES[t.type]).contiguous() for t in variant.stored}
     save_file(tensors, path, metadata=SAFETENSORS_METADATA)
@@ -53,10 +53,10 @@ def plain_row(part: Any) -> tuple[str, int, int]:
     return part.get_dtype(), elements, elements * DTYPES[part.get_dtype()].itemsize
 
 
-def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
+def load(path: Path, variant: VariantSpec, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device."""
     with safe_open(path, framework="pt") as opened:
         for name in opened.keys():  # noqa: SIM118 - not a dict: it has keys(), and no iteration
             # A copy: what safetensors gives is a view of the mapped file, which would stay in memory as a whole.
-            put(model, name, opened.get_tensor(name).to(variant.device.torch_device, copy=True))
+            set_parameter(model, name, opened.get_tensor(name).to(variant.device.torch_device, copy=True))
     return of_module(variant, model)

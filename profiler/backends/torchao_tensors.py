@@ -1,4 +1,4 @@
-"""torchao: INT8, INT4 and FP8 as tensor subclasses, written to safetensors tensor by tensor and put together again."""
+"""torchao: INT8, INT4 and FP8 as tensor subclasses, written to safetensors tensor by tensor and set_parameter together again."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Mode
 from fitcard.profiler.backends.torch_dtype import DTYPES, plain_row
 from fitcard.profiler.devices import Device
-from fitcard.profiler.modules import held_bytes, put
-from fitcard.profiler.variant import Runnable, Variant, of_module
+from fitcard.profiler.parameters import held_bytes, set_parameter
+from fitcard.profiler.variant import Runnable, VariantSpec, of_module
 from fitcard.profiler.weights import Values
 
 GROUP = 128
 
 
-def unsupported(variant: Variant, mode: Mode) -> str | None:
+def unsupported(variant: VariantSpec, mode: Mode) -> str | None:
     """Why the device cannot serve it, or None."""
     return None
 
@@ -43,7 +43,7 @@ def activation_type(quantization: Quantization, device: Device) -> torch.dtype:
     return torch.bfloat16
 
 
-def write(path: Path, variant: Variant, values: Values) -> None:
+def write(path: Path, variant: VariantSpec, values: Values) -> None:
     """Write the variant's file in torchao's own layout: the parts of each quantized tensor, and how to join them."""
     tensors: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] = {}
@@ -99,7 +99,7 @@ _TYPES = {"Int8Tensor": "INT8CZ", "Float8Tensor": "FP8C", "Int4OpaqueTensor": "I
 
 
 def _joined(opened: Any) -> tuple[set[str], dict[str, torch.Tensor]]:
-    """The names of the plain tensors of an open file, and its quantized tensors put together."""
+    """The names of the plain tensors of an open file, and its quantized tensors set_parameter together."""
     metadata: dict[str, str] = opened.metadata()
     quantized: list[str] = json.loads(metadata.get("tensor_names", "[]"))
     left = set(opened.keys())
@@ -115,18 +115,20 @@ def _joined(opened: Any) -> tuple[set[str], dict[str, torch.Tensor]]:
             joined[name] = Int4OpaqueTensor(**tensors, **facts["_data"])
         else:
             named = {parts[part]: tensor for part, tensor in tensors.items()}
-            found, _ = unflatten_tensor_state_dict(named, {name: metadata[name], "tensor_names": json.dumps([name])})
-            joined[name] = found[name]
+            tensor_by_name, _ = unflatten_tensor_state_dict(
+                named, {name: metadata[name], "tensor_names": json.dumps([name])}
+            )
+            joined[name] = tensor_by_name[name]
     return left, joined
 
 
-def load(path: Path, variant: Variant, model: nn.Module) -> Runnable:
+def load(path: Path, variant: VariantSpec, model: nn.Module) -> Runnable:
     """Put the file's tensors on the device."""
     device = variant.device.torch_device
     with safe_open(path, framework="pt") as opened:
         whole, joined = _joined(opened)
         for name in whole:
-            put(model, name, opened.get_tensor(name).to(device, copy=True))
+            set_parameter(model, name, opened.get_tensor(name).to(device, copy=True))
         for name, tensor in joined.items():
-            put(model, name, tensor.to(device))
+            set_parameter(model, name, tensor.to(device))
     return of_module(variant, model)

@@ -16,13 +16,13 @@ from fitcard.catalog import Catalog, load
 from fitcard.catalog.schema.tensor_types import tensor_bytes
 from fitcard.catalog.schema.trace import Tensor
 from fitcard.profiler import ggml
+from fitcard.profiler.backends import backend
 from fitcard.profiler.devices import Device
-from fitcard.profiler.meta_model import Path as Way
-from fitcard.profiler.meta_model import inputs
+from fitcard.profiler.measure import timed
+from fitcard.profiler.meta_model import EntryPoint, inputs
 from fitcard.profiler.packed_layers import PackedLinear
-from fitcard.profiler.variant import Runnable, Variant, with_values
+from fitcard.profiler.variant import Runnable, VariantSpec, with_values
 from fitcard.profiler.weights import random_values
-from fitcard.profiler.worker import backend, timed
 from fitcard.site.generator.build import build
 
 ROWS, COLUMNS = 4304, 1152
@@ -72,12 +72,12 @@ def one_layer(label: str, tensor: Tensor, path: Path) -> Callable[[torch.Tensor]
     """A model of one linear layer, through the backend that writes and loads whole models."""
     model = _OneLayer()
 
-    class OneLayer(Variant):
-        def skeleton(self) -> torch.nn.Module:
+    class OneLayer(VariantSpec):
+        def meta_model(self) -> torch.nn.Module:
             return model
 
-        def way(self, model: torch.nn.Module) -> Way:
-            return Way("vision", None, None, lambda m, x: m.layer(x["x"]))  # type: ignore[operator]
+        def way(self, model: torch.nn.Module) -> EntryPoint:
+            return EntryPoint("vision", None, None, lambda m, x: m.layer(x["x"]))  # type: ignore[operator]
 
     quantization = load().quantizations[label]
     variant = OneLayer("tiny/one", label, {}, "vision", quantization, (tensor,), Device("cpu", "CPU"), 1 << 18)
@@ -94,9 +94,9 @@ def test_overhead_of_the_profiler(how: str, benchmark: BenchmarkFixture) -> None
     model_id = "google/siglip-base-patch16-384"
     tensors = catalog.traces[model_id].tensors_of("text")
     config, quantization = catalog.models[model_id].config, catalog.quantizations["FP32"]
-    variant = Variant(model_id, "FP32", config, "text", quantization, tensors, device, 1 << 18)
+    variant = VariantSpec(model_id, "FP32", config, "text", quantization, tensors, device, 1 << 18)
     model = with_values(variant, random_values())
-    way = variant.way(model)
+    way = variant.entry_point(model)
     given = inputs(model, way, BATCH, torch.float32, "cpu")
     if how == "a bare loop":
         with torch.inference_mode():

@@ -13,8 +13,8 @@ import pytest
 
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.linters import problems
-from fitcard.profiler.differences import differences
 from fitcard.profiler.meta_model import resolve
+from fitcard.profiler.minimal_config import minimal_config
 from tests.catalog.test_bad_input import snapshot
 from tests.conftest import Cli
 from tests.profiler.test_trace import SMALL
@@ -43,7 +43,7 @@ def whole(config: dict[str, Any]) -> dict[str, Any]:
 def test_only_what_differs_from_the_defaults_is_kept(key: str, real: Catalog) -> None:
     """A checkpoint's config.json, which states everything, becomes what a person wrote by hand."""
     config = real.models[key].config
-    assert differences(whole(config)) == config
+    assert minimal_config(whole(config)) == config
 
 
 WRITTEN_OUT = ("openai/clip-vit-large-patch14-336", "google/siglip2-giant-opt-patch16-384", "BAAI/bge-m3", "nomic-ai/modernbert-embed-base", "sentence-transformers/all-MiniLM-L6-v2")  # fmt: skip
@@ -53,7 +53,7 @@ WRITTEN_OUT = ("openai/clip-vit-large-patch14-336", "google/siglip2-giant-opt-pa
 def test_what_is_kept_resolves_to_the_same(key: str, real: Catalog) -> None:
     """These entries write some defaults out, to be read: nothing besides them is kept, and the outcome is the same."""
     config = real.models[key].config
-    kept = differences(whole(config))
+    kept = minimal_config(whole(config))
     for name, value in kept.items():
         assert set(value) <= set(config[name]) if isinstance(value, dict) else config[name] == value
     assert resolve(kept).to_dict() == resolve(config).to_dict()
@@ -62,13 +62,13 @@ def test_what_is_kept_resolves_to_the_same(key: str, real: Catalog) -> None:
 def test_what_only_its_name_makes_look_like_training_is_kept() -> None:
     """A layer scale that begins at 0 is none: BEiT then has fewer tensors."""
     config = {"model_type": "beit", "layer_scale_init_value": 0.0, "hidden_dropout_prob": 0.3, "initializer_range": 0.5}
-    assert differences(config) == {"model_type": "beit", "layer_scale_init_value": 0.0}
+    assert minimal_config(config) == {"model_type": "beit", "layer_scale_init_value": 0.0}
 
 
 def test_a_default_that_depends_on_another_value_is_kept() -> None:
     """Mistral's head_dim follows from the width unless it is stated: 128 is its default, but not at this width."""
     config = {"model_type": "mistral", "hidden_size": 1024, "num_attention_heads": 32, "head_dim": 128}
-    assert differences(config)["head_dim"] == 128
+    assert minimal_config(config)["head_dim"] == 128
 
 
 def test_a_model_is_begun_from_its_config(copied: Path, cli: Cli, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import torch
 
 from fitcard.catalog import Catalog
 from fitcard.catalog.host import cpu_cores, cpu_name
-from fitcard.profiler import nvml, runner
+from fitcard.profiler import case, nvml
 from fitcard.profiler.devices import Device, find_device, machine
-from fitcard.profiler.runner import Truth, fidelity
+from fitcard.profiler.fidelity import Reference, fidelity
 from tests.conftest import ROOT
 
 
@@ -43,9 +43,9 @@ from tests.conftest import ROOT
 def test_names_that_drivers_give(
     name: str, gib: float, expected: str, real: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "device_name", lambda device: name)
-    monkeypatch.setattr(runner, "device_memory_bytes", lambda device: int(gib * 2**30))
-    assert runner.device_id(real, Device("cuda", "NVIDIA")) == expected
+    monkeypatch.setattr(case, "device_name", lambda device: name)
+    monkeypatch.setattr(case, "device_memory_bytes", lambda device: int(gib * 2**30))
+    assert case.device_id(real, Device("cuda", "NVIDIA")) == expected
 
 
 def test_this_machine() -> None:
@@ -74,7 +74,7 @@ def test_no_sensors_where_there_is_no_nvidia_card() -> None:
 
 def test_embeddings_that_are_not_finite_are_left_out_and_counted() -> None:
     nan = float("nan")
-    truth = Truth([[1.0, 0.0]] * 4, [[1.0, 0.0]] * 4, [[1.0, 0.0], [0.0, 1.0]])
+    truth = Reference([[1.0, 0.0]] * 4, [[1.0, 0.0]] * 4, [[1.0, 0.0], [0.0, 1.0]])
     found = fidelity([[1.0, 0.0], [nan, 1.0], [1.0, 0.0], [0.0, 1.0]], truth)
     assert found is not None
     assert (found.inputs, found.nonfinite, found.cosine_min, found.floor) == (4, 1, 0.0, 1.0)
@@ -83,25 +83,25 @@ def test_embeddings_that_are_not_finite_are_left_out_and_counted() -> None:
     nothing = fidelity([[nan, nan]] * 4, truth)
     assert nothing is not None
     assert (nothing.nonfinite, nothing.cosine_mean, nothing.top1_agreement) == (4, None, 0.0)
-    assert fidelity([[1.0, 0.0]] * 4, Truth([[nan, 0.0]] * 4, [[nan, 0.0]] * 4, None)) is None
+    assert fidelity([[1.0, 0.0]] * 4, Reference([[nan, 0.0]] * 4, [[nan, 0.0]] * 4, None)) is None
 
 
 def test_one_tower_is_compared_with_its_other_inputs() -> None:
     """The nearest of the others, never itself: the third turned round chooses another neighbour."""
     truth = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]
-    found = fidelity([[1.0, 0.0], [0.9, 0.1], [1.0, 0.0], [0.1, 0.9]], Truth(truth, truth, None))
+    found = fidelity([[1.0, 0.0], [0.9, 0.1], [1.0, 0.0], [0.1, 0.9]], Reference(truth, truth, None))
     assert found is not None
     assert (found.top1_agreement, found.top1_candidates) == (0.75, 3)
 
 
 def test_one_process_at_a_time_has_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process waits for its turn, and gets it when the one before it is killed."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     holder = (
-        "import sys, time\nfrom profiler.devices import Device\n"
+        "import sys, time\nfrom fitcard.profiler.devices import Device\n"
         "with Device('mps', 'Apple').turn():\n    print('mine', flush=True)\n    time.sleep(60)\n"
     )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", holder], cwd=ROOT, env=environment, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"mine\n"

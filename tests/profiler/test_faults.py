@@ -22,9 +22,11 @@ from safetensors.torch import load_file, save_file
 from fitcard.catalog import Catalog
 from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.quantization import predicted_census
-from fitcard.catalog.schema.run import Run, Weights
+from fitcard.catalog.schema.run import Run, WeightsSource
+from fitcard.profiler.case import device_id
 from fitcard.profiler.devices import Device, find_device
-from fitcard.profiler.runner import Settings, cases, device_id, profile
+from fitcard.profiler.runner import profile
+from fitcard.profiler.settings import Settings, variants
 from tests.conftest import ROOT, Cli
 from tests.profiler.conftest import KEY, save_checkpoint
 
@@ -133,7 +135,7 @@ def test_too_little_memory_is_a_record(odd: Catalog, tmp_path: Path, cli: Cli) -
 def test_a_batch_that_does_not_fit_ends_the_ladder(odd: Catalog) -> None:
     """The batches before it are measured: 16384 images alone need more than is left under the cap, 1 does not."""
     chosen = settings("FP32", batches=(1, 16384), memory_limit_bytes=1 << 30)
-    (run,) = profile(odd, KEY, chosen, cases(chosen))
+    (run,) = profile(odd, KEY, chosen, variants(KEY, chosen))
     assert run.status == "ok", run.reason
     assert run.out_of_memory_batch == 16384
     assert [m.batch for m in run.memory] == [s.batch for s in run.speed] == [1]
@@ -156,7 +158,7 @@ def test_a_case_that_crashes_or_hangs_is_a_record_and_the_next_one_runs(
 
     thread = threading.Thread(target=hit)
     thread.start()
-    found = list(profile(odd, KEY, chosen, cases(chosen)))
+    found = list(profile(odd, KEY, chosen, variants(KEY, chosen)))
     thread.join()
     assert [run.status for run in found] == [status, "ok"]
     assert found[0].reason is not None
@@ -221,8 +223,8 @@ def test_outputs_that_are_not_numbers_are_counted(odd: Catalog, tmp_path: Path) 
     tensors = load_file(path)
     tensors["vision_model.encoder.layers.0.mlp.fc2.weight"] *= 3e6
     save_file(tensors, path, metadata={"format": "pt"})
-    chosen = settings("FP16", checkpoint=tmp_path, weights=Weights(kind="local"), memory_limit_bytes=None)
-    (run,) = profile(odd, KEY, chosen, cases(chosen))
+    chosen = settings("FP16", checkpoint=tmp_path, weights=WeightsSource(kind="local"), memory_limit_bytes=None)
+    (run,) = profile(odd, KEY, chosen, variants(KEY, chosen))
     assert run.status == "ok"
     assert run.fidelity is not None
     assert (run.fidelity.nonfinite, run.fidelity.cosine_mean, run.fidelity.top1_agreement) == (8, None, 0.0)
@@ -231,7 +233,7 @@ def test_outputs_that_are_not_numbers_are_counted(odd: Catalog, tmp_path: Path) 
 def test_compiled_is_another_run(odd: Catalog) -> None:
     """The same variant compiled by torch: recorded as such, with the compilation in the first run."""
     chosen = settings("FP32", "ONNX-FP32", mode="compiled")
-    compiled, graph = profile(odd, KEY, chosen, cases(chosen))
+    compiled, graph = profile(odd, KEY, chosen, variants(KEY, chosen))
     assert (compiled.status, compiled.mode) == ("ok", "compiled"), compiled.reason
     assert compiled.first_run_s is not None
     assert compiled.first_run_s > 20 * compiled.speed[0].median_s

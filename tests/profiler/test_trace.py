@@ -14,7 +14,7 @@ from torch import nn
 from fitcard.catalog import Catalog
 from fitcard.catalog.host import cpu_features
 from fitcard.catalog.schema.trace import Trace, at_batch
-from fitcard.profiler.meta_model import build, inputs, paths
+from fitcard.profiler.meta_model import build, entry_points, inputs
 from fitcard.profiler.trace import trace
 from tests.conftest import Cli
 
@@ -140,7 +140,7 @@ def test_activation_peaks_are_torchs_own(component: str, batch: int, dtype: torc
     SO400M's own sizes with two layers, since a peak does not grow with the layers: at toy sizes the kernels' scratch is larger.
     """
     model = _with_weights(build(TWO_LAYERS), dtype)
-    way = next(path for path in paths(model) if path.component == component)
+    way = next(path for path in entry_points(model) if path.component == component)
     given = inputs(model, way, batch, dtype, "cpu")
     seen = _peak_of_allocations(model, way, given)
     phase = two_layers.phase(way.component)
@@ -198,7 +198,7 @@ def test_a_model_that_takes_its_images_one_by_one(batch: int) -> None:
     assert phase.one_by_one
     assert (phase.image_size, phase.image_tokens) == (256, 256)
     model = _with_weights(build(NAFLEX), torch.float32)
-    way = next(path for path in paths(model) if path.component == "vision")
+    way = next(path for path in entry_points(model) if path.component == "vision")
     given = inputs(model, way, batch, torch.float32, "cpu")
     with (
         torch.no_grad(),
@@ -219,7 +219,7 @@ def test_a_model_that_takes_its_images_one_by_one(batch: int) -> None:
 def test_patches_without_a_mask_are_those_with_one_of_ones() -> None:
     """What the processor of a NaFlex model gives for a square that fills the budget: a mask without padding, which changes nothing."""
     model = _with_weights(build(SMALL["siglip2"]), torch.float32)
-    way = next(path for path in paths(model) if path.component == "vision")
+    way = next(path for path in entry_points(model) if path.component == "vision")
     given = inputs(model, way, 3, torch.float32, "cpu")
     masked = {**given, "pixel_attention_mask": torch.ones(3, 64, dtype=torch.int32)}
     with torch.inference_mode():

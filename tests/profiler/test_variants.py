@@ -12,17 +12,20 @@ import torch
 from torch import nn
 
 from fitcard.catalog import Catalog
+from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.file_format import file_bytes
-from fitcard.catalog.schema.quantization import census, held_bytes, predicted_census, stored_tensors
-from fitcard.catalog.schema.run import Weights
+from fitcard.catalog.schema.quantization import census, held_bytes, predicted_census
+from fitcard.catalog.schema.run import WeightsSource
+from fitcard.profiler.backends import backend
+from fitcard.profiler.checkpoint import Checkpoint
 from fitcard.profiler.devices import Device
 from fitcard.profiler.meta_model import build, inputs
-from fitcard.profiler.modules import put
-from fitcard.profiler.runner import Settings, cases, profile
+from fitcard.profiler.parameters import set_parameter
+from fitcard.profiler.runner import profile
+from fitcard.profiler.settings import Settings, variants
 from fitcard.profiler.trace import trace
-from fitcard.profiler.variant import Runnable, Variant
-from fitcard.profiler.weights import Values, checkpoint_values, random_values
-from fitcard.profiler.worker import backend
+from fitcard.profiler.variant import Runnable, VariantSpec
+from fitcard.profiler.weights import Values, random_values
 from tests.profiler.conftest import CONFIGS, KEY
 
 CPU = Device("cpu", "CPU")
@@ -32,28 +35,28 @@ LABELS = [
 ]  # fmt: skip
 
 
-def variant_of(catalog: Catalog, label: str, component: Any, chunk: int = 1 << 18) -> Variant:
+def variant_of(catalog: Catalog, label: str, component: Any, chunk: int = 1 << 18) -> VariantSpec:
     tensors = catalog.traces[KEY].tensors_of(component)
     config = catalog.models[KEY].config
-    return Variant(KEY, label, config, component, catalog.quantizations[label], tensors, CPU, chunk)
+    return VariantSpec(KEY, label, config, component, catalog.quantizations[label], tensors, CPU, chunk)
 
 
 def is_even(catalog: Catalog) -> bool:
     return bool(catalog.models[KEY].config["vision_config"]["hidden_size"] == CONFIGS["even"]["hidden_size"])
 
 
-def given(variant: Variant, batch: int = 3) -> dict[str, torch.Tensor]:
+def given(variant: VariantSpec, batch: int = 3) -> dict[str, torch.Tensor]:
     model = build(variant.config)
     dtype = backend(variant.quantization).activation_type(variant.quantization, CPU)
-    return inputs(model, variant.way(model), batch, dtype, "cpu")
+    return inputs(model, variant.entry_point(model), batch, dtype, "cpu")
 
 
-def loaded(variant: Variant, path: Path) -> Runnable:
-    ready: Runnable = backend(variant.quantization).load(path, variant, variant.skeleton())
+def loaded(variant: VariantSpec, path: Path) -> Runnable:
+    ready: Runnable = backend(variant.quantization).load(path, variant, variant.meta_model())
     return ready
 
 
-def written(variant: Variant, path: Path, values: Values) -> Path:
+def written(variant: VariantSpec, path: Path, values: Values) -> Path:
     backend(variant.quantization).write(path, variant, values)
     return path
 
@@ -77,7 +80,7 @@ def test_file_census_and_memory_are_as_predicted(label: str, component: Any, tin
         assert "unpacks NF4 wrongly on processors" in reason
         assert any(tensor.shape[-1] % 64 for tensor in variant.tensors)
         return
-    ready = module.load(path, variant, variant.skeleton())
+    ready = module.load(path, variant, variant.meta_model())
     width = 4 if module.activation_type(variant.quantization, CPU) == torch.float32 else 2
     if width * 8 == variant.quantization.held_bits:  # a CPU without BF16 holds what is not packed in FP32
         assert ready.weights_bytes == held_bytes(variant.quantization, variant.tensors)
@@ -98,10 +101,10 @@ def test_a_saved_checkpoint_gives_the_outputs_of_transformers(
     """FP32 from `save_pretrained`, through our file and our loading, against the model that transformers runs itself."""
     folder, original = checkpoint
     variant = variant_of(tiny, label, component)
-    path = written(variant, tmp_path / "variant", checkpoint_values(folder, variant.stored))
+    path = written(variant, tmp_path / "variant", Checkpoint(folder, variant).values)
     ours = loaded(variant, path).run(given(variant))
     with torch.inference_mode():
-        theirs = variant.way(original).call(original, given(variant))
+        theirs = variant.entry_point(original).call(original, given(variant))
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -113,36 +116,39 @@ def test_a_gguf_variant_embeds_as_a_reference_made_by_the_gguf_package(
     """The reference: the model of transformers with every weight dequantized from the same file by the `gguf` package."""
     folder, _ = checkpoint
     variant = variant_of(tiny, label, component, chunk=1000)
-    path = written(variant, tmp_path / "variant.gguf", checkpoint_values(folder, variant.stored))
+    path = written(variant, tmp_path / "variant.gguf", Checkpoint(folder, variant).values)
     dtype = CPU.fast_type
-    reference = variant.skeleton()
+    reference = variant.meta_model()
     for tensor in gguf.GGUFReader(path).tensors:
         numbers = gguf.quants.dequantize(tensor.data, tensor.tensor_type)
         values = torch.from_numpy(np.array(numbers)).reshape(tuple(int(n) for n in tensor.shape[::-1])).to(dtype)
-        put(reference, tensor.name, values)
+        set_parameter(reference, tensor.name, values)
     ours = loaded(variant, path).run(given(variant))
     with torch.inference_mode():
-        theirs = variant.way(reference).call(reference, given(variant))
+        theirs = variant.entry_point(reference).call(reference, given(variant))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 def test_a_checkpoint_of_another_model_is_refused(
     tiny: Catalog, checkpoint: tuple[Path, nn.Module], tmp_path: Path
 ) -> None:
-    from fitcard.catalog.errors import FitcardError
-
     folder, _ = checkpoint
-    other = list(stored_tensors(tiny.quantizations["FP32"], tiny.traces["google/siglip-base-patch16-384"].tensors))
+    shape = CONFIGS["odd" if is_even(tiny) else "even"]
+    sizes = {"image_size": 56, "patch_size": 14}
+    text = {"vocab_size": 512, "max_position_embeddings": 16}
+    config = {"model_type": "siglip", "vision_config": {**shape, **sizes}, "text_config": {**shape, **text}}
+    fp32 = tiny.quantizations["FP32"]
+    other = VariantSpec("tiny/other", "FP32", config, "vision", fp32, trace(config).tensors_of("vision"), CPU, 1 << 18)
     with pytest.raises(FitcardError, match=r"is \[.*\] in .*, but \[.*\] in the catalog"):
-        checkpoint_values(folder, other)
+        Checkpoint(folder, other)
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(
         FitcardError, match=r"holds no \.safetensors file \(pytorch_model\.bin may run code when opened"
     ):
-        checkpoint_values(tmp_path, other)
+        Checkpoint(tmp_path, other)
     (tmp_path / "model.safetensors").write_bytes(b"not one")
     with pytest.raises(FitcardError, match="is no whole safetensors file"):
-        checkpoint_values(tmp_path, other)
+        Checkpoint(tmp_path, other)
 
 
 def test_a_whole_profile(tiny: Catalog, checkpoint: tuple[Path, nn.Module]) -> None:
@@ -153,9 +159,9 @@ def test_a_whole_profile(tiny: Catalog, checkpoint: tuple[Path, nn.Module]) -> N
     for weights, labels in ((None, ("Q4_K_M", "FP8")), (checkpoint[0], ("BF16", "Q4_K_M"))):
         settings = Settings(
             CPU, ("vision",), labels, (1, 2), checkpoint=weights, repeats=1 if weights is None else 2, seconds=0.2,
-            weights=Weights(kind="random", seed=0) if weights is None else Weights(kind="local"),
+            weights=WeightsSource(kind="random", seed=0) if weights is None else WeightsSource(kind="local"),
         )  # fmt: skip
-        for run in profile(tiny, KEY, settings, cases(settings)):
+        for run in profile(tiny, KEY, settings, variants(KEY, settings)):
             records[run.quantization, run.weights.kind] = run
     random, saved = records["Q4_K_M", "random"], records["Q4_K_M", "local"]
     assert random.status == saved.status == "ok"
@@ -195,9 +201,11 @@ def test_a_model_that_takes_patches_runs(label: str, real: Catalog, tmp_path: Pa
     }
     made = trace(config)
 
-    def variant(label: str) -> Variant:
+    def variant(label: str) -> VariantSpec:
         quantization = real.quantizations[label]
-        return Variant("tiny/naflex", label, config, "vision", quantization, made.tensors_of("vision"), CPU, 1 << 18)
+        return VariantSpec(
+            "tiny/naflex", label, config, "vision", quantization, made.tensors_of("vision"), CPU, 1 << 18
+        )
 
     one, exact = variant(label), variant("FP32")
     path = written(one, tmp_path / "variant", random_values())

@@ -1,4 +1,4 @@
-"""Reaching into a model by the names of its tensors."""
+"""A model's parameters, reached by the names of its tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def owner(model: nn.Module, tensor_name: str) -> tuple[nn.Module, str, nn.Module
     return parent, attribute, model.get_submodule(module_name)
 
 
-def put(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+def set_parameter(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
     """Set a parameter of the model by its full name."""
     module = model.get_submodule(name.rpartition(".")[0])
     module._parameters[name.rpartition(".")[2]] = nn.Parameter(tensor, requires_grad=False)

@@ -19,24 +19,24 @@ _SILENT = re.compile(
 _Place = tuple[str, ...]
 
 
-def differences(config: dict[str, Any]) -> dict[str, Any]:
+def minimal_config(config: dict[str, Any]) -> dict[str, Any]:
     """`config` without what changes nothing: what its model_type has by default, what its class does not read, and the silent names.
 
     Whether something changes a configuration is not guessed but tried: it is left out where transformers then resolves to the
     same. Raises FitcardError for a configuration that the installed transformers does not take.
     """
-    kept = copy.deepcopy(config)
+    minimal = copy.deepcopy(config)
     read = _heard(resolve({"model_type": config["model_type"]}).to_dict())
-    wanted = _meaning(kept, read)
-    for place in list(_places(config)):
-        tried = _without(kept, place)
+    meaning = _meaning(minimal, read)
+    for place in list(_places(minimal)):
+        shorter = _without(minimal, place)
         try:
-            same = _meaning(tried, read) == wanted
+            same = _meaning(shorter, read) == meaning
         except FitcardError:
             continue
         if same:
-            kept = tried
-    return {"model_type": kept.pop("model_type"), **kept}
+            minimal = shorter
+    return {"model_type": minimal.pop("model_type"), **minimal}
 
 
 def _meaning(config: dict[str, Any], read: dict[str, Any]) -> dict[str, Any]:
