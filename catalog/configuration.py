@@ -66,6 +66,8 @@ def from_hub(model_id: str) -> Configuration:
 
     Raises UnknownName where the hub cannot be reached or gives none, FitcardError for one that is damaged.
     """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise UnknownName("The Hugging Face hub, which may have it, is not asked: HF_HUB_OFFLINE is set.")
     address = f"{os.environ.get('HF_ENDPOINT', HUB)}/{model_id}/resolve/main/config.json"
     try:
         with urllib.request.urlopen(address, timeout=10) as answer:
@@ -82,6 +84,8 @@ def from_hub(model_id: str) -> Configuration:
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         config = json.loads(text)
+    except RecursionError:
+        raise FitcardError(f"{where} is nested too deeply to be a configuration") from None
     except ValueError as error:
         raise FitcardError(f"{where} is no JSON: {error}") from None
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):  # pyright: ignore[reportUnknownMemberType]

@@ -57,29 +57,27 @@ def trace_bounded(
     """
     safe_config(config)
     command = module_command("fitcard.profiler.bounded_trace")
-    process = subprocess.Popen(
+    answer = TraceAnswer()
+    with subprocess.Popen(
         command, env=child_environment(), text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    timer = Timer(TIME_S, process.kill)
-    answer = TraceAnswer()
-    try:
+    ) as process:  # fmt: skip
+        timer = Timer(TIME_S, process.kill)
         timer.start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(TraceRequest(config=config, minimal=minimal).model_dump_json())
-            process.stdin.close()
-        for line in process.stdout:
-            answer = TraceAnswer.model_validate_json(line)
-            if answer.progress:
-                progress(answer.progress)
-        process.wait()
-    finally:
-        over = not timer.is_alive()
-        timer.cancel()
-        process.kill()
-        process.wait()
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(TraceRequest(config=config, minimal=minimal).model_dump_json())
+                process.stdin.close()
+            for line in process.stdout:
+                answer = TraceAnswer.model_validate_json(line)
+                if answer.progress:
+                    progress(answer.progress)
+        finally:
+            over = not timer.is_alive()
+            timer.cancel()
+            process.kill()
     if answer.missing_package:
         raise ModuleNotFoundError(f"No module named {answer.missing_package!r}", name=answer.missing_package)
     if answer.config is None or answer.trace is None:
