@@ -71,6 +71,8 @@ def trace_bounded(
                 process.stdin.write(TraceRequest(config=config, minimal=minimal).model_dump_json())
                 process.stdin.close()
             for line in process.stdout:
+                if not line.endswith("\n"):  # it was killed while it answered
+                    break
                 answer = TraceAnswer.model_validate_json(line)
                 if answer.progress:
                     progress(answer.progress)
