@@ -15,7 +15,8 @@ from fitcard.catalog.schema.workload import Mode
 _AT_RATE = ("matmul", "attention", "convolution")
 """The kinds of work that run at a GPU's matrix rate."""
 _NAMES = (*_AT_RATE, *(name for name in Factors.model_fields if name not in _AT_RATE))
-PRIOR = Factors(matmul=1.0, attention=1.1, convolution=4.0, moved=1.1, transposed=1.0, computed=1.0)
+# Made without validation: to build a validator takes longer than all else that `fit` imports.
+PRIOR = Factors.model_construct(matmul=1.0, attention=1.1, convolution=4.0, moved=1.1, transposed=1.0, computed=1.0)
 """What a factor stays near where the measurements say little of it; its weight is that of `PRIOR_WEIGHT`
 measurements."""
 PRIOR_WEIGHT = 0.5

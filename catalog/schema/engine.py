@@ -44,13 +44,14 @@ class Engine(Record):
     """Whether it runs a graph exported for any batch, which cannot hold a loop over the items of one batch."""
 
 
-NO_ENGINE = Engine(
+NO_ENGINE = Engine.model_construct(
     words="not known",
     backend="none",
-    libraries=Libraries(cpu_bytes=None, gpu_bytes=None, why="not known", source=UNVERIFIED),
+    libraries=Libraries.model_construct(cpu_bytes=None, gpu_bytes=None, why="not known", source=UNVERIFIED),
     float32_without_bf16=False,
     exports_graph=False,
 )
+"""What a label has whose engine is faulty; nothing is ever asked of it, as such a catalog does not load."""
 
 
 def engine_from(key: str, fields: object) -> Engine:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
-from fitcard.catalog.schema.engine import Engine, engine_from
+from fitcard.catalog.schema.engine import NO_ENGINE, Engine, engine_from
 from fitcard.catalog.schema.gpu import NumberType
 from fitcard.catalog.schema.layers import LayerMemory, LayerSpeed
 from fitcard.catalog.schema.record import (
@@ -66,8 +66,10 @@ class Quantization(Record):
 
     name: Text
     """The label as people write it."""
-    engine: Annotated[Engine, WithJsonSchema({"type": "string"})]
+    runtime: Slug
     """What executes it: a key of `engines:`."""
+    engine: Engine = NO_ENGINE
+    """That engine, filled in on loading."""
     format: Format
     """The format of its file."""
     summary: Text
@@ -140,17 +142,17 @@ class Quantizations(Record):
     @model_validator(mode="before")
     @classmethod
     def _with_engines(cls, data: Any) -> Any:
-        """The file with each label's engine in place of its name, so that a label says all of itself."""
+        """The file with each label's engine beside its name, so that a label says all of itself."""
         labels, listed = (data.get(name) for name in ("quantizations", "engines")) if isinstance(data, dict) else (0, 0)
         if not (isinstance(labels, dict) and isinstance(listed, dict)):
             return data
         engines = {key: engine_from(key, fields) for key, fields in listed.items()}
         filled = dict[Any, Any]()
         for label, fields in labels.items():
-            name = fields.get("engine") if isinstance(fields, dict) else None
+            name = fields.get("runtime") if isinstance(fields, dict) else None
             if isinstance(name, str) and name not in engines:
                 raise ValueError(
-                    f"quantizations.{label}.engine: no engine {name} under `engines:` (there are: {', '.join(engines)})"
+                    f"quantizations.{label}.runtime: no engine {name} under `engines:` (there are: {', '.join(engines)})"
                 )
             filled[label] = {**fields, "engine": engines[name]} if isinstance(name, str) else fields
         return {

@@ -168,13 +168,13 @@ def test_an_unknown_engine_is_named_with_its_line(copied: Path) -> None:
     """So is a fault of an engine itself, which is told once and not once for each label that it executes."""
     path = copied / "quantizations.yaml"
     text = path.read_text()
-    path.write_text(text.replace("    engine: bitsandbytes\n", "    engine: bitsandbite\n", 1))
+    path.write_text(text.replace("    runtime: bitsandbytes\n", "    runtime: bitsandbite\n", 1))
     with pytest.raises(CatalogError) as caught:
         load(copied)
     (problem,) = caught.value.problems
     lines = path.read_text().splitlines()
     assert problem.path == path
-    assert lines[problem.line - 1] == "    engine: bitsandbite"
+    assert lines[problem.line - 1] == "    runtime: bitsandbite"
     assert "no engine bitsandbite" in problem.message
     path.write_text(text.replace("    backend: gguf_packed\n", "    backend: GGUF packed\n"))
     with pytest.raises(CatalogError) as caught:

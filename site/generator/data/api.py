@@ -155,7 +155,7 @@ def quantizations(catalog: Catalog) -> QuantizationList:
             good.setdefault(run.quantization, set()).add(run.model)
     labels = tuple(
         QuantizationEntry(
-            label=label, name=found.name, runtime=found.engine.id, format=found.format, summary=found.summary,
+            label=label, name=found.name, runtime=found.runtime, format=found.format, summary=found.summary,
             requirements=found.requires,
             counts=QuantizationCounts(runs=ran[label], models=len(good.get(label, ())), published=published[label]),
         )

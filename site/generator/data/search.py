@@ -104,10 +104,10 @@ def _card(page: Page, card: Gpu) -> Record:
 
 
 def _quantization(page: Page, label: str, quantization: Quantization) -> Record:
-    words = [label, quantization.name, quantization.engine.id, quantization.format, quantization.summary]
+    words = [label, quantization.name, quantization.runtime, quantization.format, quantization.summary]
     return Record(
         page.path, quantization.name, quantization.summary, _plain(words),
-        (("kind", ("quantization",)), ("runtime", (quantization.engine.id,))),
+        (("kind", ("quantization",)), ("runtime", (quantization.runtime,))),
     )  # fmt: skip
 
 

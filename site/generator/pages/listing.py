@@ -73,7 +73,7 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
     for label, quantization in catalog.quantizations.items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
-            f"What {quantization.name} of {quantization.engine.id} makes of each model, its bits per weight, and the cards that serve it.",
+            f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
         partial(quantization_page.view, catalog, label),
         )  # fmt: skip
 

@@ -195,7 +195,7 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[Variant]:
         runs = tuple(_newest_by_device(catalog, key, component, label))
         measured = next((run.file_bytes for run in runs if run.file_bytes), None)
         rows.append(Variant(
-            label=label, name=quantization.name, summary=quantization.summary, runtime=quantization.engine.id,
+            label=label, name=quantization.name, summary=quantization.summary, runtime=quantization.runtime,
             census=held.census, bits=held.bits, file_bytes=measured or held.file_bytes, file_measured=measured is not None,
             weights_bytes=held.weights_bytes, needed_bytes=held.needed_bytes, runs=runs,
         ))  # fmt: skip
