@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import Field, ValidationError
-from pydantic.json_schema import SkipJsonSchema
 
 from fitcard.catalog.schema.record import UNVERIFIED, Count, Record, Slug, Text
 
@@ -30,7 +29,7 @@ class Libraries(Record):
 class Engine(Record):
     """What executes variants."""
 
-    id: SkipJsonSchema[str] = ""
+    id: str = ""
     """Its key under `engines:`, filled in on loading."""
     words: Text
     """What it is, for pages."""
