@@ -61,14 +61,14 @@ def _allowances(
     of: VariantRecords, gpu: Gpu, setting: Setting, rules: Rules, waits: bool, *, leave_out: bool
 ) -> list[float]:
     """What widens the interval where no measurement says how far off a prediction is."""
-    known = rules.speed.known if rules.speed else {}
+    measured = rules.speed.known if rules.speed else {}
     shares = rules.runtimes.speed_doubt
     doubts: list[float] = []
     if not of.quantization.plain:
         doubts.append(shares["quantized"].share)
     if gpu.vendor not in {vendor for key, vendor in rules.vendors.items() if not (leave_out and key == gpu.id)}:
         doubts.append(shares["vendor"].share)
-    batches = (modes[setting.mode].smallest_batch for modes in known.values() if setting.mode in modes)
+    batches = (modes[setting.mode].smallest_batch for modes in measured.values() if setting.mode in modes)
     if waits or setting.batch < min(batches, default=1):
         doubts.append(shares["host"].share)
     return doubts
