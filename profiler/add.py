@@ -26,9 +26,11 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 @click.option("--like", metavar="GPU", help="The card of the same generation that the new one is put behind.")
 @click.pass_obj
 def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | None, like: str | None) -> None:
-    """Begin the catalog's file of a model, or its entry of a card: `fitcard check` then lists what is still to be written.
+    """Begin the catalog's file of a model, or its entry of a card: `fitcard check` then lists what is still to be
+    written.
 
-    A model is taken from its config.json, its checkpoint's folder, or the Hugging Face hub, and traced. Nothing that is there is
+    A model is taken from its config.json, its checkpoint's folder, or the Hugging Face hub, and traced. Nothing that
+    is there is
     overwritten. The places to write at are printed, one a line.
     """
     if gpu and like and not (model or model_id):
@@ -90,7 +92,8 @@ def _add_model(catalog: Catalog, typed: str, model_id: str | None) -> None:
 
 
 def _check_new(catalog: Catalog, key: str) -> None:
-    """Raise for an id that is none, or that the catalog has already; ids that differ in capitals alone have one address."""
+    """Raise for an id that is none, or that the catalog has already; ids that differ in capitals alone have one
+    address."""
     if not is_hub_id(key):
         raise click.UsageError(f"--id takes the model's id on the hub, ORG/NAME (got {shorten(key)})")
     if there := next((other for other in catalog.models if other.lower() == key.lower()), None):

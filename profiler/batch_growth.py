@@ -25,7 +25,8 @@ Rows = list[dict[str, Any]]
 
 
 def without_loops(two: Rows, four: Rows) -> tuple[Rows, Rows, list[tuple[Frozen, tuple[int, int] | int]]]:
-    """The operations at batches 2 and 4 without those that are run for each item by itself; and these, with their counts."""
+    """The operations at batches 2 and 4 without those that are run for each item by itself; and these, with their
+    counts."""
     if len(two) == len(four):
         return two, four, []
     keyed_two, keyed_four = [operation(row, row) for row in two], [operation(row, row) for row in four]

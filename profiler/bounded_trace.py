@@ -1,6 +1,7 @@
 """Tracing a configuration that nobody has checked: in a process of its own, with a limit on its memory and its time.
 
-The two processes talk in lines of JSON: one `TraceRequest` in, then `TraceAnswer`s out, the last of which holds the trace or says
+The two processes talk in lines of JSON: one `TraceRequest` in, then `TraceAnswer`s out, the last of which holds the
+trace or says
 why there is none. Nothing heavy is imported here, so that the process that only asks stays quick.
 """
 
@@ -51,9 +52,11 @@ class TraceAnswer(BaseModel):
 def trace_bounded(
     config: dict[str, Any], progress: Callable[[str], None] = lambda _: None, *, minimal: bool = False
 ) -> tuple[dict[str, Any], Trace]:
-    """The trace of a configuration, with that configuration, in which `minimal` leaves out what transformers assumes anyway.
+    """The trace of a configuration, with that configuration, in which `minimal` leaves out what transformers assumes
+    anyway.
 
-    Raises FitcardError when the configuration is refused, cannot be built or run, or takes more memory or time than the limits.
+    Raises FitcardError when the configuration is refused, cannot be built or run, or takes more memory or time than
+    the limits.
     """
     safe_config(config)
     command = module_command("fitcard.profiler.bounded_trace")

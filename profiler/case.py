@@ -98,7 +98,8 @@ class Case:
         return reason
 
     def artifact(self) -> Written:
-        """Write the variant's file, unless it is written already: the result of the task that did it then lies beside it."""
+        """Write the variant's file, unless it is written already: the result of the task that did it then lies beside
+        it."""
         with self.processes.writing.setdefault(self.path, Lock()):  # the reference is a case too
             earlier = read_result(self._file("artifact"))
             if isinstance(earlier, Written) and self.path.exists():
@@ -108,8 +109,8 @@ class Case:
             written = self._do(task, Written)
         if written.nonfinite:
             self.profile.warn(
-                f"{written.nonfinite:,} weights of the {self.variant.component} component in {checkpoint} are infinite or not a "
-                "number; its embeddings may be as well"
+                f"{written.nonfinite:,} weights of the {self.variant.component} component in {checkpoint} are infinite "
+                "or not a number; its embeddings may be as well"
             )
         return written
 
@@ -122,7 +123,8 @@ class Case:
         return self._do(task, Embedded)
 
     def run(self, reference: Callable[[], Reference | None]) -> Run:
-        """Measure the case, and compare it with the reference, which is asked for once the variant's file is written."""
+        """Measure the case, and compare it with the reference, which is asked for once the variant's file is
+        written."""
         try:
             written = self.artifact()
             counted = self._counted(written)
@@ -156,7 +158,8 @@ class Case:
             "model": self.variant.model, "config_sha256": self.model.config_sha256, "metrics_version": METRICS_VERSION,
             "component": self.variant.component, "quantization": self.variant.quantization, "mode": self.settings.mode,
             "status": status, "reason": reason, "weights": self.settings.weights,
-            "workload": RunWorkload(image_size=phase.image_size, text_tokens=phase.text_tokens), "machine": self.machine,
+            "workload": RunWorkload(image_size=phase.image_size, text_tokens=phase.text_tokens),
+            "machine": self.machine,
             "memory_limit_bytes": self.settings.memory_limit_bytes, "cases_at_once": self.processes.at_once,
             "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
         }  # fmt: skip
@@ -214,7 +217,8 @@ def _pooled_speed(speeds: Sequence[MeasuredSpeed], batch: int) -> Speed:
 
 
 def _pooled_power(powers: Sequence[Power]) -> Power:
-    """What the processes of one case read, as one: means of energy, power and clock, the highest temperature, every reason."""
+    """What the processes of one case read, as one: means of energy, power and clock, the highest temperature, every
+    reason."""
     return Power(
         joules_per_item=sum(power.joules_per_item for power in powers) / len(powers),
         watts=sum(power.watts for power in powers) / len(powers),

@@ -22,9 +22,11 @@ class Checkpoint:
     """A local checkpoint in safetensors, checked for names, types and shapes before it is used."""
 
     def __init__(self, folder: Path, spec: VariantSpec) -> None:
-        """Raises FitcardError for a missing file or tensor, another shape, a type that is no weight, or a name in two files.
+        """Raises FitcardError for a missing file or tensor, another shape, a type that is no weight, or a name in two
+        files.
 
-        Pickled checkpoints are never opened. Names of other versions of transformers are translated by transformers itself.
+        Pickled checkpoints are never opened. Names of other versions of transformers are translated by transformers
+        itself.
         """
         self.nonfinite = 0
         """How many of the numbers given so far were infinite or not a number."""
@@ -41,7 +43,8 @@ class Checkpoint:
 
 
 def _tensors(folder: Path, parameters: set[str]) -> dict[str, torch.Tensor]:
-    """Every tensor of a folder by the name that its file gives it. `parameters` are the last parts of the parameters' names.
+    """Every tensor of a folder by the name that its file gives it. `parameters` are the last parts of the parameters'
+    names.
 
     The tensors are views of the mapped files, so nothing is read yet.
     """
@@ -78,7 +81,8 @@ def _check_type(folder: Path, name: str, type_name: str) -> None:
     if type_name in _NOT_WEIGHTS:
         raise FitcardError(f"{name} in {folder} holds {_NOT_WEIGHTS[type_name]} ({type_name}), which are no weights")
     raise FitcardError(
-        f"{name} in {folder} is quantized already ({type_name}); fitcard quantizes from F32, F16 or BF16: give the original checkpoint"
+        f"{name} in {folder} is quantized already ({type_name}); "
+        "fitcard quantizes from F32, F16 or BF16: give the original checkpoint"
     )
 
 

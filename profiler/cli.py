@@ -96,8 +96,8 @@ _stderr = Console(stderr=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON on the last line.")
 @click.pass_obj
 def profile(
-    root: Path | None, model: str, quants: tuple[str, ...], components: tuple[str, ...], device: str | None, batches: tuple[int, ...],
-    weights: str, mode: str, vram_limit: str | None, fleet: str | None, repeats: int, seconds: float, timeout_s: float,
+    root: Path | None, model: str, quants: tuple[str, ...], components: tuple[str, ...], device: str | None,
+    batches: tuple[int, ...], weights: str, mode: str, vram_limit: str | None, fleet: str | None, repeats: int, seconds: float, timeout_s: float,
     output: Path | None, fresh: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MODEL for real, in each quantization, and record memory, speed and fidelity.
@@ -132,8 +132,9 @@ def profile(
             "pip install 'fitcard[profile]', or name other quantizations with --quant"
         )
     settings = Settings(
-        device=chosen_device, components=tuple(c for c in available if c in chosen), quantizations=tuple(dict.fromkeys(labels)),
-        batches=tuple(sorted(set(batches))) or (() if fleet else default_batches(chosen_device.kind)), mode=cast(Mode, mode),
+        device=chosen_device, components=tuple(c for c in available if c in chosen),
+        quantizations=tuple(dict.fromkeys(labels)), mode=cast(Mode, mode),
+        batches=tuple(sorted(set(batches))) or (() if fleet else default_batches(chosen_device.kind)),
         checkpoint=checkpoint, weights=source, repeats=repeats, seconds=seconds, timeout_s=timeout_s,
         memory_limit_bytes=parse_bytes(vram_limit, "--vram-limit") if vram_limit else None,
     )  # fmt: skip
@@ -268,7 +269,8 @@ class _Board:
 )
 @click.pass_obj
 def trace(root: Path | None, model: str | None, every: bool, output: Path | None) -> None:
-    """Trace MODEL, or the Hugging Face configuration in a file, without weights: tensors, operations, activation peaks."""
+    """Trace MODEL, or the Hugging Face configuration in a file, without weights: tensors, operations, activation
+    peaks."""
     if (model is None) != every:
         raise click.UsageError("give a model, the file of a configuration, or --all")
     if model and model.endswith(".json"):
@@ -293,7 +295,8 @@ def _write_trace(path: Path, traced: Trace) -> None:
 
 
 def trace_with_status(config: dict[str, Any], name: str, *, minimal: bool = False) -> tuple[dict[str, Any], Trace]:
-    """The trace of a configuration that nobody has checked, and the configuration, with what is being done on the screen meanwhile.
+    """The trace of a configuration that nobody has checked, and the configuration, with what is being done on the
+    screen meanwhile.
 
     What in it was left out, and could make it another model, is said in a warning.
     """

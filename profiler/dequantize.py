@@ -1,7 +1,8 @@
 """Unpacking ggml blocks in torch, on any device: what a GGUF layer does each time it runs.
 
 Each function takes blocks (n, block_bytes) of uint8 and gives (n, block_elements) of float32. The layouts are those of
-the block structs in `ggml/src/ggml-common.h` of ggml-org/llama.cpp; tests hold every one to ggml's own decoder, bit for bit.
+the block structs in `ggml/src/ggml-common.h` of ggml-org/llama.cpp; tests hold every one to ggml's own decoder, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ BLOCKS: dict[str, Callable[[Tensor], Tensor]] = {
 def unpack(type_name: str, packed: Tensor, dtype: torch.dtype, chunk_elements: int) -> Tensor:
     """Packed rows (rows, bytes) as numbers (rows, columns) of `dtype`.
 
-    At most `chunk_elements` are unpacked at a time, so that the float32 in between stays small (and in the caches of a CPU).
+    At most `chunk_elements` are unpacked at a time, so that the float32 in between stays small (and in the caches of
+    a CPU).
     """
     type_ = TENSOR_TYPES[type_name]
     rows, row_bytes = packed.shape

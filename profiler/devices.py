@@ -170,8 +170,10 @@ def machine(device: Device, device_id: str) -> Machine:
     driver, power_limit = nvml.driver_and_power_limit() if device.vendor == "NVIDIA" else (None, None)
     return Machine(
         driver=driver, power_limit_w=power_limit,
-        device=device_id, device_name=device_name(device), device_vendor=device.vendor, cpu=cpu_name(), cpu_cores=cpu_cores(), cpu_features=cpu_features(),
-        memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}", libraries=libraries,
+        device=device_id, device_name=device_name(device), device_vendor=device.vendor,
+        cpu=cpu_name(), cpu_cores=cpu_cores(), cpu_features=cpu_features(),
+        memory_bytes=psutil.virtual_memory().total, system=f"{platform.system()} {platform.release()}",
+        libraries=libraries,
         device_memory_bytes=device_memory_bytes(device),
     )  # fmt: skip
 

@@ -48,7 +48,8 @@ def fidelity(embeddings: Embeddings, reference: Reference) -> Fidelity | None:
 
 
 def _nearest(rows: torch.Tensor, candidates: torch.Tensor, *, not_itself: bool) -> list[tuple[int, float]]:
-    """For each row the candidate of the highest cosine, and that cosine; with `not_itself`, never the one in the row's own place."""
+    """For each row the candidate of the highest cosine, and that cosine; with `not_itself`, never the one in the
+    row's own place."""
     scores = torch.nn.functional.normalize(rows) @ torch.nn.functional.normalize(candidates).T
     if not_itself:
         scores.fill_diagonal_(-2.0)

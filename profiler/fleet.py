@@ -83,7 +83,8 @@ def _answers(address: str) -> None:
 
 
 def _options(ray: Any, accelerator: str) -> dict[str, Any]:
-    """What Ray must give one case: a whole accelerator, or a whole node's processors, since cases must not share them."""
+    """What Ray must give one case: a whole accelerator, or a whole node's processors, since cases must not share
+    them."""
     common = {"max_retries": RETRIES, "scheduling_strategy": "SPREAD"}
     if accelerator:
         return {**common, "num_gpus": 1, "accelerator_type": accelerator}
@@ -101,7 +102,8 @@ def _alive(ray: Any) -> list[dict[str, Any]]:
 
 
 def _kind(accelerator: str) -> str:
-    """torch's name for the device of a Ray accelerator type: Intel's begin with Intel-, the others are CUDA's or ROCm's."""
+    """torch's name for the device of a Ray accelerator type: Intel's begin with Intel-, the others are CUDA's or
+    ROCm's."""
     return ("xpu" if accelerator.startswith("Intel-") else "cuda") if accelerator else "cpu"
 
 

@@ -13,15 +13,18 @@ class Flow:
     """What one operation reads and writes, in elements by storage."""
 
     anchor: bool
-    """Whether it is a kernel of its own: a matrix product, attention or a look-up, not arithmetic element by element."""
+    """Whether it is a kernel of its own: a matrix product, attention or a look-up, not arithmetic element by
+    element."""
     read: dict[int, int]
     written: dict[int, int]
 
 
 def fuse(flows: Sequence[Flow], result: torch.Tensor) -> tuple[int, int]:
-    """Kernels, and elements that they read and write, when every unbroken run of element-wise operations becomes one kernel.
+    """Kernels, and elements that they read and write, when every unbroken run of element-wise operations becomes one
+    kernel.
 
-    That is what compilers such as torch's inductor do between matrix products: values that only the run itself reads stay
+    That is what compilers such as torch's inductor do between matrix products: values that only the run itself reads
+    stay
     in registers.
     """
     kernels = elements = start = 0

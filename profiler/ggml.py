@@ -1,6 +1,7 @@
 """ggml's own encoder and decoder, through the shared library that the prebuilt wheel of `xllamacpp` carries.
 
-Quantizing a K-quant well is a search for scales, and ggml's is the one that real files are made with; so it is called, not
+Quantizing a K-quant well is a search for scales, and ggml's is the one that real files are made with; so it is
+called, not
 imitated. (The `gguf` package encodes only the older types.)
 """
 
@@ -59,7 +60,8 @@ def quantize(type_name: str, values: Floats) -> Bytes:
 
 
 def dequantize(type_name: str, packed: Bytes, columns: int) -> Floats:
-    """Unpack ggml blocks (rows, bytes) into float32 (rows, columns) with ggml's own code: the truth that ours is held to."""
+    """Unpack ggml blocks (rows, bytes) into float32 (rows, columns) with ggml's own code: the truth that ours is held
+    to."""
     function = getattr(_library(), f"dequantize_row_{type_name[:2].lower()}{type_name[2:]}")
     function.restype = None
     function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]

@@ -43,7 +43,8 @@ FIDELITY_INPUTS = {"vision": 8, "text": 32, "all": 8}
 def measure(task: MeasureTask, ready_fd: int) -> Measured:
     """Memory at each batch up to the largest that fits, then speed at the batches that fit, or one of the two.
 
-    A GPU's counters do not care what is timed after them, and starting a process on a GPU takes longer than most measurements.
+    A GPU's counters do not care what is timed after them, and starting a process on a GPU takes longer than most
+    measurements.
     """
     model = PreparedModel(task, ready_fd)
     started = time.perf_counter()
@@ -61,7 +62,8 @@ def measure(task: MeasureTask, ready_fd: int) -> Measured:
 
 
 def embed(task: EmbedTask, ready_fd: int) -> Embedded:
-    """Embeddings of the fixed inputs by the reference: all at once, and one by one, whose difference is the noise floor."""
+    """Embeddings of the fixed inputs by the reference: all at once, and one by one, whose difference is the noise
+    floor."""
     model = PreparedModel(task, ready_fd)
     runnable = model.load()
     alone = _embeddings(model, runnable, count=4, at_once=1)
@@ -141,7 +143,8 @@ def limit_memory(device: Device, limit_bytes: int, context_bytes: int) -> None:
 
 
 def _await_turn(ready_fd: int) -> None:
-    """Tell the parent that all is ready but the device, and wait until it closes standard input: the device is ours now."""
+    """Tell the parent that all is ready but the device, and wait until it closes standard input: the device is ours
+    now."""
     os.close(ready_fd)
     sys.stdin.read()
 
@@ -168,7 +171,8 @@ def _memory(model: PreparedModel, task: MeasureTask, runnable: Runnable) -> Meas
 def _memory_at(
     model: PreparedModel, task: MeasureTask, runnable: Runnable, batch: int, loaded: int, seconds: list[float]
 ) -> Memory:
-    """The memory of one batch, from a state in which smaller batches left nothing; the time of each pass is added to `seconds`.
+    """The memory of one batch, from a state in which smaller batches left nothing; the time of each pass is added to
+    `seconds`.
 
     Raises MemoryError above a cap.
     """

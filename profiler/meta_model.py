@@ -30,7 +30,8 @@ class EntryPoint:
 
 
 def build(config: dict[str, Any]) -> nn.Module:
-    """The model of a Hugging Face configuration, in evaluation mode, with parameters on the meta device and buffers real.
+    """The model of a Hugging Face configuration, in evaluation mode, with parameters on the meta device and buffers
+    real.
 
     Raises FitcardError for a configuration that the installed transformers cannot build.
     """
@@ -58,7 +59,8 @@ def resolve(config: dict[str, Any]) -> Any:
 
 @contextmanager
 def explained(kind: str, what: str = "build") -> Generator[None]:
-    """Any error of transformers or torch, said as what it is to the user: a configuration that they cannot build or run."""
+    """Any error of transformers or torch, said as what it is to the user: a configuration that they cannot build or
+    run."""
     import transformers
     from huggingface_hub.errors import StrictDataclassError
 
@@ -96,7 +98,8 @@ def _parameters_on_meta() -> Generator[None]:
 
 
 def entry_points(model: nn.Module) -> tuple[EntryPoint, ...]:
-    """The ways to run a model: each component of a two-component model and both together, or the one encoder that there is."""
+    """The ways to run a model: each component of a two-component model and both together, or the one encoder that
+    there is."""
     config: Any = model.config
     if hasattr(model, "get_image_features") and hasattr(model, "get_text_features"):
         image, text = _image_size(config.vision_config), config.text_config.max_position_embeddings
@@ -118,7 +121,8 @@ def vision_config(config: Any) -> Any:
 
 
 def _image_size(config: Any) -> int | None:
-    """Pixels along each side of the image that a vision encoder takes; None for what is none. A model that takes images of any
+    """Pixels along each side of the image that a vision encoder takes; None for what is none. A model that takes
+    images of any
     shape up to so many patches (NaFlex) is run on the square that fills them."""
     if patches := getattr(config, "num_patches", None):
         return int(config.patch_size) * math.isqrt(patches)

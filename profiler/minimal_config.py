@@ -20,9 +20,11 @@ _Place = tuple[str, ...]
 
 
 def minimal_config(config: dict[str, Any]) -> dict[str, Any]:
-    """`config` without what changes nothing: what its model_type has by default, what its class does not read, and the silent names.
+    """`config` without what changes nothing: what its model_type has by default, what its class does not read, and
+    the silent names.
 
-    Whether something changes a configuration is not guessed but tried: it is left out where transformers then resolves to the
+    Whether something changes a configuration is not guessed but tried: it is left out where transformers then
+    resolves to the
     same. Raises FitcardError for a configuration that the installed transformers does not take.
     """
     minimal = copy.deepcopy(config)
@@ -40,7 +42,8 @@ def minimal_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _meaning(config: dict[str, Any], read: dict[str, Any]) -> dict[str, Any]:
-    """What a configuration resolves to, as far as its class reads it: a name that the class has no default for is nobody's."""
+    """What a configuration resolves to, as far as its class reads it: a name that the class has no default for is
+    nobody's."""
     return _only(_heard(resolve(config).to_dict()), read)
 
 

@@ -1,4 +1,5 @@
-"""NVIDIA's own sensors, through NVML (package nvidia-ml-py): energy, clocks, temperature, throttling, driver, power limit."""
+"""NVIDIA's own sensors, through NVML (package nvidia-ml-py): energy, clocks, temperature, throttling, driver, power
+limit."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ class Sensors:
         self.handle = handle
 
     def to_step(self, work: Callable[[], float]) -> int:
-        """Work until the energy counter moves, which it does in steps, and give how often. It gives up after a second."""
+        """Work until the energy counter moves, which it does in steps, and give how often. It gives up after a
+        second."""
         before, until, times = self._energy(), time.perf_counter() + 1, 0
         while self._energy() == before and time.perf_counter() < until:
             work()
@@ -62,7 +64,8 @@ class Sensors:
 
 
 def sensors() -> Sensors | None:
-    """The sensors of the GPU that torch uses, or None where one of them is missing (the energy counter before Volta)."""
+    """The sensors of the GPU that torch uses, or None where one of them is missing (the energy counter before
+    Volta)."""
     handle = _handle()
     if handle is None:
         return None
@@ -103,7 +106,8 @@ def process_bytes(pid: int) -> int | None:
 
 
 def _handle() -> Any:
-    """NVML's handle of the GPU that torch calls device 0, found by its UUID, which CUDA_VISIBLE_DEVICES does not renumber."""
+    """NVML's handle of the GPU that torch calls device 0, found by its UUID, which CUDA_VISIBLE_DEVICES does not
+    renumber."""
     import torch
 
     if not torch.cuda.is_available() or torch.version.hip:

@@ -19,7 +19,8 @@ from fitcard.profiler.task import Failed, Result, Task, WriteTask, read_result, 
 
 CASES_AT_ONCE = 4
 """How many cases of a GPU are under way together at most; only one of them has the GPU. Each has two threads and leaves
-as many cores alone: with twelve on sixteen cores, passes that wait for the host took up to twice as long (LOG.md, 2026-11-26)."""
+as many cores alone: with twelve on sixteen cores, passes that wait for the host took up to twice as long (LOG.md,
+2026-11-26)."""
 
 
 class TaskFailed(Exception):
@@ -83,7 +84,8 @@ class Processes:
     def _run(self, file: Path, *, uses_device: bool) -> tuple[int, str]:
         """Run a worker on the task in a file: the exit code, and what went to standard error.
 
-        Raises subprocess.TimeoutExpired when starting or working, each by itself, takes longer than the settings allow; waiting
+        Raises subprocess.TimeoutExpired when starting or working, each by itself, takes longer than the settings
+        allow; waiting
         for the device does not count.
         """
         ready, ready_end = os.pipe()

@@ -1,4 +1,5 @@
-"""What a model does in one forward pass on the meta device, seen from inside torch: every operation, every byte that is alive."""
+"""What a model does in one forward pass on the meta device, seen from inside torch: every operation, every byte that
+is alive."""
 
 from __future__ import annotations
 
@@ -152,7 +153,8 @@ def _arithmetic(name: str, read: list[torch.Tensor], written: list[torch.Tensor]
 
 
 class StridedLinears(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes linear layers whose three-dimensional input is not contiguous. Seen in inference mode, where they arrive whole."""
+    """Notes linear layers whose three-dimensional input is not contiguous. Seen in inference mode, where they arrive
+    whole."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -165,7 +167,8 @@ class StridedLinears(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class FusedAttention(TorchFunctionMode):
-    """Replaces attention by its output alone, as the fused kernels of all back ends behave: they keep no score matrix."""
+    """Replaces attention by its output alone, as the fused kernels of all back ends behave: they keep no score
+    matrix."""
 
     def __init__(self, recorder: Recorder | None = None) -> None:
         super().__init__()

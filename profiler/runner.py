@@ -29,7 +29,8 @@ def profile(
     progress: Progress = lambda *_: None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Generator[Run]:
-    """Run the variants of a model and give each record as soon as it is there. To be closed when it is left before its end.
+    """Run the variants of a model and give each record as soon as it is there. To be closed when it is left before
+    its end.
 
     Raises FitcardError when a checkpoint is not this model's; anything that goes wrong with one case is a record.
     """
@@ -62,7 +63,8 @@ def missing_packages(catalog: Catalog, labels: Sequence[str]) -> dict[str, str]:
 
 
 def estimate_s(catalog: Catalog, settings: Settings, variants: Sequence[Variant]) -> float:
-    """Roughly how long the variants will take, from two matrix products timed here. Right within a factor of two or so."""
+    """Roughly how long the variants will take, from two matrix products timed here. Right within a factor of two or
+    so."""
     rates = {bits: _multiply_adds_per_s(settings.device, bits) for bits in (16, 32)}
     start_s, passes, total = 8.0, 4.5, 0.0
     for variant in variants:

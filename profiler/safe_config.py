@@ -1,4 +1,5 @@
-"""A Hugging Face configuration, reduced to what may reach transformers: nothing in it runs code, asks the hub or is absurdly large."""
+"""A Hugging Face configuration, reduced to what may reach transformers: nothing in it runs code, asks the hub or is
+absurdly large."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ from typing import Any
 from fitcard.catalog.errors import FitcardError, shorten
 
 _NEVER_PASSED = re.compile(
-    r"_?(attn|experts)_implementation(_internal|_autoset)?|(use_)?(hub_)?kernels?|kernel_(config|mapping)|auto_map|trust_remote_code"
-    r"|(use_(timm_|pretrained_))?backbone|backbone_kwargs|(torch_)?dtype|quantization_config|_?name_or_path|_commit_hash"
+    r"_?(attn|experts)_implementation(_internal|_autoset)?|(use_)?(hub_)?kernels?|kernel_(config|mapping)"
+    r"|auto_map|trust_remote_code|(use_(timm_|pretrained_))?backbone|backbone_kwargs"
+    r"|(torch_)?dtype|quantization_config|_?name_or_path|_commit_hash"
 )
-"""Keys with which a configuration could load code (a kernel or a backbone from the hub, the repository's own modules), or choose
+"""Keys with which a configuration could load code (a kernel or a backbone from the hub, the repository's own
+modules), or choose
 how numbers are held, which is the quantization's part."""
 _TELLING = re.compile(r"auto_map|quantization_config|(use_(timm_|pretrained_))?backbone")
 """Of these, the ones without which the model may be another one than the configuration means."""
@@ -31,7 +34,8 @@ class SafeConfig:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The dropped keys, except those that change nothing here: without these the model may not be the one that is meant."""
+        """The dropped keys, except those that change nothing here: without these the model may not be the one that is
+        meant."""
         return tuple(path for path in self.dropped if _TELLING.fullmatch(path.rpartition(".")[2]))
 
 
@@ -79,18 +83,21 @@ class _Size:
 
 _SIZES: Sequence[_Size] = (
     _Size(re.compile(r"hidden_size|d_model|n_embd|dim|embed_dim"), 1 << 17),
-    _Size(re.compile(r"embedding_size|projection_dim|head_dim|qk_\w+_dim|kv_lora_rank|q_lora_rank|moe_intermediate_size"), 1 << 17, True),
+    _Size(re.compile(r"embedding_size|projection_dim|head_dim|qk_\w+_dim|\w*lora_rank"), 1 << 17, True),
+    _Size(re.compile(r"moe_intermediate_size"), 1 << 17, True),
     _Size(re.compile(r"intermediate_size|ffn_dim|d_ff|n_inner"), 1 << 20, True),
     _Size(re.compile(r"num_(hidden_|encoder_|decoder_)?layers|n_layers?|depth"), 1 << 10),
     _Size(re.compile(r"num_(attention_)?heads|n_heads?"), 1 << 12),
-    _Size(re.compile(r"num_key_value_heads|n_routed_experts|num_(local_)?experts|num_experts_per_tok|num_register_tokens"), 1 << 14, True),
+    _Size(re.compile(r"num_key_value_heads|num_register_tokens"), 1 << 14, True),
+    _Size(re.compile(r"n_routed_experts|num_(local_)?experts|num_experts_per_tok"), 1 << 14, True),
     _Size(re.compile(r"image_size|patch_size|num_patches"), 1 << 16, True),
     _Size(re.compile(r"num_channels"), 1 << 10, True),
     _Size(re.compile(r"vocab_size"), 1 << 23),
     _Size(re.compile(r"max_position_embeddings|n_positions"), 1 << 24),
 )  # fmt: skip
 _MAY_BE_ZERO = re.compile(
-    r"num_register_tokens|n_routed_experts|num_(local_)?experts|num_experts_per_tok|intermediate_size|n_inner|\w*lora_rank"
+    r"num_register_tokens|n_routed_experts|num_(local_)?experts|num_experts_per_tok"
+    r"|intermediate_size|n_inner|\w*lora_rank"
 )
 
 

@@ -46,5 +46,6 @@ def variants(model_id: str, settings: Settings) -> list[Variant]:
 
 
 def default_batches(kind: str) -> tuple[int, ...]:
-    """The batches to run where none are given: 1 to 256 on a GPU, up to the largest that fits; two on a processor, which is slow."""
+    """The batches to run where none are given: 1 to 256 on a GPU, up to the largest that fits; two on a processor,
+    which is slow."""
     return (1, 4) if kind == "cpu" else tuple(2**n for n in range(9))

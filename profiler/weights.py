@@ -18,7 +18,8 @@ SEED = 0
 def random_values(seed: int = SEED) -> Values:
     """Normally distributed weights of the exact shapes; the same for a name and a seed on every machine.
 
-    The width follows the row (1/sqrt), so that activations neither vanish nor overflow. Norm weights are 1, biases small.
+    The width follows the row (1/sqrt), so that activations neither vanish nor overflow. Norm weights are 1, biases
+    small.
     """
 
     def values(tensor: StoredTensor) -> torch.Tensor:

@@ -14,7 +14,8 @@ from fitcard.profiler.weights import SEED
 def find_weights(typed: str, model_id: str) -> tuple[Path | None, WeightsSource]:
     """The folder of a checkpoint (None for random weights) and what the record says of it.
 
-    `typed` is `random`, `hub`, `hub@REVISION` or a folder. From the hub, only safetensors files come, at the commit that the
+    `typed` is `random`, `hub`, `hub@REVISION` or a folder. From the hub, only safetensors files come, at the commit
+    that the
     revision is now; the record holds that commit. Raises FitcardError when there is no such checkpoint or no way to it.
     """
     if typed == "random":
@@ -30,7 +31,8 @@ def find_weights(typed: str, model_id: str) -> tuple[Path | None, WeightsSource]
 
 
 def pinned(typed: str, model_id: str) -> str:
-    """The same with the hub's commit of now, so that many machines run one and the same. Raises FitcardError without one."""
+    """The same with the hub's commit of now, so that many machines run one and the same. Raises FitcardError without
+    one."""
     if not typed.startswith("hub"):
         return typed
     return f"hub@{_from_hub(model_id, typed.partition('@')[2] or 'main')[1].revision}"

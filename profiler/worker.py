@@ -1,6 +1,7 @@
 """One task in a process of its own: `python -m fitcard.profiler.worker FILE READY PARENT`.
 
-It reads the task from FILE and writes the result beside it. A fresh process means that nothing of another case is in memory,
+It reads the task from FILE and writes the result beside it. A fresh process means that nothing of another case is in
+memory,
 and that a crash is one record, not the end.
 """
 

@@ -17,7 +17,8 @@ from fitcard.catalog.storage.private import locked_file, user_folder
 def workspace() -> Generator[Path]:
     """A folder in the user's cache, removed at the end; those that killed profiles left behind are removed first.
 
-    Whoever uses a folder holds the lock in it, which the kernel drops with the process. Raises FitcardError when the cache cannot
+    Whoever uses a folder holds the lock in it, which the kernel drops with the process. Raises FitcardError when the
+    cache cannot
     be used.
     """
     root = user_folder("workspaces")

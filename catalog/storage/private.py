@@ -1,4 +1,5 @@
-"""Folders and locks of the user's own: nobody else can read them, replace them or put a link or a FIFO in their place."""
+"""Folders and locks of the user's own: nobody else can read them, replace them or put a link or a FIFO in their
+place."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def _check_own(folder: Path) -> None:
 def locked_file(path: Path, *, wait: bool = True) -> Generator[None]:
     """Hold the only lock on the file `path`, which is created where it is missing and never written to.
 
-    The kernel drops the lock when the process dies. Links are not followed and a FIFO does not block. Raises FitcardError for
+    The kernel drops the lock when the process dies. Links are not followed and a FIFO does not block. Raises
+    FitcardError for
     anything that is no regular file, and BlockingIOError when another process has the lock and `wait` is false.
     """
     flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

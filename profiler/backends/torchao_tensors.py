@@ -1,4 +1,5 @@
-"""torchao: INT8, INT4 and FP8 as tensor subclasses, written to safetensors tensor by tensor and set_parameter together again."""
+"""torchao: INT8, INT4 and FP8 as tensor subclasses, written to safetensors tensor by tensor and set_parameter
+together again."""
 
 from __future__ import annotations
 

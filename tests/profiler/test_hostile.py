@@ -91,13 +91,15 @@ def test_absurd_sizes_are_refused_before_anything_is_built(config: dict[str, Any
 
 
 def test_what_cannot_be_built_or_run_is_one_sentence() -> None:
-    """In the process with limits, whatever transformers or torch raise names the model, and the field or the error's class."""
+    """In the process with limits, whatever transformers or torch raise names the model, and the field or the error's
+    class."""
     with pytest.raises(FitcardError, match=r"cannot (build|run) model_type 'clip': .*patch_size|hidden_act|wobbly"):
         trace_bounded(clip(hidden_act="wobbly"))
 
 
 def test_memory_and_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sizes that are allowed one by one and not together end with a sentence, and so does a configuration that takes for ever."""
+    """Sizes that are allowed one by one and not together end with a sentence, and so does a configuration that takes
+    for ever."""
     huge = clip(hidden_size=1 << 17, intermediate_size=1 << 20, num_attention_heads=16)
     with pytest.raises(FitcardError, match=r"cannot build model_type 'clip': .*(allocate memory|memory)"):
         trace_bounded(huge)
@@ -138,7 +140,8 @@ def saved(config: dict[str, Any], folder: Path, real: Catalog) -> tuple[VariantS
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("prefix", ["", "bert."])
 def test_checkpoints_load_by_the_names_that_they_have(kind: str, prefix: str, real: Catalog, tmp_path: Path) -> None:
-    """DINOv2 and nomic checkpoints name tensors otherwise than the model does, and BERT's may carry the prefix `bert.`."""
+    """DINOv2 and nomic checkpoints name tensors otherwise than the model does, and BERT's may carry the prefix
+    `bert.`."""
     if prefix and kind != "bert":
         return
     spec, model = saved(TYPES[kind], tmp_path, real)
@@ -230,7 +233,8 @@ def test_a_lock_follows_no_link_and_waits_for_no_fifo(tmp_path: Path) -> None:
 
 
 def test_workspaces_lie_in_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mode 0700 in the cache, gone afterwards; what a killed profile left is removed, what a running one uses is not."""
+    """Mode 0700 in the cache, gone afterwards; what a killed profile left is removed, what a running one uses is
+    not."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     left = user_folder("workspaces") / "left"
     left.mkdir()
@@ -262,6 +266,6 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytes
 
 def test_the_process_that_asks_for_a_trace_imports_nothing_heavy() -> None:
     """`fitcard trace FILE` starts one process that imports torch, and not two."""
-    code = "import sys, fitcard.profiler.cli, fitcard.profiler.add; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    code = "import sys, fitcard.profiler.cli, fitcard.profiler.add; print(sorted({'torch', 'transformers'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"\[\]\n", done.stdout)
