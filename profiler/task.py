@@ -144,7 +144,7 @@ def result_path(file: Path) -> Path:
 def write_task(file: Path, task: Task) -> None:
     """Write a task for a worker, without the result of an earlier one beside it. Raises OSError."""
     result_path(file).unlink(missing_ok=True)
-    file.write_bytes(_TASK.dump_json(task))
+    file.write_bytes(task.model_dump_json().encode())
 
 
 def read_task(file: Path) -> Task:
@@ -154,7 +154,7 @@ def read_task(file: Path) -> Task:
 
 def write_result(file: Path, result: Result) -> None:
     """Write the result of the task in `file`, whole or not at all."""
-    write_atomically(result_path(file), _RESULT.dump_json(result))
+    write_atomically(result_path(file), result.model_dump_json().encode())
 
 
 def read_result(file: Path) -> Result | None:
