@@ -41,8 +41,9 @@ nu: $(VENV)/test.stamp browser  ## build the website and have the Nu checker rea
 profile: $(VENV)/profile.stamp  ## really run SigLIP SO400M on this machine
 	@$(BIN)/fitcard profile $(or $(ARGS),google/siglip-so400m-patch14-384)
 
-schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors read
+schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors and users of the API read
 	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m fitcard.catalog.json_schema
+	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m fitcard.site.generator.data.json_schema
 
 # The browser tests drive a real Chromium, and the Nu checker runs in Java.
 BROWSER := $(if $(CHROMIUM),,chromium fonts-dejavu) $(if $(JAVA),,default-jre-headless)

@@ -16,16 +16,19 @@ import markdown
 from markdown.treeprocessors import Treeprocessor
 from markupsafe import Markup, escape
 
+from fitcard.catalog.schema.components import COMPONENTS
+from fitcard.catalog.schema.trace import Component
+
 if TYPE_CHECKING:
     from fitcard.advisor.evidence import BestSpeed
     from fitcard.advisor.fit import MemoryAnswer
     from fitcard.advisor.recommend import Span
 
-NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold, not even escaped."""
-
 GB = 10**9
 GIB = 2**30
+
+NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold, not even escaped."""
 
 
 def gb(size: float | None, digits: int = 2) -> str:
@@ -64,6 +67,21 @@ def seconds(value: float | None) -> str:
     if value is None:
         return "not known"
     return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def component_title(component: Component) -> str:
+    """A component as pages call it: Image tower."""
+    return COMPONENTS[component].title
+
+
+def unit(component: Component) -> str:
+    """The unit of a component's throughput: images/s."""
+    return COMPONENTS[component].unit
+
+
+def xml_text(text: str) -> str:
+    """A text without the characters that XML cannot hold."""
+    return NO_XML.sub("�", text)
 
 
 class _SafeLinks(Treeprocessor):
@@ -108,25 +126,24 @@ def tag(word: str, kind: str, href: str | None = None) -> Markup:
 
 
 @lru_cache(maxsize=1 << 14)
-def known_speed(known: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
+def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
     """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
 
-    `accuracy` is the address of the page on predictions, `runs` that of the runs; `tokens` the length of the texts, where it is
-    about texts.
+    `accuracy` is the address of the page on predictions, `runs` that of the runs; `tokens` the length of the texts, where it
+    is about texts.
     """
-    if known is None:
+    if speed is None:
         return Markup('<span class="dim">not known</span>')
-    if known.evidence == "predicted":
-        interval = (
-            f'<span class="dim">({rate(known.low)}–{rate(known.high)})</span> {tag("predicted", "evidence", accuracy)}'
-        )
+    if speed.evidence == "predicted":
+        interval = f'<span class="dim">({rate(speed.low)}–{rate(speed.high)})</span> '
+        evidence = tag("predicted", "evidence", accuracy)
     else:
-        interval = tag(
-            known.evidence, "evidence", known.record if known.evidence == "published" else f"{runs}{known.record}/"
-        )
+        interval = ""
+        address = speed.record if speed.evidence == "published" else f"{runs}{speed.record}/"
+        evidence = tag(speed.evidence, "evidence", address)
     each = f", {tokens} tokens each" if tokens else ""
-    what = f'<span class="dim">{escape(known.quantization)}, {known.mode}, batch {known.batch}{each}</span>'
-    return Markup(f"{rate(known.per_second)} {escape(unit)} {interval}<br>{what}")
+    conditions = f'<span class="dim">{escape(speed.quantization)}, {speed.mode}, batch {speed.batch}{each}</span>'
+    return Markup(f"{rate(speed.per_second)} {escape(unit)} {interval}{evidence}<br>{conditions}")
 
 
 @lru_cache(maxsize=1 << 14)
@@ -143,6 +160,19 @@ def needed_of_free(memory: MemoryAnswer) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    "gb": gb, "gib": gib, "count": count, "millions": millions, "rate": rate, "percent": percent, "seconds": seconds,
-    "prose": prose, "phrase": phrase, "tag": tag, "known_speed": known_speed, "span": span, "needed_of_free": needed_of_free,
-}  # fmt: skip
+    "gb": gb,
+    "gib": gib,
+    "count": count,
+    "millions": millions,
+    "rate": rate,
+    "percent": percent,
+    "seconds": seconds,
+    "prose": prose,
+    "phrase": phrase,
+    "tag": tag,
+    "known_speed": known_speed,
+    "span": span,
+    "needed_of_free": needed_of_free,
+    "component_title": component_title,
+    "unit": unit,
+}

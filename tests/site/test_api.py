@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import jsonschema
@@ -17,6 +20,7 @@ from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.run import Run
 from fitcard.site.generator.data import api, csv_tables, documents
+from fitcard.site.generator.data.json_schema import SCHEMA_PATH
 from fitcard.site.generator.engine.output import Asset, Page
 from fitcard.site.generator.engine.sources import read_sources
 from fitcard.site.generator.outputs import whole_site
@@ -38,7 +42,7 @@ def written(real: Catalog) -> dict[str, bytes]:
 
 
 def documents_of(written: dict[str, bytes]) -> dict[str, tuple[type[Record], bytes]]:
-    described = {"schema.json", "csv-metadata.json"}
+    described = {"csv-metadata.json"}
     return {
         path: (KINDS.get(path) or KINDS[path.partition("/")[0]], content)
         for path, content in written.items() if path not in described
@@ -67,7 +71,7 @@ def test_rows_are_written_as_their_records_would_be(written: dict[str, bytes]) -
 
 def test_the_schema_holds_what_is_written(written: dict[str, bytes], real: Catalog) -> None:
     """By a validator that knows nothing of our classes: one document of each kind, and none of them when it is spoilt."""
-    schema = json.loads(written["schema.json"])
+    schema = json.loads(SCHEMA_PATH.read_bytes())
     jsonschema.Draft202012Validator.check_schema(schema)
     tried: set[str] = set()
     for path, (kind, content) in documents_of(written).items():
@@ -85,11 +89,19 @@ def test_the_schema_holds_what_is_written(written: dict[str, bytes], real: Catal
     assert tried == {kind.__name__ for kind in documents.KINDS}
 
 
+def test_the_written_schema_is_fresh() -> None:
+    """Made in a process of its own, since only that one reads the explanations of fields."""
+    program = "from fitcard.site.generator.data.json_schema import schema_text; print(schema_text(), end='')"
+    environment = {**os.environ, "FITCARD_FIELD_DOCS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert SCHEMA_PATH.read_text("utf-8") == done.stdout, "run `make schema`"
+
+
 def test_every_field_of_ours_is_described_or_speaks_for_itself() -> None:
     """Units and meaning reach whoever reads the schema alone."""
-    definitions = documents.schema()["$defs"]
+    definitions = json.loads(SCHEMA_PATH.read_bytes())["$defs"]
     assert "Exact" in definitions["ModelDocument"]["properties"]["parameters"]["description"]
-    assert "NVIDIA" in definitions["Variant"]["properties"]["required_bytes"]["description"]
+    assert "NVIDIA" in definitions["VariantEntry"]["properties"]["required_bytes"]["description"]
 
 
 def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes], real: Catalog) -> None:

@@ -9,7 +9,7 @@ from fitcard.site.generator.pages.home_page import NEWEST, view
 
 def test_the_newest_runs_are_told_as_they_were_recorded(real: Catalog) -> None:
     good = [run for run in real.runs if run.status == "ok"][: -NEWEST - 1 : -1]
-    told = view(real)["newest"]
+    told = view(real).newest
     assert [run.key for run in told] == [run.key for run in good]
     for row, run in zip(told, good, strict=True):
         fastest = max(run.speed, key=lambda speed: speed.per_second)

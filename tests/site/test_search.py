@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from fitcard.advisor.recommend import picks as picks_of
 from fitcard.catalog import Catalog, FitcardError
 from fitcard.site.generator.data import pagefind
-from fitcard.site.generator.data.pagefind import Record, decoded, encoded, indexed
+from fitcard.site.generator.data.pagefind import SearchRecord, decoded, encoded, indexed
 from fitcard.site.generator.data.search import assets as search_assets
 from fitcard.site.generator.data.search import search_records
 from fitcard.site.generator.engine.output import Page
 from fitcard.site.generator.pages.listing import pages as every_page
-from fitcard.site.generator.pages.vram_tiers import SIZES, pick
+from fitcard.site.generator.pages.vram_tiers import TIERS_GB, pick
 from tests.catalog.test_store import MODEL, made_run
 
 
@@ -30,11 +30,11 @@ def pages(real: Catalog) -> list[Page]:
 
 
 @pytest.fixture(scope="module")
-def records(real: Catalog) -> dict[str, Record]:
+def records(real: Catalog) -> dict[str, SearchRecord]:
     return {record.url: record for record in search_records(real)}
 
 
-def test_every_page_but_runs_has_a_record(records: dict[str, Record], pages: list[Page], real: Catalog) -> None:
+def test_every_page_but_runs_has_a_record(records: dict[str, SearchRecord], pages: list[Page], real: Catalog) -> None:
     written_by_hand = {f"{path.stem}/" for path in (Path(__file__).parents[2] / "site/docs").glob("*.md")}
     assert set(records) == {p.path for p in pages if not p.path.startswith("runs/")} | written_by_hand
     kinds = [dict(record.filters)["kind"][0] for record in records.values()]
@@ -43,13 +43,13 @@ def test_every_page_but_runs_has_a_record(records: dict[str, Record], pages: lis
     assert kinds.count("quantization") == len(real.quantizations)
 
 
-def test_filters_are_the_advisors(records: dict[str, Record], real: Catalog) -> None:
+def test_filters_are_the_advisors(records: dict[str, SearchRecord], real: Catalog) -> None:
     """A model is under exactly those sizes on which one of its quantizations fits, by the sum and not just barely."""
     for key, model in real.models.items():
         filters = dict(records[f"models/{key}/"].filters)
         assert filters["task"] == model.tasks
         assert filters["licence"] == (model.license.id,)
-        for size in SIZES:
+        for size in TIERS_GB:
             best = pick(real, key, size).best
             assert (str(size) in filters["memory"]) == (best is not None and best.verdict == "fits")
     assert "24" in dict(records[f"models/{MODEL}/"].filters)["memory"]
@@ -57,19 +57,19 @@ def test_filters_are_the_advisors(records: dict[str, Record], real: Catalog) -> 
     assert dict(records["gpus/rtx-4090/"].filters)["card_memory"] == ("24",)
 
 
-def test_words_are_words(records: dict[str, Record]) -> None:
+def test_words_are_words(records: dict[str, SearchRecord]) -> None:
     content = records[f"models/{MODEL}/"].content
     assert "877,960,498" in content
     assert not set("*`|[]{}") & set(content)
 
 
-def test_a_new_run_changes_nothing(records: dict[str, Record], real: Catalog) -> None:
+def test_a_new_run_changes_nothing(records: dict[str, SearchRecord], real: Catalog) -> None:
     run = made_run(config_sha256=real.models[MODEL].config_sha256)
     more = replace(real, runs=[*real.runs, run])
     assert {record.url: record for record in search_records(more)} == records
 
 
-def test_the_index_is_the_same_every_time(records: dict[str, Record], real: Catalog) -> None:
+def test_the_index_is_the_same_every_time(records: dict[str, SearchRecord], real: Catalog) -> None:
     first = indexed(tuple(records.values()))
     indexed.cache_clear()
     assert indexed(tuple(records.values())) == first
@@ -81,7 +81,7 @@ def test_the_index_is_the_same_every_time(records: dict[str, Record], real: Cata
     assert not [path for path in assets if "-ui" in path]
 
 
-def test_ordering_keeps_what_pagefind_wrote(records: dict[str, Record]) -> None:
+def test_ordering_keeps_what_pagefind_wrote(records: dict[str, SearchRecord]) -> None:
     """Every filter's pages are those of the records, found as the browser finds them: entry, then meta, then filter."""
     files = dict(indexed(tuple(records.values())))
 
@@ -138,10 +138,10 @@ def test_an_error_of_pagefind_is_ours(monkeypatch: pytest.MonkeyPatch, tmp_path:
     missing = tmp_path / "none"
     monkeypatch.setattr(pagefind, "get_executable", lambda: missing)
     with pytest.raises(FitcardError, match=r"the search index cannot be made: .*none"):
-        indexed((Record("missing/", "t", "d", "c", ()),))
+        indexed((SearchRecord("missing/", "t", "d", "c", ()),))
     silent = tmp_path / "silent"
     silent.write_text("#!/bin/sh\nexit 0\n")
     silent.chmod(0o755)
     monkeypatch.setattr(pagefind, "get_executable", lambda: silent)
     with pytest.raises(FitcardError, match="the search index cannot be made: "):
-        indexed((Record("silent/", "t", "d", "c", ()),))
+        indexed((SearchRecord("silent/", "t", "d", "c", ()),))

@@ -263,7 +263,7 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path
     text = (site / "index.html").read_text()
     assert "The catalog holds no model yet." in text
     assert "The catalog holds no card yet." in text
-    assert "<tbody>\n    </tbody>" not in text
+    assert not re.search(r"<tbody>\s*</tbody>", text)
 
 
 def test_a_model_without_runs_or_text_tower(tmp_path: Path) -> None:
@@ -284,6 +284,20 @@ def test_a_new_run_is_on_the_pages_at_once(tmp_path: Path, real: Catalog) -> Non
     assert f'runs/{run.key}/"' in (site / MODEL).read_text()
     assert f'runs/{run.key}/"' in (site / "index.html").read_text()
     assert f"api/v1/runs/{run.key}.json" in (site / "runs" / run.key / "index.html").read_text()
+
+
+def test_two_devices_of_one_name_are_told_apart(tmp_path: Path, real: Catalog) -> None:
+    """Landmarks of a page have labels of their own: where two devices have the same name, their ids stand beside it."""
+    root = copy_catalog(tmp_path / "catalog")
+    config = real.models["google/siglip-so400m-patch14-384"].config_sha256
+    first = made_run(config_sha256=config)
+    second = made_run(config_sha256=config, machine={**first.machine.model_dump(), "device": "cpu-twin"})
+    for run in (first, second):
+        add_run(root / "runs", run)
+    site, _ = build(tmp_path / "out", root)
+    labels = re.findall(r'role="region" aria-label="([^"]*)"', (site / MODEL).read_text())
+    assert len(labels) == len(set(labels))
+    assert "Table: Measured on A test&#39;s processor (cpu-twin)" in labels
 
 
 def test_mkdocs_does_not_empty_our_sources() -> None:
@@ -324,7 +338,7 @@ def test_a_failed_run_is_shown_with_its_reason(tmp_path: Path, real: Catalog) ->
         made_run(0, status="out_of_memory", reason="<b>no room</b>", load_s=None, first_run_s=None, **empty),
     )
     site, _ = build(tmp_path / "out", root)
-    text = (site / MODEL).read_text()
+    text = " ".join((site / MODEL).read_text().split())
     assert "out of memory, &lt;b&gt;no room&lt;/b&gt;" in text
 
 

@@ -6,7 +6,6 @@ because they come from the same functions.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
@@ -32,9 +31,9 @@ from fitcard.catalog.schema.workload import Setup
 from fitcard.catalog.storage.memo import memo
 from fitcard.site.generator.data.documents import (
     Counts,
-    Figure,
     GpuDocument,
     GpuEntry,
+    GpuFigure,
     GpuList,
     Index,
     Link,
@@ -47,8 +46,7 @@ from fitcard.site.generator.data.documents import (
     RunEntry,
     RunList,
     ShortLicence,
-    Variant,
-    schema,
+    VariantEntry,
     written,
 )
 from fitcard.site.generator.engine.output import Asset
@@ -61,7 +59,6 @@ VERSION = __version__
 def assets(catalog: Catalog) -> Iterator[Asset]:
     """The documents about everything, but for those of `export.py`."""
     yield _document("index.json", partial(index, catalog))
-    yield Asset(f"{ROOT}schema.json", _schema_json)
     yield _document("models.json", partial(models, catalog))
     yield _document("gpus.json", partial(gpus, catalog))
     yield _document("quantizations.json", partial(quantizations, catalog))
@@ -199,11 +196,11 @@ def gpu(catalog: Catalog, key: str) -> bytes:
         to_json({**fit_of(pick), "model": name, "name": models[name].name, "tasks": models[name].tasks})
         for name, pick in picks_on(catalog, key).items()
     ]
-    figures: dict[str, Figure] = {}
+    figures: dict[str, GpuFigure] = {}
     for figure in sorted(card.spec.figures):
         value = getattr(card.spec, figure)
         stating = tuple(s for s, names in card.spec.sources.items() if figure in names and s != UNVERIFIED)
-        figures[figure] = Figure(value=value.model_dump() if isinstance(value, Record) else value, sources=stating)
+        figures[figure] = GpuFigure(value=value.model_dump() if isinstance(value, Record) else value, sources=stating)
     return _with("rows", b",".join(rows), GpuDocument(
         **_gpu_facts(catalog, card), figures=figures, unverified=card.spec.unverified, unit_rates=card.rates,
         rows=(), sources=cited(card).sources,
@@ -238,7 +235,7 @@ def fit_of(pick: Pick) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
+def variants(catalog: Catalog, key: str) -> tuple[VariantEntry, ...]:
     """Every component in every quantization. Kept, since a model's document and its card for the hub hold the same."""
     trace = catalog.traces[key]
     return tuple(
@@ -246,14 +243,14 @@ def variants(catalog: Catalog, key: str) -> tuple[Variant, ...]:
     )
 
 
-def _variant(catalog: Catalog, key: str, component: Component, label: str) -> Variant:
+def _variant(catalog: Catalog, key: str, component: Component, label: str) -> VariantEntry:
     held = held_of(catalog, key, component, label)
     devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
     evidence = evidence_of(catalog, key)
     seen = (evidence.run(component, label, Setup(device)) for device in devices)
     measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
     size = measured or held.file_bytes
-    return Variant(
+    return VariantEntry(
         component=component, quantization=label, bits_per_weight=held.bits, file_bytes=size,
         file_evidence="measured" if measured else "predicted" if size else None,
         weights_bytes=held.weights_bytes, required_bytes=held.needed_bytes,
@@ -291,10 +288,6 @@ def _gpu_facts(catalog: Catalog, card: Gpu) -> dict[str, Any]:
         "board_power_w": spec.board_power_w, "released": spec.released,
         "page": quote(f"gpus/{card.id}/"), "document": quote(f"{ROOT}gpus/{card.id}.json"),
     }  # fmt: skip
-
-
-def _schema_json() -> bytes:
-    return (json.dumps(schema(), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _run_json(catalog: Catalog, key: str) -> bytes:

@@ -6,9 +6,6 @@ unknown is null. Within version 1 keys are only added: what reads a document of 
 
 from __future__ import annotations
 
-import ast
-import inspect
-import sys
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -26,20 +23,20 @@ from fitcard.catalog.schema.run import Mode, Run, Status
 from fitcard.catalog.schema.trace import Component
 
 
-class Part(Record):
+class DocumentPart(Record):
     """A part of a document; the docstrings of its fields are the schema's descriptions."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class Document(Part):
+class ApiDocument(DocumentPart):
     """A whole document."""
 
     schema_version: Literal[1] = 1
     """The first part of the address too: /api/v1/."""
 
 
-class DataLicence(Part):
+class DataLicence(DocumentPart):
     """The terms of the data, which are those of the catalog."""
 
     id: Literal["CC-BY-4.0"] = "CC-BY-4.0"
@@ -49,7 +46,7 @@ class DataLicence(Part):
     """Whom to name. Figures of others are facts; each names its source."""
 
 
-class Counts(Part):
+class Counts(DocumentPart):
     """How much there is."""
 
     models: int
@@ -60,7 +57,7 @@ class Counts(Part):
     """Throughputs that others measured."""
 
 
-class Link(Part):
+class Link(DocumentPart):
     """A document of the API, or many of one kind."""
 
     path: str
@@ -70,7 +67,7 @@ class Link(Part):
     what: str
 
 
-class Index(Document):
+class Index(ApiDocument):
     """index.json: where everything is."""
 
     name: Literal["fitcard"] = "fitcard"
@@ -81,7 +78,7 @@ class Index(Document):
     documents: tuple[Link, ...]
 
 
-class ShortLicence(Part):
+class ShortLicence(DocumentPart):
     """Under what a model's weights are."""
 
     id: str
@@ -89,7 +86,7 @@ class ShortLicence(Part):
     commercial_use: Literal["allowed", "not allowed", "restricted", "not known"]
 
 
-class ModelFacts(Part):
+class ModelFacts(DocumentPart):
     """What the list and a model's own document say of it."""
 
     id: str
@@ -123,14 +120,14 @@ class ModelEntry(ModelFacts):
     license: ShortLicence
 
 
-class ModelList(Document):
+class ModelList(ApiDocument):
     """models.json: every model in short, by id."""
 
     models: tuple[ModelEntry, ...]
 
 
-class GpuEntry(Part):
-    """What the list says of a card."""
+class GpuEntry(DocumentPart):
+    """What the list says of a GPU."""
 
     id: str
     name: str
@@ -155,13 +152,13 @@ class GpuEntry(Part):
     document: str
 
 
-class GpuList(Document):
+class GpuList(ApiDocument):
     """gpus.json: every card in short, the smallest memory first."""
 
     gpus: tuple[GpuEntry, ...]
 
 
-class QuantizationCounts(Part):
+class QuantizationCounts(DocumentPart):
     """How much was measured of a label."""
 
     runs: int
@@ -170,7 +167,7 @@ class QuantizationCounts(Part):
     published: int
 
 
-class QuantizationEntry(Part):
+class QuantizationEntry(DocumentPart):
     """One label."""
 
     label: str
@@ -182,14 +179,14 @@ class QuantizationEntry(Part):
     counts: QuantizationCounts
 
 
-class QuantizationList(Document):
+class QuantizationList(ApiDocument):
     """quantizations.json: every label, in the order of the pages."""
 
     quantizations: tuple[QuantizationEntry, ...]
     sources: dict[str, Source]
 
 
-class RunEntry(Part):
+class RunEntry(DocumentPart):
     """What the list says of a run."""
 
     key: str
@@ -204,13 +201,13 @@ class RunEntry(Part):
     document: str
 
 
-class RunList(Document):
+class RunList(ApiDocument):
     """runs.json: every run in short, oldest first."""
 
     runs: tuple[RunEntry, ...]
 
 
-class Throughput(Part):
+class Throughput(DocumentPart):
     """Items a second, at the batch that is named."""
 
     per_second: float
@@ -226,7 +223,7 @@ class Throughput(Part):
     mode: Mode
 
 
-class Fit(Part):
+class Fit(DocumentPart):
     """The quantization to pick for a model on a card at batch 1; where nothing fits, the one that comes nearest."""
 
     component: Component
@@ -257,7 +254,7 @@ class ModelRow(Fit):
     tasks: tuple[str, ...]
 
 
-class Variant(Part):
+class VariantEntry(DocumentPart):
     """What a label makes of a component."""
 
     component: Component
@@ -274,13 +271,13 @@ class Variant(Part):
     """Tensors, elements and bytes by tensor type, the largest share of the bytes first."""
 
 
-class ModelDocument(ModelFacts, Document):
+class ModelDocument(ModelFacts, ApiDocument):
     """models/{id}.json."""
 
     license: Licence
     default_component: Component
     """The one that the rows are about."""
-    variants: tuple[Variant, ...]
+    variants: tuple[VariantEntry, ...]
     rows: tuple[GpuRow, ...]
     """Every card, the smallest memory first."""
     runs: tuple[str, ...]
@@ -290,7 +287,7 @@ class ModelDocument(ModelFacts, Document):
     sources: dict[str, Source]
 
 
-class Figure(Part):
+class GpuFigure(DocumentPart):
     """A stated figure of a card."""
 
     value: str | float | dict[str, float | None]
@@ -298,10 +295,10 @@ class Figure(Part):
     """Keys of the sources that state it; none for one that nobody has read."""
 
 
-class GpuDocument(GpuEntry, Document):
+class GpuDocument(GpuEntry, ApiDocument):
     """gpus/{id}.json."""
 
-    figures: dict[str, Figure]
+    figures: dict[str, GpuFigure]
     """In the units that the names end in."""
     unverified: tuple[str, ...]
     """Figures that nobody has read in a source."""
@@ -312,7 +309,7 @@ class GpuDocument(GpuEntry, Document):
     sources: dict[str, Source]
 
 
-class CatalogDocument(Document):
+class CatalogDocument(ApiDocument):
     """catalog.json: the whole catalog but for runs and traces, every fact with its source."""
 
     name: Literal["fitcard"] = "fitcard"
@@ -329,18 +326,26 @@ class CatalogDocument(Document):
 
 
 KINDS: tuple[type[Record], ...] = (
-    Index, ModelList, ModelDocument, GpuList, GpuDocument, QuantizationList, RunList, Run, CatalogDocument,
-)  # fmt: skip
+    Index,
+    ModelList,
+    ModelDocument,
+    GpuList,
+    GpuDocument,
+    QuantizationList,
+    RunList,
+    Run,
+    CatalogDocument,
+)
 """Every kind of document."""
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of all documents: each is one of `$defs`, by the name of its class."""
+    """The JSON Schema of all documents: each is one of `$defs`, by the name of its class.
+
+    The docstrings of fields become descriptions only in a process with FITCARD_FIELD_DOCS set, such as that of `make schema`:
+    to read them takes longer than all the rest of importing this module.
+    """
     _, definitions = models_json_schema([(kind, "serialization") for kind in KINDS], ref_template="#/$defs/{model}")
-    for name, fields in _described().items():
-        properties = definitions["$defs"].get(name, {}).get("properties", {})
-        for field in fields.keys() & properties.keys():
-            properties[field] = dict(sorted({**properties[field], "description": fields[field]}.items()))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fitcard API, version 1",
@@ -348,26 +353,6 @@ def schema() -> dict[str, Any]:
         "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in KINDS],
         **definitions,
     }
-
-
-def _described() -> dict[str, dict[str, str]]:
-    """The docstrings of the fields of each class here, those that it inherits from another among them. pydantic would read them
-    whenever this is imported, which takes longer than all the rest of it."""
-    found: dict[str, dict[str, str]] = {}
-    for cls in (
-        one for one in ast.parse(inspect.getsource(sys.modules[__name__])).body if isinstance(one, ast.ClassDef)
-    ):
-        fields: dict[str, str] = {}
-        for base in cls.bases:
-            fields |= found.get(base.id, {}) if isinstance(base, ast.Name) else {}
-        for field, text in zip(cls.body, cls.body[1:], strict=False):
-            match field, text:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
-                    fields[name] = inspect.cleandoc(said)
-                case _:
-                    pass
-        found[cls.name] = fields
-    return found
 
 
 def written(document: Record) -> bytes:

@@ -23,7 +23,7 @@ from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.engine.sources import configuration, documents_folder
 from fitcard.site.generator.pages.events import NEWEST, Event, events, last_changed, newest
 from fitcard.site.generator.pages.listing import pages
-from fitcard.site.generator.text import NO_XML
+from fitcard.site.generator.text import xml_text
 
 TAG = "tag:fitcard,2026:"
 
@@ -150,8 +150,8 @@ def _plain(text: str) -> str:
 
 
 def _add(parent: etree.Element, tag: str, text: str | None = None, **attributes: str) -> etree.Element:
-    element = etree.SubElement(parent, tag, {name: NO_XML.sub("�", value) for name, value in attributes.items()})
-    element.text = None if text is None else NO_XML.sub("�", text)
+    element = etree.SubElement(parent, tag, {name: xml_text(value) for name, value in attributes.items()})
+    element.text = None if text is None else xml_text(text)
     return element
 
 

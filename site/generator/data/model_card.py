@@ -31,7 +31,6 @@ _PIPELINES = {
     "text similarity": "sentence-similarity",
 }
 """The hub's names of tasks, by those of the catalog."""
-_TOWERS: dict[str, str] = {"vision": "Image tower", "text": "Text tower", "all": "Whole model"}
 
 
 def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
@@ -74,7 +73,7 @@ def _body(catalog: Catalog, key: str) -> str:
     lines = [f"# {_text(model.name)}", "", _prose(fill(model.verdict, catalog, key)), "", _prose(fill(model.overview, catalog, key)).strip(), ""]  # fmt: skip
     lines += ["## Size", "", "| Component | Parameters | Multiply-adds per item |", "|---|--:|--:|"]
     lines += [
-        f"| {_TOWERS[phase.component]} | {trace.parameters(phase.component):,} | {phase.multiply_adds():,} |"
+        f"| {COMPONENTS[phase.component].title} | {trace.parameters(phase.component):,} | {phase.multiply_adds():,} |"
         for phase in trace.phases
     ]
     lines += [
@@ -85,7 +84,7 @@ def _body(catalog: Catalog, key: str) -> str:
         "|---|---|--:|--:|---|--:|--:|",
     ]  # fmt: skip
     lines += [
-        f"| {_TOWERS[v.component]} | {_text(v.quantization)} | {v.bits_per_weight:.2f} | {gb(v.file_bytes, 3)} | {v.file_evidence or 'not known'} "
+        f"| {COMPONENTS[v.component].title} | {_text(v.quantization)} | {v.bits_per_weight:.2f} | {gb(v.file_bytes, 3)} | {v.file_evidence or 'not known'} "
         f"| {gb(v.weights_bytes, 3)} | {gb(v.required_bytes, 3)} |"
         for v in api.variants(catalog, key)
     ]
@@ -118,7 +117,7 @@ def _measured(catalog: Catalog, key: str) -> Iterator[str]:
         for speed in run.speed:
             memory = run.batch_memory(speed.batch)
             yield (
-                f"| {_text(run.machine.device_name)} | {_TOWERS[run.component]} | {_text(label)} | {mode} | {speed.batch} "
+                f"| {_text(run.machine.device_name)} | {COMPONENTS[run.component].title} | {_text(label)} | {mode} | {speed.batch} "
                 f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {COMPONENTS[run.component].unit} | {run.key} |"
             )
     yield ""

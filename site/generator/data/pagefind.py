@@ -35,7 +35,7 @@ Data = int | str | list[Any]
 
 
 @dataclass(frozen=True)
-class Record:
+class SearchRecord:
     """One page as the search knows it."""
 
     url: str
@@ -51,7 +51,7 @@ class Record:
 
 
 @lru_cache(maxsize=2)
-def indexed(records: tuple[Record, ...]) -> tuple[tuple[str, bytes], ...]:
+def indexed(records: tuple[SearchRecord, ...]) -> tuple[tuple[str, bytes], ...]:
     """The files of an index of `records`, by path. Raises FitcardError when Pagefind cannot make it."""
     try:
         files = _ordered(_made(records))
@@ -62,16 +62,24 @@ def indexed(records: tuple[Record, ...]) -> tuple[tuple[str, bytes], ...]:
     return tuple(sorted((path, content) for path, content in files.items() if not path.startswith(_THEIRS)))
 
 
-def _made(records: Sequence[Record]) -> dict[str, bytes]:
+def _made(records: Sequence[SearchRecord]) -> dict[str, bytes]:
     """The files as Pagefind makes them."""
     with subprocess.Popen([get_executable(), "--service"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
         index = _ask(program, {"type": "NewIndex", "config": {}})["index_id"]
         for one in records:
-            _ask(program, {
-                "type": "AddRecord", "index_id": index, "url": f"/{one.url}", "content": one.content, "language": "en",
-                "meta": {"title": one.title, "description": one.description, "path": one.url},
-                "filters": {name: list(values) for name, values in one.filters if values}, "sort": dict(one.sort),
-            })  # fmt: skip
+            _ask(
+                program,
+                {
+                    "type": "AddRecord",
+                    "index_id": index,
+                    "url": f"/{one.url}",
+                    "content": one.content,
+                    "language": "en",
+                    "meta": {"title": one.title, "description": one.description, "path": one.url},
+                    "filters": {name: list(values) for name, values in one.filters if values},
+                    "sort": dict(one.sort),
+                },
+            )
         files: list[dict[str, str]] = _ask(program, {"type": "GetFiles", "index_id": index})["files"]
     return {file["path"]: base64.b64decode(file["content"]) for file in files}
 
@@ -87,10 +95,10 @@ def _ask(program: subprocess.Popen[bytes], payload: Mapping[str, Any]) -> dict[s
         if not part:
             raise OSError("Pagefind ended early")
         answer += part
-    found: dict[str, Any] = json.loads(base64.b64decode(answer[:-1]))["payload"]
-    if found["type"] == "Error":
-        raise ValueError(f"Pagefind says {found['message']!r} of {payload.get('url')!r}")
-    return found
+    reply: dict[str, Any] = json.loads(base64.b64decode(answer[:-1]))["payload"]
+    if reply["type"] == "Error":
+        raise ValueError(f"Pagefind says {reply['message']!r} of {payload.get('url')!r}")
+    return reply
 
 
 def _ordered(files: dict[str, bytes]) -> dict[str, bytes]:

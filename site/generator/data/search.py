@@ -25,7 +25,7 @@ from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.storage.hashing import combined, file_digest
 from fitcard.catalog.storage.memo import memo
-from fitcard.site.generator.data.pagefind import Record, indexed
+from fitcard.site.generator.data.pagefind import SearchRecord, indexed
 from fitcard.site.generator.engine.output import Asset, Page
 from fitcard.site.generator.engine.sources import documents_folder
 from fitcard.site.generator.pages.listing import gpu, site_pages
@@ -58,7 +58,7 @@ def _index(catalog: Catalog, by_hand: str) -> list[tuple[str, str]]:
     return [(name, base64.b64encode(content).decode()) for name, content in files]
 
 
-def search_records(catalog: Catalog) -> Iterator[Record]:
+def search_records(catalog: Catalog) -> Iterator[SearchRecord]:
     """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
     labels, models = (
         {label.lower(): label for label in catalog.quantizations},
@@ -70,18 +70,18 @@ def search_records(catalog: Catalog) -> Iterator[Record]:
             label = labels[rest.lower()]
             yield _quantization(page, label, catalog.quantizations[label])
         else:
-            yield Record(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
+            yield SearchRecord(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
     yield from models
     yield from (_card(gpu(catalog, key), catalog.gpus[key]) for key in catalog.gpus)
     yield from _written_by_hand()
 
 
-def _model(catalog: Catalog, key: str) -> Record:
+def _model(catalog: Catalog, key: str) -> SearchRecord:
     model = catalog.models[key]
     parameters = catalog.traces[key].parameters(default_component(catalog, key))
     words = [model.name, key, *model.aliases, *model.tasks, model.family, model.license.id]
     words += [fill(text, catalog, key) for _, text in prose_of(model)]
-    return Record(
+    return SearchRecord(
         f"models/{key}/", model.name, fill(model.verdict, catalog, key), _plain(words),
         (
             ("kind", ("model",)), ("task", model.tasks), ("family", (model.family,)), ("licence", (model.license.id,)),
@@ -92,33 +92,33 @@ def _model(catalog: Catalog, key: str) -> Record:
     )  # fmt: skip
 
 
-def _card(page: Page, card: Gpu) -> Record:
+def _card(page: Page, card: Gpu) -> SearchRecord:
     spec, memory = card.spec, f"{card.spec.memory_gib:g} GB"
     words = [card.name, card.id, *spec.aliases, card.vendor, card.generation, spec.segment, memory]
     words += [word for word in (spec.chip, spec.memory_type, spec.gfx, spec.note) if word]
-    return Record(
+    return SearchRecord(
         page.path, card.name, page.description, _plain(words),
         (("kind", ("card",)), ("vendor", (card.vendor,)), ("segment", (spec.segment,)), ("card_memory", (f"{spec.memory_gib:g}",))),
         _sortable({"memory": spec.memory_gib, "released": spec.released}),
     )  # fmt: skip
 
 
-def _quantization(page: Page, label: str, quantization: Quantization) -> Record:
+def _quantization(page: Page, label: str, quantization: Quantization) -> SearchRecord:
     words = [label, quantization.name, quantization.runtime, quantization.format, quantization.summary]
-    return Record(
+    return SearchRecord(
         page.path, quantization.name, quantization.summary, _plain(words),
         (("kind", ("quantization",)), ("runtime", (quantization.runtime,))),
     )  # fmt: skip
 
 
-def _written_by_hand() -> Iterator[Record]:
+def _written_by_hand() -> Iterator[SearchRecord]:
     """The pages of site/docs: the first heading is the title, and front matter has the description."""
     for path in _documents():
         front, _, text = path.read_text("utf-8").removeprefix("---\n").partition("\n---\n")
         described = re.search(r"^description: *(.+)$", front, re.M)
         title = re.search(r"^# +(.+)$", text, re.M)
         url = f"{path.relative_to(documents_folder()).with_suffix('').as_posix()}/"
-        yield Record(
+        yield SearchRecord(
             url, title[1] if title else path.stem, described[1] if described else "", _plain([text]), (("kind", ("page",)),)
         )  # fmt: skip
 

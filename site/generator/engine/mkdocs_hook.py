@@ -59,6 +59,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
         env.loader = cast(FunctionLoader, ours.loader)
     env.autoescape, env.undefined = True, ours.undefined
     env.trim_blocks = env.lstrip_blocks = True
+    env.globals["view"] = ours.globals["view"]  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
     env.filters |= {name: ours.filters[name] for name in ours.filters if name not in env.filters}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     return env
 

@@ -24,6 +24,7 @@ from fitcard.catalog.storage.reads import Reads, note, recording
 from fitcard.site.generator.engine.documents import render_documents
 from fitcard.site.generator.engine.output import Asset, Document, NotFound, Page, Planned
 from fitcard.site.generator.engine.sources import World, links, template_fault
+from fitcard.site.generator.pages.view import PageView
 from fitcard.site.generator.text import FILTERS
 
 TOGETHER = 8
@@ -57,7 +58,7 @@ def environment(world: World) -> Environment:
     env.filters |= {**FILTERS, "url": _url}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     site_url = str(configured.get("site_url") or "").strip()
     site = SimpleNamespace(site_url=site_url, site_description=configured["site_description"])
-    env.globals |= {"config": site}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
+    env.globals |= {"config": site, "view": PageView()}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
     return env
 
 

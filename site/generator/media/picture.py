@@ -22,12 +22,9 @@ _SHADES = 15
 _PACKED = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 """For zlib: pictures are mostly runs of one colour, so looking for more takes twice as long for a tenth less."""
 
-Figure = tuple[str, str]
-"""A value and what it is."""
 
-
-def picture(names: Sequence[str], line: str, figures: Sequence[Figure]) -> bytes:
-    """A PNG with the first of `names` that the font can draw, a line, and up to four figures."""
+def picture(names: Sequence[str], line: str, figures: Sequence[tuple[str, str]]) -> bytes:
+    """A PNG with the first of `names` that the font can draw, a line, and up to four figures, each a value and what it is."""
     image = Image.new("L", (WIDTH, HEIGHT), 0)
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, 0, 15, HEIGHT), fill=_MARKED)
@@ -81,7 +78,8 @@ def _write(image: Image.Image, at: tuple[int, int], text: str, room: int, size: 
 
 @lru_cache(maxsize=1024)
 def _mask(text: str, room: int, size: int, anchor: str) -> tuple[Image.Image, tuple[int, int]]:
-    """As much of a text as fits a width, and how far its corner is from where it is anchored. Kept, since most stand on many pictures."""
+    """As much of a text as fits a width, and how far its corner is from where it is anchored. Cached, since most stand on
+    many pictures."""
     font = _font(size)
     cut = _cut(text, room, font)
     left, top, right, bottom = map(int, font.getbbox(cut, anchor=anchor))
@@ -101,10 +99,10 @@ def _cut(text: str, room: int, font: ImageFont.FreeTypeFont) -> str:
     """A text, or as much of it as fits, with an ellipsis."""
     if font.getlength(text) <= room:
         return text
-    kept = len(text)
-    while kept and font.getlength(f"{text[:kept].rstrip()}...") > room:
-        kept -= max(1, kept // 16)
-    return f"{text[:kept].rstrip()}..."
+    length = len(text)
+    while length and font.getlength(f"{text[:length].rstrip()}...") > room:
+        length -= max(1, length // 16)
+    return f"{text[:length].rstrip()}..."
 
 
 @lru_cache(maxsize=1)

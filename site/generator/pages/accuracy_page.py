@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fitcard.advisor.accuracy import (
     WAYS,
+    MemoryErrors,
     MemoryRow,
     SpeedAccuracy,
+    SpeedGroup,
     SpeedRow,
     memory_errors,
     memory_summary,
@@ -20,6 +22,8 @@ from fitcard.advisor.accuracy import (
 )
 from fitcard.advisor.hardware import device_names
 from fitcard.catalog import Catalog
+from fitcard.site.generator.pages.charts import Mark
+from fitcard.site.generator.pages.view import PageView
 
 SIDE = 360
 """Width and height of a plot, in its own units."""
@@ -41,45 +45,54 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """One line of the grid."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
 class Plot:
     """Measured (across) against predicted (up), both on a logarithmic scale."""
 
     name: str
     unit: str
     dots: tuple[Dot, ...]
-    ticks: tuple[Tick, ...]
+    ticks: tuple[Mark, ...]
     series: tuple[str, ...]
     side: int = SIDE
     margin: int = MARGIN
 
 
-def view(catalog: Catalog) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class AccuracyPage(PageView):
     """Everything that the template of the accuracy page draws."""
+
+    ways: Mapping[str, str]
+    """What each way of leaving out means."""
+    names: Mapping[str, str]
+    """Of devices, by id."""
+    speeds: list[tuple[SpeedAccuracy, list[SpeedGroup]]]
+    speed_plots: list[tuple[SpeedAccuracy, Plot]]
+    worst: list[tuple[str, Sequence[SpeedRow]]]
+    """The largest errors of each way of leaving out."""
+    memory: MemoryErrors
+    memory_rows: Sequence[MemoryRow]
+    """The largest errors first."""
+    memory_plot: Plot
+
+
+def view(catalog: Catalog) -> AccuracyPage:
+    """The view of the accuracy page."""
     memory = memory_errors(catalog)
     speeds = speed_accuracy(catalog)
     names = device_names(catalog, {gpu for one in speeds for gpu in (row.gpu for row in one.rows)})
-    return {
-        "ways": WAYS,
-        "memory": memory_summary(catalog),
-        "memory_rows": worst(memory, MOST_ROWS),
-        "memory_plot": _plot(
-            "Memory", "GB",
-            [(row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in _thinned(memory)],
-        ),
-        "speeds": [(one, speed_groups(one.rows)) for one in speeds],
-        "speed_plots": [(one, _speed_plot(names, one)) for one in speeds if one.rows],
-        "worst": [(one.way, worst(one.rows, 5)) for one in speeds if one.rows],
-        "names": names,
-        "fit": catalog.speed,
-    }  # fmt: skip
+    points = [
+        (row.measured_bytes / 1e9, row.predicted_bytes / 1e9, row.gpu, _memory_title(row)) for row in _thinned(memory)
+    ]
+    return AccuracyPage(
+        ways=WAYS,
+        names=names,
+        speeds=[(one, speed_groups(one.rows)) for one in speeds],
+        speed_plots=[(one, _speed_plot(names, one)) for one in speeds if one.rows],
+        worst=[(one.way, worst(one.rows, 5)) for one in speeds if one.rows],
+        memory=memory_summary(catalog),
+        memory_rows=worst(memory, MOST_ROWS),
+        memory_plot=_plot("Memory", "GB", points),
+    )
 
 
 def _speed_plot(names: Mapping[str, str], one: SpeedAccuracy) -> Plot:
@@ -106,7 +119,7 @@ def _plot(name: str, unit: str, rows: Sequence[tuple[float, float, str, str]]) -
 
     marks = [10**power * step for power in range(math.floor(low), math.ceil(high) + 1) for step in (1, 3)]
     ticks = [
-        Tick(round(placed(m), 1), f"{m / 1000:g}k" if m >= 10_000 else f"{m:g}")
+        Mark(round(placed(m), 1), f"{m / 1000:g}k" if m >= 10_000 else f"{m:g}")
         for m in marks
         if low - 0.01 <= math.log10(m) <= high + 0.01
     ]
@@ -118,8 +131,14 @@ def _plot(name: str, unit: str, rows: Sequence[tuple[float, float, str, str]]) -
 
 
 def _memory_title(row: MemoryRow) -> str:
-    return f"{row.model}, {row.component}, {row.quantization}, batch {row.batch}: {row.predicted_bytes / 1e9:.2f} GB predicted, {row.measured_bytes / 1e9:.2f} GB measured"
+    return (
+        f"{row.model}, {row.component}, {row.quantization}, batch {row.batch}: "
+        f"{row.predicted_bytes / 1e9:.2f} GB predicted, {row.measured_bytes / 1e9:.2f} GB measured"
+    )
 
 
 def _speed_title(row: SpeedRow) -> str:
-    return f"{row.model}, {row.quantization}, batch {row.batch}: {row.predicted_per_second:.4g} predicted, {row.measured_per_second:.4g} measured"
+    return (
+        f"{row.model}, {row.quantization}, batch {row.batch}: "
+        f"{row.predicted_per_second:.4g} predicted, {row.measured_per_second:.4g} measured"
+    )

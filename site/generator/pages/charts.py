@@ -52,9 +52,12 @@ def line_chart(
     y_marks: Sequence[float],
     x_name: str,
     y_name: str,
-    said: Callable[[str, float, float], str],
+    title: Callable[[str, float, float], str],
 ) -> Chart | None:
-    """Series of (x, y) over logarithmic axes, a mark at each x that occurs and at each of `y_marks`; None without points."""
+    """Series of (x, y) over logarithmic axes, a mark at each x that occurs and at each of `y_marks`; None without points.
+
+    `title` says a point in words, from the name of its series, x and y.
+    """
     xs = sorted({x for _, points in series for x, _ in points})
     ys = [y for _, points in series for _, y in points]
     if not xs:
@@ -70,16 +73,15 @@ def line_chart(
         return round(HEIGHT - BOTTOM - math.log(y / low) / math.log(high / low) * (HEIGHT - TOP - BOTTOM), 1)
 
     lines: list[Line] = []
-    taken: list[float] = []
+    ends: list[float] = []
     for name, points in sorted(series, key=lambda one: -one[1][-1][1]):
-        places = [(at_x(x), at_y(y), said(name, x, y)) for x, y in points]
+        places = [(at_x(x), at_y(y), title(name, x, y)) for x, y in points]
         path = "M" + "L".join(f"{x} {y}" for x, y, _ in places)
-        end = max([places[-1][1], *(other + 14 for other in taken)])  # names must not lie on each other
-        taken.append(end)
+        end = max([places[-1][1], *(other + 14 for other in ends)])  # names must not lie on each other
+        ends.append(end)
         lines.append(Line(name, path, tuple(places), end))
-    return Chart(
-        tuple(lines), tuple(Mark(at_x(x), f"{x:g}") for x in xs), tuple(Mark(at_y(y), f"{y:g}") for y in marks), x_name, y_name,
-    )  # fmt: skip
+    x_marks = tuple(Mark(at_x(x), f"{x:g}") for x in xs)
+    return Chart(tuple(lines), x_marks, tuple(Mark(at_y(y), f"{y:g}") for y in marks), x_name, y_name)
 
 
 @dataclass(frozen=True)

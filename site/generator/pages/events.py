@@ -7,7 +7,7 @@ long as the data behind it exist.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -25,7 +25,7 @@ from fitcard.catalog.summaries import GpuSummary
 from fitcard.site.generator.text import rate
 
 T = TypeVar("T")
-Kind = Literal["runs", "published", "model", "cards"]
+EventKind = Literal["runs", "published", "model", "cards"]
 NEWEST = 100
 """Events in a feed and on the page of what changed; a reader who comes once a month misses nothing."""
 
@@ -36,7 +36,7 @@ class Event:
 
     date: str
     """The day, as YYYY-MM-DD."""
-    kind: Kind
+    kind: EventKind
     title: str
     text: str
     path: str
@@ -53,9 +53,9 @@ def events(catalog: Catalog, model: str) -> list[Event]:
 
 
 def newest(catalog: Catalog, most: int = NEWEST) -> tuple[list[Event], int]:
-    """The newest events of all models and cards, newest first, and how many older ones there are."""
+    """The newest events of all models and GPUs, newest first, and how many older ones there are."""
     warm(_of_model, catalog, catalog.models)
-    every = [*_cards(catalog), *(event for model in catalog.models for event in _of_model(catalog, model))]
+    every = [*_gpus(catalog), *(event for model in catalog.models for event in _of_model(catalog, model))]
     ordered = _newest_first((event.updated, event.key, event) for event in every)
     return ordered[:most], max(0, len(ordered) - most)
 
@@ -73,72 +73,95 @@ def _of_model(catalog: Catalog, model: str) -> tuple[Event, ...]:
 
 
 def _runs(catalog: Catalog, model: str) -> Iterator[Event]:
+    """An event for each day and device."""
+
     def place(run: Run) -> tuple[str, str]:
         return run.measured_at[:10], run.machine.device
 
     for (day, device), group in groupby(sorted(catalog.runs_of(model), key=place), key=place):
         runs = list(group)
-        good = [run for run in runs if run.status == "ok"]
-        labels = [label for label in catalog.quantizations if any(run.quantization == label for run in good)]
-        parts = [f"Quantizations: {', '.join(labels)}."] if labels else []
-        main = default_component(catalog, model)
-        if best := max(
-            ((speed.per_second, run, speed.batch) for run in good for speed in run.speed if run.component == main),
-            key=lambda one: one[0],
-            default=None,
-        ):
-            parts.append(
-                f"Highest throughput: {rate(best[0])} {COMPONENTS[main].unit}, {best[1].quantization} at batch {best[2]}."
-            )
-        parts += told([*consequences(catalog, model, device, day)])
-        if failed := len(runs) - len(good):
-            parts.append(f"{failed} ended without a measurement, and say why.")
         yield Event(
-            date=day, kind="runs", title=f"{_many(len(runs), 'run')} of {catalog.models[model].name} on {runs[0].machine.device_name}",
-            text=" ".join(parts), path=quote(f"models/{model}/"), key=f"runs/{day}/{device}/{model}",
+            date=day,
+            kind="runs",
+            title=f"{_many(len(runs), 'run')} of {catalog.models[model].name} on {runs[0].machine.device_name}",
+            text=" ".join(_told(catalog, model, runs)),
+            path=quote(f"models/{model}/"),
+            key=f"runs/{day}/{device}/{model}",
             updated=max(run.measured_at for run in runs),
-        )  # fmt: skip
+        )
+
+
+def _told(catalog: Catalog, model: str, runs: Sequence[Run]) -> Iterator[str]:
+    """What there is to say of the runs of a model on one device on one day, in sentences."""
+    good = [run for run in runs if run.status == "ok"]
+    labels = [label for label in catalog.quantizations if any(run.quantization == label for run in good)]
+    if labels:
+        yield f"Quantizations: {', '.join(labels)}."
+    main = default_component(catalog, model)
+    speeds = [(speed, run) for run in good for speed in run.speed if run.component == main]
+    if speeds:
+        speed, run = max(speeds, key=lambda one: one[0].per_second)
+        throughput = f"{rate(speed.per_second)} {COMPONENTS[main].unit}"
+        yield f"Highest throughput: {throughput}, {run.quantization} at batch {speed.batch}."
+    device, day = runs[0].machine.device, runs[0].measured_at[:10]
+    yield from told([*consequences(catalog, model, device, day)])
+    if failed := len(runs) - len(good):
+        yield f"{failed} ended without a measurement, and say why."
 
 
 def _published(catalog: Catalog, model: str) -> Iterator[Event]:
+    """An event for each day on which figures of others were read."""
     file = catalog.published.get(model)
     if file is None:
         return
     for day in sorted({source.read for source in file.sources.values()}):
-        mine = [speed for speed in file.speeds if file.sources[speed.source].read == day]
-        if not mine:
+        speeds = [speed for speed in file.speeds if file.sources[speed.source].read == day]
+        if not speeds:
             continue
-        who = ", ".join(dict.fromkeys(file.sources[speed.source].publisher for speed in mine))
-        cards = ", ".join(dict.fromkeys(catalog.gpu_index[speed.gpu].name for speed in mine))
+        publishers = ", ".join(dict.fromkeys(file.sources[speed.source].publisher for speed in speeds))
+        gpus = ", ".join(dict.fromkeys(catalog.gpu_index[speed.gpu].name for speed in speeds))
         yield Event(
-            date=day, kind="published", title=f"{_many(len(mine), 'published throughput')} of {catalog.models[model].name}",
-            text=f"Measured by others: {who}. On {cards}.", path=quote(f"models/{model}/"), key=f"published/{day}/{model}",
+            date=day,
+            kind="published",
+            title=f"{_many(len(speeds), 'published throughput')} of {catalog.models[model].name}",
+            text=f"Measured by others: {publishers}. On {gpus}.",
+            path=quote(f"models/{model}/"),
+            key=f"published/{day}/{model}",
             updated=_midnight(day),
-        )  # fmt: skip
+        )
 
 
-def _reviewed(catalog: Catalog, model: str) -> Event:
-    found = catalog.models[model]
+def _reviewed(catalog: Catalog, key: str) -> Event:
+    model = catalog.models[key]
     return Event(
-        date=found.reviewed, kind="model", title=f"{found.name} reviewed",
-        text=f"{found.reviewed_by} read its facts against {_many(len(found.sources), 'source')}.",
-        path=quote(f"models/{model}/"), key=f"model/{found.reviewed}/{model}", updated=_midnight(found.reviewed),
-    )  # fmt: skip
+        date=model.reviewed,
+        kind="model",
+        title=f"{model.name} reviewed",
+        text=f"{model.reviewed_by} read its facts against {_many(len(model.sources), 'source')}.",
+        path=quote(f"models/{key}/"),
+        key=f"model/{model.reviewed}/{key}",
+        updated=_midnight(model.reviewed),
+    )
 
 
-def _cards(catalog: Catalog) -> Iterator[Event]:
+def _gpus(catalog: Catalog) -> Iterator[Event]:
     """By generation, since that is how they are reviewed; a line for each of hundreds would drown the rest."""
 
-    def place(card: GpuSummary) -> tuple[str, str, str]:
-        return card.reviewed or "", card.vendor, card.generation
+    def place(gpu: GpuSummary) -> tuple[str, str, str]:
+        return gpu.reviewed or "", gpu.vendor, gpu.generation
 
     for (day, vendor, generation), group in groupby(sorted(catalog.gpu_index.values(), key=place), key=place):
-        names = [card.spec_name for card in group]
+        names = [gpu.spec_name for gpu in group]
+        family = generation if generation.startswith(vendor) else f"{vendor} {generation}"
         yield Event(
-            date=day, kind="cards", title=f"{_many(len(names), 'card')} of {generation if generation.startswith(vendor) else f'{vendor} {generation}'} reviewed",
-            text=f"{', '.join(names)}.", path="gpus/", key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",
+            date=day,
+            kind="cards",
+            title=f"{_many(len(names), 'card')} of {family} reviewed",
+            text=f"{', '.join(names)}.",
+            path="gpus/",
+            key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",
             updated=_midnight(day),
-        )  # fmt: skip
+        )
 
 
 def last_changed(catalog: Catalog, path: str) -> str:

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
+from fitcard.advisor.evidence import BestSpeed
 from fitcard.advisor.fit import Answer
 from fitcard.advisor.memory import available_bytes
-from fitcard.advisor.recommend import BATCHES, picks_on
+from fitcard.advisor.recommend import BATCHES, Pick, Span, picks_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu, NumberType
+from fitcard.catalog.schema.matmul import MatmulRate
+from fitcard.catalog.schema.published import PublishedSpeed
 from fitcard.catalog.schema.record import UNVERIFIED, Source
+from fitcard.catalog.schema.runtimes import Amount, Share
+from fitcard.catalog.summaries import ModelSummary
 from fitcard.site.generator.pages.jsonld import breadcrumbs, dataset, graph
+from fitcard.site.generator.pages.view import PageView
 
-_NAMES = {
-    "chip": ("Chip", ""), "compute_capability": ("Compute capability", ""), "gfx": ("Target name", ""), "units": ("Units", ""),
-    "boost_mhz": ("Boost clock", "MHz"), "memory_gib": ("Memory", "GiB"), "memory_type": ("Memory type", ""),
-    "memory_bus_bits": ("Memory bus", "bit"), "memory_gbps_per_pin": ("Memory data rate", "Gbit/s per pin"),
-    "bandwidth_gb_per_s": ("Memory bandwidth", "GB/s"), "board_power_w": ("Board power", "W"), "bus": ("Bus", ""),
-    "released": ("Released", ""), "launch_price_usd": ("Launch price", "US$"),
-}  # fmt: skip
+_FIGURES = {
+    "chip": ("Chip", ""),
+    "compute_capability": ("Compute capability", ""),
+    "gfx": ("Target name", ""),
+    "units": ("Units", ""),
+    "boost_mhz": ("Boost clock", "MHz"),
+    "memory_gib": ("Memory", "GiB"),
+    "memory_type": ("Memory type", ""),
+    "memory_bus_bits": ("Memory bus", "bit"),
+    "memory_gbps_per_pin": ("Memory data rate", "Gbit/s per pin"),
+    "bandwidth_gb_per_s": ("Memory bandwidth", "GB/s"),
+    "board_power_w": ("Board power", "W"),
+    "bus": ("Bus", ""),
+    "released": ("Released", ""),
+    "launch_price_usd": ("Launch price", "US$"),
+}
+"""Names and units of the figures on the page, by the field of the specification."""
 _RATES: tuple[tuple[NumberType, str], ...] = (
-    ("fp32", "FP32"), ("tf32", "TF32"), ("fp16", "FP16, FP32 accumulate"), ("fp16_fp16_accumulate", "FP16, FP16 accumulate"),
-    ("bf16", "BF16, FP32 accumulate"), ("fp8", "FP8, FP32 accumulate"), ("int8", "INT8"),
-)  # fmt: skip
+    ("fp32", "FP32"),
+    ("tf32", "TF32"),
+    ("fp16", "FP16, FP32 accumulate"),
+    ("fp16_fp16_accumulate", "FP16, FP16 accumulate"),
+    ("bf16", "BF16, FP32 accumulate"),
+    ("fp8", "FP8, FP32 accumulate"),
+    ("int8", "INT8"),
+)
+_TORCH_DEVICES = {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}
+"""What torch calls the GPUs of a vendor; torch for ROCm says cuda too."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class SpecRow:
     """One line of the specification."""
 
     name: str
@@ -39,73 +62,154 @@ class Figure:
     verified: bool
 
 
-def view(catalog: Catalog, key: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class RateRow:
+    """A dense peak rate."""
+
+    name: str
+    flops: float
+    """Operations a second, a multiply-add counted as two."""
+    origin: str
+    """How it is known."""
+
+
+@dataclass(frozen=True)
+class ModelPick:
+    """What the GPU runs of one model."""
+
+    id: str
+    name: str
+    best: Answer | None
+    fitting: int
+    """How many quantizations fit, of `labels`."""
+    labels: int
+    speed: BestSpeed | None
+    text_tokens: int | None
+    """How long the texts are that the speed is for; None where it is not about texts."""
+
+
+@dataclass(frozen=True)
+class BatchedRow:
+    """The predicted throughput of one model at each batch, and what it counts."""
+
+    name: str
+    item: str
+    speeds: Sequence[Span | None]
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A throughput that others measured on this GPU."""
+
+    id: str
+    name: str
+    speed: PublishedSpeed
+    source: Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuPage(PageView):
     """Everything that the template of a GPU page draws."""
-    card = catalog.gpus[key]
-    cited = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    named = [(catalog.model_index[model], model, pick) for model, pick in picks_on(catalog, key).items()]
-    named.sort(key=lambda one: one[0].name.casefold())
-    labels = len(catalog.quantizations)
-    best = [(model, id, p.best, p.fitting, labels, p.throughput if p.best else None) for model, id, p in named]
-    return {
-        "units": {component: words.unit for component, words in COMPONENTS.items()},
-        "jsonld": _structured(card, key),
-        "api": f"api/v1/gpus/{key}.json",
-        "share": f"share/gpus/{key}.png",
-        "batches": BATCHES,
-        "batched": [(model, pick.speeds, _item(pick.nearest)) for model, _, pick in named],
-        "card": card,
-        "available": available_bytes(catalog.runtimes, card),
-        "reserve": catalog.runtimes.unified_share if card.spec.unified_memory else catalog.runtimes.reserve[card.spec.segment],
-        "figures": figures(card),
-        "sources": [source for name, source in card.sources.items() if name in cited],
-        "rates": [(name, rate, _rate_source(card, kind)) for kind, name in _RATES if (rate := card.peak_flops(kind))],
-        "device": {"NVIDIA": "cuda", "AMD": "cuda", "Apple": "mps"}.get(card.vendor),
-        "best": best,
-        "matmul": [(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
-        "published": [
-            (catalog.model_index[model], model, speed, file.sources[speed.source])
-            for model, file in catalog.published.items() for speed in file.speeds if speed.gpu == key
-        ],
-    }  # fmt: skip
+
+    gpu: Gpu
+    available: int
+    """Bytes that a program may use."""
+    reserve: Amount | Share
+    """What is kept free: bytes, or for a unified memory the share that a model may use."""
+    picks: list[ModelPick]
+    batches: Sequence[int]
+    batched: list[BatchedRow]
+    published: list[PublishedRow]
+    figures: list[SpecRow]
+    rates: list[RateRow]
+    matmul: list[tuple[MatmulRate, Source]]
+    """Rates of plain matrix products that others measured."""
+    sources: list[Source]
+    device: str | None
+    """What `fitcard profile --device` takes here; None where torch cannot run on it."""
+
+
+def view(catalog: Catalog, key: str) -> GpuPage:
+    """The view of one GPU."""
+    gpu = catalog.gpus[key]
+    cited = set(gpu.spec.sources) | set(gpu.rates.sources if gpu.rates else ())
+    runtimes = catalog.runtimes
+    picks = [(catalog.model_index[model], model, pick) for model, pick in picks_on(catalog, key).items()]
+    picks.sort(key=lambda one: one[0].name.casefold())
+    return GpuPage(
+        api=f"api/v1/gpus/{key}.json",
+        share=f"share/gpus/{key}.png",
+        jsonld=_jsonld(gpu),
+        gpu=gpu,
+        available=available_bytes(catalog.runtimes, gpu),
+        reserve=runtimes.unified_share if gpu.spec.unified_memory else runtimes.reserve[gpu.spec.segment],
+        picks=[_model_pick(catalog, model, id, pick) for model, id, pick in picks],
+        batches=BATCHES,
+        batched=[BatchedRow(model.name, _item(pick.nearest), pick.speeds) for model, _, pick in picks],
+        published=list(_published(catalog, key)),
+        figures=figures(gpu),
+        rates=[RateRow(name, rate, _origin(gpu, kind)) for kind, name in _RATES if (rate := gpu.peak_flops(kind))],
+        matmul=[(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
+        sources=[source for name, source in gpu.sources.items() if name in cited],
+        device=_TORCH_DEVICES.get(gpu.vendor),
+    )
+
+
+def _jsonld(gpu: Gpu) -> Markup:
+    """The page's trail and its data set."""
+    return graph(
+        breadcrumbs(("Home", "../../"), ("GPUs", "../"), (gpu.name, None)),
+        dataset(
+            f"{gpu.name}: which models run",
+            f"Which models run on the {gpu.name}, how large a batch fits and how fast.",
+            gpu.reviewed or "1970-01-01",
+            [(f"../../api/v1/gpus/{gpu.id}.json", "application/json")],
+        ),
+    )
+
+
+def _model_pick(catalog: Catalog, model: ModelSummary, id: str, pick: Pick) -> ModelPick:
+    best = pick.best
+    return ModelPick(
+        id=id,
+        name=model.name,
+        best=best,
+        fitting=pick.fitting,
+        labels=len(catalog.quantizations),
+        speed=pick.throughput if best else None,
+        text_tokens=best.workload.text_tokens if best and best.component == "text" else None,
+    )
 
 
 def _item(answer: Answer) -> str:
     """What a throughput counts."""
     tokens = answer.workload.text_tokens if answer.component == "text" else None
-    return (
-        f"texts of {tokens} tokens"
-        if tokens
-        else {"vision": "images", "text": "texts", "all": "pairs"}[answer.component]
-    )
+    return f"texts of {tokens} tokens" if tokens else COMPONENTS[answer.component].item
 
 
-def _structured(card: Gpu, key: str) -> Markup:
-    """The page's trail and its data set."""
-    return graph(
-        breadcrumbs(("Home", "../../"), ("GPUs", "../"), (card.name, None)),
-        dataset(
-            f"{card.name}: which models run", f"Which models run on the {card.name}, how large a batch fits and how fast.",
-            card.reviewed or "1970-01-01", [(f"../../api/v1/gpus/{key}.json", "application/json")],
-        ),
-    )  # fmt: skip
+def _published(catalog: Catalog, key: str) -> Iterator[PublishedRow]:
+    for model, file in catalog.published.items():
+        for speed in file.speeds:
+            if speed.gpu == key:
+                yield PublishedRow(model, catalog.model_index[model].name, speed, file.sources[speed.source])
 
 
-def figures(card: Gpu) -> list[Figure]:
+def figures(gpu: Gpu) -> list[SpecRow]:
     """The stated figures with the sources that state them."""
-    found: list[Figure] = []
-    for field, (name, unit) in _NAMES.items():
-        value = getattr(card.spec, field)
+    rows: list[SpecRow] = []
+    for field, (name, unit) in _FIGURES.items():
+        value = getattr(gpu.spec, field)
         if value is None:
             continue
-        keys = [key for key, fields in card.spec.sources.items() if field in fields and key != UNVERIFIED]
+        keys = [key for key, fields in gpu.spec.sources.items() if field in fields and key != UNVERIFIED]
         text = f"{value:,g}" if isinstance(value, int | float) else str(value)
-        found.append(Figure(name, f"{text} {unit}".strip(), tuple(card.sources[key] for key in keys), bool(keys)))
-    return found
+        rows.append(SpecRow(name, f"{text} {unit}".strip(), tuple(gpu.sources[key] for key in keys), bool(keys)))
+    return rows
 
 
-def _rate_source(card: Gpu, kind: NumberType) -> str:
-    if getattr(card.spec.published_tflops, kind):
+def _origin(gpu: Gpu, kind: NumberType) -> str:
+    """How a peak rate is known."""
+    if getattr(gpu.spec.published_tflops, kind):
         return "from what the maker prints, dense"
-    unit = card.rates.unit if card.rates else "unit"
-    return f"{card.spec.units} {unit} × {card.spec.boost_mhz:,g} MHz × {getattr(card.rates, kind):,} per clock"
+    unit = gpu.rates.unit if gpu.rates else "unit"
+    return f"{gpu.spec.units} {unit} × {gpu.spec.boost_mhz:,g} MHz × {getattr(gpu.rates, kind):,} per clock"

@@ -1,38 +1,30 @@
-"""The views of the home page and of the two lists."""
+"""The views of the home page and of the lists of models and GPUs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fitcard.advisor import fit
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import counts
-from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.summaries import ModelSummary
 from fitcard.site.generator.pages import events
+from fitcard.site.generator.pages.events import Event
+from fitcard.site.generator.pages.gpu_lists import MEMORY_OPTIONS, by_vendor, segment_options, vendor_options
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
-from fitcard.site.generator.pages.model_page import TOWERS, by_vendor
+from fitcard.site.generator.pages.view import PageView
 
 NEWEST = 8
 """Runs that the home page shows."""
 
 
-def view(catalog: Catalog) -> dict[str, Any]:
-    """The home page: entry by model and by card, and the newest runs."""
-    return {
-        "newest": _newest(catalog), "counts": counts(catalog), "tasks": partial(_by_task, catalog), "vendors": partial(by_vendor, catalog),
-        "by_card": partial(_by_card, catalog), "lists_key": None, "towers": TOWERS, "units": {component: words.unit for component, words in COMPONENTS.items()}, "jsonld": graph(breadcrumbs(("Home", None))),
-    }  # fmt: skip
-
-
-class Newest(NamedTuple):
+class NewestRun(NamedTuple):
     """A run as the home page tells of it, at the batch with the highest throughput."""
 
     key: str
@@ -45,20 +37,58 @@ class Newest(NamedTuple):
     memory_bytes: int | None
 
 
-def _newest(catalog: Catalog) -> list[Newest]:
+@dataclass(frozen=True)
+class VendorGpus:
+    """The GPUs of one vendor, and whether their list is open at first: that of the vendor with the most of them is."""
+
+    vendor: str
+    gpus: list[Gpu]
+    open: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class HomePage(PageView):
+    """Entry by model and by GPU, and the newest runs."""
+
+    counts: dict[str, int]
+    vendors: list[tuple[str, list[Gpu]]]
+    tasks: list[tuple[str, list[tuple[str, ModelSummary]]]]
+    newest: list[NewestRun]
+    by_gpu: list[VendorGpus]
+
+
+def view(catalog: Catalog) -> HomePage:
+    """The view of the home page."""
+    return HomePage(
+        jsonld=graph(breadcrumbs(("Home", None))),
+        counts=counts(catalog),
+        vendors=by_vendor(catalog),
+        tasks=_by_task(catalog),
+        newest=_newest(catalog),
+        by_gpu=_by_gpu(catalog),
+    )
+
+
+def _newest(catalog: Catalog) -> list[NewestRun]:
     """The newest runs that measured something, the newest first."""
     newest = list(islice((entry for entry in reversed(catalog.run_index) if entry.status == "ok"), NEWEST))
-    return [_told(catalog.run(entry.key)) for entry in newest]
+    return [_newest_run(catalog.run(entry.key)) for entry in newest]
 
 
-def _told(run: Run) -> Newest:
+def _newest_run(run: Run) -> NewestRun:
     speed = run.best_speed
     assert speed is not None  # no run is a success without one
     memory = run.batch_memory(speed.batch)
-    return Newest(
-        run.key, run.model, run.component, run.quantization, run.machine.device_name, speed.per_second, speed.batch,
-        memory.total_bytes if memory else None,
-    )  # fmt: skip
+    return NewestRun(
+        key=run.key,
+        model=run.model,
+        component=run.component,
+        quantization=run.quantization,
+        device_name=run.machine.device_name,
+        per_second=speed.per_second,
+        batch=speed.batch,
+        memory_bytes=memory.total_bytes if memory else None,
+    )
 
 
 def _by_task(catalog: Catalog) -> list[tuple[str, list[tuple[str, ModelSummary]]]]:
@@ -70,11 +100,10 @@ def _by_task(catalog: Catalog) -> list[tuple[str, list[tuple[str, ModelSummary]]
     return sorted(tasks.items(), key=lambda one: (-len(one[1]), one[0]))
 
 
-def _by_card(catalog: Catalog) -> list[tuple[str, list[Gpu], bool]]:
-    """Cards by vendor, and whether it is the first with the most of them."""
+def _by_gpu(catalog: Catalog) -> list[VendorGpus]:
     vendors = by_vendor(catalog)
     most = max(vendors, key=lambda one: len(one[1]), default=None)
-    return [(vendor, cards, (vendor, cards) == most) for vendor, cards in vendors]
+    return [VendorGpus(vendor, gpus, (vendor, gpus) == most) for vendor, gpus in vendors]
 
 
 def by_name(catalog: Catalog) -> list[tuple[str, ModelSummary]]:
@@ -82,75 +111,139 @@ def by_name(catalog: Catalog) -> list[tuple[str, ModelSummary]]:
     return sorted(catalog.model_index.items(), key=lambda one: one[1].name.casefold())
 
 
-def models(catalog: Catalog) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ModelListRow:
+    """A model with its size."""
+
+    id: str
+    model: ModelSummary
+    main: Component
+    parameters: int
+    """Of the whole checkpoint."""
+    main_parameters: int
+    cost: float
+    """Multiply-adds of one item through the main component, in 10^9."""
+    runs: int | None = None
+    """Runs by fitcard that worked, where the list says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelListPage(PageView):
     """All models with their sizes, and how often each was run."""
+
+    models: list[ModelListRow]
+    task_options: list[tuple[str, str]]
+    family_options: list[tuple[str, str]]
+    licence_options: list[tuple[str, str]]
+
+
+def models(catalog: Catalog) -> ModelListPage:
+    """The view of the list of models."""
+    every = catalog.model_index.values()
     runs = Counter(entry.model for entry in catalog.run_index if entry.status == "ok")
-    rows = [{**row, "runs": runs[row["id"]]} for row in _sized(catalog)]
-    return {"models": rows, **_options(catalog), "jsonld": graph(breadcrumbs(("Home", "../"), ("Models", None)))}
+    return ModelListPage(
+        jsonld=graph(breadcrumbs(("Home", "../"), ("Models", None))),
+        models=[replace(row, runs=runs[row.id]) for row in _model_rows(catalog)],
+        task_options=_task_options(catalog),
+        family_options=_options({model.family for model in every}),
+        licence_options=_options({model.licence for model in every}),
+    )
 
 
-def _sized(catalog: Catalog) -> list[dict[str, Any]]:
-    """All models with their sizes."""
-    rows: list[dict[str, Any]] = []
+def _model_rows(catalog: Catalog) -> list[ModelListRow]:
+    rows: list[ModelListRow] = []
     for key, model in by_name(catalog):
         size = catalog.trace_index[key]
         main = fit.default_component(catalog, key)
-        rows.append({
-            "id": key, "model": model, "parameters": size.parameters["all"], "tower": size.parameters[main], "main": main,
-            "cost": size.multiply_adds[main] / 1e9,
-        })  # fmt: skip
+        rows.append(
+            ModelListRow(
+                id=key,
+                model=model,
+                main=main,
+                parameters=size.parameters["all"],
+                main_parameters=size.parameters[main],
+                cost=size.multiply_adds[main] / 1e9,
+            )
+        )
     return rows
 
 
-def _options(catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
-    """What lists of models can be filtered by."""
-    every = catalog.model_index.values()
-    return {
-        f"{name}_options": [(one, one) for one in sorted({one for model in every for one in of(model)})]
-        for name, of in _FACETS.items()
-    }
+def _task_options(catalog: Catalog) -> list[tuple[str, str]]:
+    return _options({task for model in catalog.model_index.values() for task in model.tasks})
 
 
-_FACETS: dict[str, Callable[[ModelSummary], tuple[str, ...]]] = {
-    "task": lambda model: model.tasks,
-    "family": lambda model: (model.family,),
-    "licence": lambda model: (model.licence,),
-}
+def _options(values: set[str]) -> list[tuple[str, str]]:
+    return [(value, value) for value in sorted(values)]
 
 
-def gpus(catalog: Catalog) -> dict[str, Any]:
-    """All cards by vendor and memory."""
-    cards = [card for _, group in by_vendor(catalog) for card in group]
-    return {
-        "vendors": by_vendor(catalog), "cards": cards,
-        "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
-        "kind_options": [(kind, kind) for kind in sorted({card.spec.segment for card in cards})],
-        "memory_options": [(size, f"{size} GiB") for size in (4, 6, 8, 12, 16, 24, 48, 80)],
-        "jsonld": graph(breadcrumbs(("Home", "../"), ("GPUs", None))),
-    }  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class GpuListPage(PageView):
+    """All GPUs by vendor and memory."""
+
+    gpus: list[Gpu]
+    vendor_options: list[tuple[str, str]]
+    segment_options: list[tuple[str, str]]
+    memory_options: tuple[tuple[int, str], ...] = MEMORY_OPTIONS
 
 
-def compare(catalog: Catalog) -> dict[str, Any]:
-    """The page that puts models or cards side by side; the choosers' options, and all models in one table."""
-    return {
-        "models": _sized(catalog),
-        "vendors": by_vendor(catalog),
-        "jsonld": graph(breadcrumbs(("Home", "../"), ("Compare", None))),
-    }
+def gpus(catalog: Catalog) -> GpuListPage:
+    """The view of the list of GPUs."""
+    return GpuListPage(
+        jsonld=graph(breadcrumbs(("Home", "../"), ("GPUs", None))),
+        gpus=[gpu for _, group in by_vendor(catalog) for gpu in group],
+        vendor_options=vendor_options(catalog),
+        segment_options=segment_options(catalog),
+    )
 
 
-def search(catalog: Catalog) -> dict[str, Any]:
-    """The page that searches: the values of its filters."""
-    return {
-        "task_options": _options(catalog)["task_options"], "vendor_options": [(vendor, vendor) for vendor, _ in by_vendor(catalog)],
-        "jsonld": graph(breadcrumbs(("Home", "../"), ("Search", None))),
-    }  # fmt: skip
+@dataclass(frozen=True, kw_only=True)
+class ComparePage(PageView):
+    """Models or GPUs side by side: the choosers' options, and all models in one table."""
+
+    models: list[ModelListRow]
+    vendors: list[tuple[str, list[Gpu]]]
 
 
-def changes(catalog: Catalog) -> dict[str, Any]:
-    """What happened to all models and cards by day, the newest first; of older events, how many there are."""
+def compare(catalog: Catalog) -> ComparePage:
+    """The view of the page that compares."""
+    return ComparePage(
+        jsonld=graph(breadcrumbs(("Home", "../"), ("Compare", None))),
+        models=_model_rows(catalog),
+        vendors=by_vendor(catalog),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPage(PageView):
+    """The values of the filters of the search."""
+
+    task_options: list[tuple[str, str]]
+    vendor_options: list[tuple[str, str]]
+
+
+def search(catalog: Catalog) -> SearchPage:
+    """The view of the page that searches."""
+    return SearchPage(
+        jsonld=graph(breadcrumbs(("Home", "../"), ("Search", None))),
+        task_options=_task_options(catalog),
+        vendor_options=vendor_options(catalog),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesPage(PageView):
+    """What happened to all models and GPUs by day, the newest first."""
+
+    days: list[tuple[str, list[Event]]]
+    older: int
+    """Events that are not told here."""
+
+
+def changes(catalog: Catalog) -> ChangesPage:
+    """The view of the page of what changed."""
     newest, older = events.newest(catalog)
-    return {
-        "days": [(day, list(events)) for day, events in groupby(newest, key=lambda event: event.date)],
-        "older": older, "jsonld": graph(breadcrumbs(("Home", "../"), ("What changed", None))),
-    }  # fmt: skip
+    return ChangesPage(
+        jsonld=graph(breadcrumbs(("Home", "../"), ("What changed", None))),
+        days=[(day, list(told)) for day, told in groupby(newest, key=lambda event: event.date)],
+        older=older,
+    )

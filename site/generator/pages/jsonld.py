@@ -40,9 +40,13 @@ def faq(questions: Sequence[tuple[str, str]]) -> dict[str, Any]:
 def dataset(name: str, description: str, modified: str, files: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The figures of a page as a data set; `files` are addresses and media types."""
     return {
-        "@type": "Dataset", "name": name, "description": description, "dateModified": modified,
-        "license": "https://creativecommons.org/licenses/by/4.0/", "creator": {"@type": "Organization", "name": "fitcard"},
+        "@type": "Dataset",
+        "name": name,
+        "description": description,
+        "dateModified": modified,
+        "license": "https://creativecommons.org/licenses/by/4.0/",
+        "creator": {"@type": "Organization", "name": "fitcard"},
         "distribution": [
             {"@type": "DataDownload", "contentUrl": address, "encodingFormat": kind} for address, kind in files
         ],
-    }  # fmt: skip
+    }

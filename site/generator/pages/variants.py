@@ -16,7 +16,7 @@ from fitcard.catalog.twins import first_alike, typed_alike
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class CensusShare:
     """One tensor type's part of a variant's bytes, as a bar in percent from the left."""
 
     name: str
@@ -28,10 +28,10 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class QuantizedSize:
     """What one label makes of one component."""
 
-    census: tuple[Share, ...]
+    census: tuple[CensusShare, ...]
     bits: float
     """Bits per weight, norms and biases included."""
     file_bytes: int | None
@@ -39,24 +39,25 @@ class Held:
     weights_bytes: int
     """In memory while it runs."""
     needed_bytes: int
-    """At batch 1, everything included, on an NVIDIA card where the label runs on one."""
+    """At batch 1, everything included, on an NVIDIA GPU where the label runs on one."""
     fallback: float
     """Percent of the bytes of its weight matrices that are not of the label's own type."""
 
 
-Labels = dict[Component, dict[str, Held]]
+Labels = dict[Component, dict[str, QuantizedSize]]
 
 
 def labels_of(catalog: Catalog, key: str) -> Labels:
-    """Each label's, for each component of a model."""
+    """What each label makes of each component of a model."""
     return {
         component: {label: held_of(catalog, key, component, label) for label in labels}
         for component, labels in _of_first(catalog, first_alike(catalog, key)).items()
     }
 
 
-def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Held:
-    """What one label makes of one component: the same for all models with one trace, but that a GGUF file holds the model's name."""
+def held_of(catalog: Catalog, key: str, component: Component, label: str) -> QuantizedSize:
+    """What one label makes of one component: the same for all models with one trace, except that a GGUF file holds the
+    model's name."""
     held = _of_first(catalog, first_alike(catalog, key))[component][label]
     if key == first_alike(catalog, key) or catalog.quantizations[label].format != "gguf":
         return held
@@ -65,39 +66,43 @@ def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Hel
 
 @lru_cache(maxsize=256)
 def _of_first(catalog: Catalog, first: str) -> Labels:
-    return made_of(catalog, first)
+    return sizes_of(catalog, first)
 
 
-def made_of(catalog: Catalog, key: str) -> Labels:
-    """The same, computed."""
+def sizes_of(catalog: Catalog, key: str) -> Labels:
+    """Compute the sizes of every label (uncached)."""
     return {
         component: {label: _held(catalog, key, component, label) for label in catalog.quantizations}
         for component in catalog.traces[key].components()
     }
 
 
-def _held(catalog: Catalog, key: str, component: Component, label: str) -> Held:
+def _held(catalog: Catalog, key: str, component: Component, label: str) -> QuantizedSize:
     quantization, typed = catalog.quantizations[label], typed_alike(catalog, key, component, label)
-    counted = census_of(typed)
+    census = census_of(typed)
     matrices = [row for row in typed if row.tensor.kind == "linear" and len(row.tensor.shape) > 1]
     total = sum(row.bytes * row.times for row in matrices)
-    wanted = {quantization.weight_type} | {rule.type for rule in quantization.rules}
-    other = sum(row.bytes * row.times for row in matrices if row.type not in wanted)
+    own = {quantization.weight_type} | {rule.type for rule in quantization.rules}
+    other = sum(row.bytes * row.times for row in matrices if row.type not in own)
+    records = VariantRecords(catalog.traces[key], component, quantization)
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
-    return Held(
-        census=shares(counted), bits=bits_per_weight(counted), file_bytes=variant_bytes(catalog, Variant(key, component, label)),
-        weights_bytes=weights_of(VariantRecords(catalog.traces[key], component, quantization), quantization.held_bits).bytes, needed_bytes=terms_of(catalog, Variant(key, component, label), vendor).need(1).required_bytes,
+    return QuantizedSize(
+        census=shares(census),
+        bits=bits_per_weight(census),
+        file_bytes=variant_bytes(catalog, Variant(key, component, label)),
+        weights_bytes=weights_of(records, quantization.held_bits).bytes,
+        needed_bytes=terms_of(catalog, Variant(key, component, label), vendor).need(1).required_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
-    )  # fmt: skip
+    )
 
 
-def shares(counted: Census) -> tuple[Share, ...]:
+def shares(census: Census) -> tuple[CensusShare, ...]:
     """A census as parts of a bar."""
-    total = sum(row.bytes for row in counted.values())
-    parts: list[Share] = []
+    total = sum(row.bytes for row in census.values())
+    parts: list[CensusShare] = []
     start = 0.0
-    for name, row in counted.items():
+    for name, row in census.items():
         width = 100 * row.bytes / total
-        parts.append(Share(name, round(start, 2), round(width, 2), row.tensors, row.elements, row.bytes))
+        parts.append(CensusShare(name, round(start, 2), round(width, 2), row.tensors, row.elements, row.bytes))
         start += width
     return tuple(parts)

@@ -1,4 +1,4 @@
-"""The sizes of memory that cards are sold with, and what runs on such a card when nothing else is known of it."""
+"""The sizes of memory that GPUs are sold with, and what runs on a GPU of which nothing else is known."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fitcard.catalog.schema.gpu import Gpu, GpuSpec
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.twins import first_alike
 
-SIZES = (4, 6, 8, 12, 16, 24)
-"""GB as cards are sold, which are GiB."""
+TIERS_GB = (4, 6, 8, 12, 16, 24)
+"""GB as GPUs are sold, which are GiB."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Proof:
     run: Run
     bytes: int
     """The most that it took at batch 1."""
-    on_card: bool
-    """Whether it ran on a graphics card; a processor's runtime takes other amounts."""
+    on_gpu: bool
+    """Whether it ran on a GPU; a processor's runtime takes other amounts."""
 
 
 def pick(catalog: Catalog, model: str, size: int) -> Pick:
-    """What a card of `size` GB runs of a model at batch 1: an NVIDIA desktop card, of which nothing but its memory is known.
+    """What a GPU of `size` GB runs of a model at batch 1: an NVIDIA desktop GPU, of which nothing but its memory is known.
 
-    Always predicted, since nobody has run anything on such a card.
+    Always predicted, since nobody has run anything on it.
     """
     return named(_picks(catalog, first_alike(catalog, model))[_id(size)], model)
 
@@ -40,42 +40,38 @@ def pick(catalog: Catalog, model: str, size: int) -> Pick:
 @lru_cache(maxsize=4096)
 def _picks(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     """The same for all models with one trace, by size."""
-    return _by_size(catalog, first)
-
-
-def _by_size(catalog: Catalog, first: str) -> Mapping[str, Pick]:
     return picks(_sold(catalog), first)
 
 
 def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:
     """The sizes on which some quantization of a model fits, and not just barely."""
-    best = ((size, pick(catalog, model, size).best) for size in SIZES)
+    best = ((size, pick(catalog, model, size).best) for size in TIERS_GB)
     return tuple(size for size, answer in best if answer and answer.verdict == "fits")
 
 
 @lru_cache(maxsize=64)
 def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
-    """The best evidence that a model has run within a card of `size` GB, or None. Kept, since badge, page and picture state it.
+    """The best evidence that a model has run within a GPU of `size` GB, or None. Cached, since badge, page and picture state it.
 
     What counts: a run of the component that the pages are about, with the configuration of today, under a cap or not, that
-    succeeded and at batch 1 was seen to take no more than such a card has available. Of several, one on a card comes before one
+    succeeded and at batch 1 was seen to take no more than a GPU of that size has available. Of several, one on a GPU comes before one
     on a processor, then one under a cap, then one in the quantization that would be picked, then the newest.
     """
     config, component = catalog.model_index[model].config_sha256, default_component(catalog, model)
     available = available_bytes(catalog.runtimes, _sold(catalog).gpus[_id(size)])
     chosen = pick(catalog, model, size).nearest.quantization
-    found: list[Proof] = []
+    proofs: list[Proof] = []
     for run in catalog.runs_of(model):
-        taken = run.batch_memory(1)
+        memory = run.batch_memory(1)
         counts = run.status == "ok" and run.component == component and run.config_sha256 == config
-        if counts and taken and taken.total_bytes <= available:
-            found.append(Proof(run, taken.total_bytes, run.machine.device_vendor != "CPU"))
+        if counts and memory and memory.total_bytes <= available:
+            proofs.append(Proof(run, memory.total_bytes, run.machine.device_vendor != "CPU"))
 
     def rank(one: Proof) -> tuple[bool, bool, bool, str, str]:
         run = one.run
-        return one.on_card, run.memory_limit_bytes is not None, run.quantization == chosen, run.measured_at, run.key
+        return one.on_gpu, run.memory_limit_bytes is not None, run.quantization == chosen, run.measured_at, run.key
 
-    return max(found, key=rank, default=None)
+    return max(proofs, key=rank, default=None)
 
 
 def _id(size: int) -> str:
@@ -84,12 +80,10 @@ def _id(size: int) -> str:
 
 @lru_cache(maxsize=8)
 def _sold(catalog: Catalog) -> Catalog:
-    """The catalog with one card of each size, and no other."""
-    cards = {
-        _id(size): Gpu(
-            id=_id(size), vendor="NVIDIA", generation="", rates=None, sources={}, reviewed=None,
-            spec=GpuSpec(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)}),
-        )
-        for size in SIZES
-    }  # fmt: skip
-    return replace(catalog, gpus=cards)
+    """The catalog with one GPU of each size, and no other."""
+    return replace(catalog, gpus={_id(size): _gpu(size) for size in TIERS_GB})
+
+
+def _gpu(size: int) -> Gpu:
+    spec = GpuSpec(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)})
+    return Gpu(id=_id(size), vendor="NVIDIA", generation="", rates=None, sources={}, reviewed=None, spec=spec)
