@@ -16,7 +16,7 @@ from typing import Any
 
 from fitcard.catalog import Catalog
 from fitcard.catalog.configuration import from_hub, from_path, is_hub_id, is_local
-from fitcard.catalog.errors import FitcardError, UnknownName
+from fitcard.catalog.errors import AmbiguousName, FitcardError, UnknownName
 from fitcard.catalog.names import find_model
 from fitcard.catalog.parse import read_trace
 from fitcard.catalog.schema.model import Licence, Model, config_sha256
@@ -38,8 +38,10 @@ def with_model(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
         return _added(catalog, f"local/{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'model'}", config)
     try:
         return catalog, find_model(catalog, typed)
+    except AmbiguousName:
+        raise
     except UnknownName as unknown:
-        if not is_hub_id(typed) or "fits several" in str(unknown):
+        if not is_hub_id(typed):
             raise
         try:
             config = from_hub(typed).values

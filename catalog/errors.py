@@ -2,7 +2,8 @@
 
 FitcardError             anything that a user can mend; printed as one line, never as a traceback
 ├── CatalogError         data that cannot be believed; one `Problem` a line
-└── UnknownName          a model, GPU or quantization that the catalog does not hold, or that is ambiguous
+└── UnknownName          a model, GPU or quantization that the catalog does not hold
+    └── AmbiguousName    one of whose name it holds several
 """
 
 from __future__ import annotations
@@ -45,15 +46,25 @@ class CatalogError(FitcardError):
 
 
 class UnknownName(FitcardError):
-    """A name that the catalog does not hold, or that fits several things."""
+    """A name that the catalog does not hold."""
 
     exit_code = 2
+
+
+class AmbiguousName(UnknownName):
+    """A name that several things in the catalog have."""
 
 
 def shorten(value: object, limit: int = 60) -> str:
     """`value` as it stands in an error message: quoted, on one line, at most `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def listed(names: Sequence[str], limit: int) -> str:
+    """The first `limit` names, and how many more there are."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def shown(path: Path) -> str:

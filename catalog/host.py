@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from fitcard.catalog.catalog import Catalog
+from fitcard.catalog.names import gpu_index
 from fitcard.catalog.parallel import cores
 
 _FEATURES = (
@@ -21,16 +22,11 @@ def slug(name: str) -> str:
 
 
 def gpu_of_device(catalog: Catalog, name: str, memory_bytes: int | None) -> str | None:
-    """The id of the card with this very name and memory; None where none or several have them.
+    """The id of the GPU with this very name and memory; None where none or several have them.
 
-    A card that merely resembles one of the catalog's is not taken for it.
+    A GPU that merely resembles one of the catalog's is not taken for it.
     """
-    fitting = [
-        key for key, card in catalog.gpus.items()
-        if _bare(name) in {_bare(known) for known in (card.name, card.spec.name, *card.spec.aliases)}
-        and (memory_bytes is None or abs(card.spec.memory_bytes / memory_bytes - 1) < 0.1)
-    ]  # fmt: skip
-    return fitting[0] if len(fitting) == 1 else None
+    return gpu_index(catalog).one(name, memory_bytes)
 
 
 def cpu_id() -> str:
@@ -69,9 +65,3 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     rows = (line.partition(":") for line in path.read_text().split("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in rows}
-
-
-def _bare(name: str) -> str:
-    """A card's name without its maker and its memory: `NVIDIA GeForce RTX 4060 Ti 16GB` is `geforcertx4060ti`."""
-    words = re.sub(r"\b(nvidia|amd|intel|apple|graphics)\b|\(r\)|\(tm\)|\b\d+(\.\d+)? ?gi?b\b", " ", name.lower())
-    return re.sub(r"[^a-z0-9]", "", words)

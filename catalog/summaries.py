@@ -74,6 +74,8 @@ class GpuSummary(NamedTuple):
     name: str
     spec_name: str
     aliases: tuple[str, ...]
+    chips: tuple[str, ...]
+    """What drivers call its chip: the maker's name, AMD's gfx target, PCI ids."""
     vendor: str
     generation: str
     segment: Segment
@@ -95,7 +97,7 @@ class GpuSummary(NamedTuple):
         spec = card.spec
         rates = [kind for kind in NUMBER_TYPES if getattr(card.rates, kind, None) is not None]
         return cls(
-            card.name, spec.name, spec.aliases, card.vendor, card.generation, spec.segment, spec.memory_gib, card.reviewed,
+            card.name, spec.name, spec.aliases, tuple(filter(None, (spec.chip, spec.gfx, *spec.pci_ids))), card.vendor, card.generation, spec.segment, spec.memory_gib, card.reviewed,
             len(spec.figures), spec.unverified, spec.unit_rates or "", 1 + len(rates) if card.rates else 0,
             digest(card.model_dump_json().encode()),
         )  # fmt: skip

@@ -6,12 +6,28 @@ import re
 
 from fitcard.catalog.errors import FitcardError
 
-_UNITS = {"gb": 10**9, "gib": 2**30, "mb": 10**6, "mib": 2**20}
+GIB = 2**30
+_UNITS = {"gb": 10**9, "g": 10**9, "gib": GIB, "mb": 10**6, "m": 10**6, "mib": 2**20}
+_AS_SOLD = {"gb": GIB, "g": GIB, "gib": GIB, "mb": 2**20, "m": 2**20, "mib": 2**20}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([gm](?:i?b)?)?", re.IGNORECASE)
 
 
 def parse_bytes(typed: str, option: str) -> int:
-    """The bytes of an amount such as 8GB (10^9 each) or 8GiB (2^30). Raises FitcardError for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([GM]i?B)\s*", typed, re.IGNORECASE)
-    if not found or float(found[1]) <= 0:
-        raise FitcardError(f"{option} takes an amount such as 8GB (10^9 bytes each) or 8GiB (2^30) (got {typed!r})")
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    """The bytes of an amount: 8GB, 8G, 8gb and 8 are 8 x 10^9, 8GiB is 8 x 2^30. Raises FitcardError for anything else."""
+    return _parse(typed, option, _UNITS, "8GB (10^9 bytes each; also 8G or 8) or 8GiB (2^30)")
+
+
+def parse_vram(typed: str, option: str) -> int:
+    """The bytes of a GPU's memory as GPUs are sold and tools print it: 8GB, 8G, 8 and 8192M are all 8 x 2^30.
+
+    Raises FitcardError for anything else.
+    """
+    return _parse(typed, option, _AS_SOLD, "8GB (as GPUs are sold; also 8G, 8 or 8192M)")
+
+
+def _parse(typed: str, option: str, units: dict[str, int], allowed: str) -> int:
+    amount = _AMOUNT.fullmatch(typed.strip())
+    size = int(float(amount[1]) * units[(amount[2] or "gb").lower()]) if amount else 0
+    if size <= 0:
+        raise FitcardError(f"{option} takes an amount such as {allowed} (got {typed!r})")
+    return size

@@ -23,6 +23,7 @@ NumberType = Literal["fp32", "tf32", "fp16", "fp16_fp16_accumulate", "bf16", "fp
 NUMBER_TYPES: tuple[NumberType, ...] = get_args(NumberType)
 Segment = Literal["desktop", "laptop", "workstation", "datacenter", "integrated", "cpu"]
 Figures = dict[str, Many[Text]]
+PciId = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}(:[0-9a-f]{2})?$")]
 
 GIB = 2**30
 GB = 10**9
@@ -94,6 +95,8 @@ class GpuSpec(Record):
     """NVIDIA only, as text: "8.9"."""
     gfx: Text | None = None
     """AMD only: gfx1100."""
+    pci_ids: Many[PciId] = ()
+    """By which drivers know it: "1002:744c:c8" is vendor, device and, where one device id has several GPUs, revision."""
     unit_rates: Slug | None = None
     """Which of the file's `unit_rates` its units have."""
     units: Count | None = None

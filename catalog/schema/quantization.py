@@ -66,6 +66,8 @@ class Quantization(Record):
 
     name: Text
     """The label as people write it."""
+    aliases: Many[Text] = ()
+    """What else people call it; a word that several labels share (8bit) names none of them alone."""
     runtime: Slug
     """What executes it: a key of `engines:`."""
     engine: Engine = NO_ENGINE

@@ -125,7 +125,7 @@ def test_every_fault_of_all_files_is_reported_at_once(copied: Path) -> None:
     ("words", "code", "expected"),
     [
         (("fit", "sigllip", "--gpu", "4090"), 2, r"no model is called 'sigllip' \(near it: .*siglip"),
-        (("fit", "siglip", "--gpu", "4090"), 2, r"'siglip' fits several: google/siglip-base-patch16-224, "),
+        (("fit", "siglip", "--gpu", "4090"), 2, r"'siglip' matches 27 models: google/siglip-base-patch16-224, "),
         (("fit", "so400m", "--gpu", "rtx 9999"), 2, r"no GPU is called 'rtx 9999'"),
         (("fit", "so400m", "--gpu", "4090", "--quant", "Q9"), 2, r"no quantization is called 'Q9'"),
         (("fit", "so400m", "--gpu", "4090", "--batch", "0"), 2, r"0 is not in the range"),
