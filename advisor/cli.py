@@ -19,7 +19,7 @@ from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
 from fitcard.catalog.names import find_gpu, find_model, find_quantization
 from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec
 from fitcard.catalog.schema.workload import Setup, Workload
-from fitcard.catalog.units import parse_bytes
+from fitcard.catalog.units import parse_vram
 
 DOES_NOT_FIT = 3
 
@@ -122,7 +122,7 @@ def fit(
 
 @click.command(epilog="Example: fitcard models --vram 8GB")
 @click.option("--gpu", help="The card, as you would type its name.")
-@click.option("--vram", help="Free memory, such as 8GB (10^9 bytes each) or 8GiB (2^30).")
+@click.option("--vram", help="Free memory of a GPU, as GPUs are sold: 8GB, 8G or 8.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) -> None:
@@ -153,9 +153,9 @@ def detect(root: Path | None, as_json: bool) -> None:
 
     catalog = load(root)
     devices = look(catalog)
-    free = [(device, *with_free_memory(catalog, device)) for device in devices]
     if as_json:
-        rows = [row for _, here, key in free for row in answers.models(here, Setup(key))]
+        ready = [with_free_memory(catalog, device) for device in devices if device.memory_bytes is not None]
+        rows = [row for here, key in ready for row in answers.models(here, Setup(key))]
         document = {
             "devices": [device.model_dump() for device in devices],
             "rows": [row.document() for row in rows],
@@ -164,7 +164,7 @@ def detect(root: Path | None, as_json: bool) -> None:
         return
     from fitcard.advisor import console
 
-    console.devices(catalog, free)
+    console.devices(catalog, devices)
 
 
 @click.command(epilog="Example: fitcard accuracy --json")
@@ -291,9 +291,9 @@ def _print_rows(rows: Iterable[Answer]) -> None:
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
     """The catalog with a GPU of nothing but so much free memory, of which nothing is reserved."""
-    size = parse_bytes(typed, "--vram")
+    size = parse_vram(typed, "--vram")
     spec = GpuSpec(
-        name=f"a card with {typed.strip()} free",
+        name=f"a GPU with {size / GIB:g} GB free",
         segment="datacenter",
         memory_gib=size / GIB,
         sources={"typed": ("memory_gib",)},

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from fitcard.advisor import fit
 from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
-from fitcard.advisor.detect import Detected
+from fitcard.advisor.detect import Detected, with_free_memory
 from fitcard.advisor.fit import Answer
 from fitcard.advisor.hardware import gpu_of
 from fitcard.catalog import Catalog
@@ -77,17 +77,17 @@ def explain(catalog: Catalog, answer: Answer) -> None:
             console.print(f"  of each watt of board power: {_rate(each)} {answer.speed.unit}")
 
 
-def devices(catalog: Catalog, detected: Sequence[tuple[Detected, Catalog, str]]) -> None:
-    """This machine's devices, each with what runs on it now."""
+def devices(catalog: Catalog, detected: Sequence[Detected]) -> None:
+    """This machine's devices, each kind with what runs on it now."""
     console = Console(highlight=False)
     if not detected:
-        console.print("No device was found: nvidia-smi is not there, and the system names no card and no memory.")
-    for device, here, key in detected:
-        unlisted = "" if device.gpu in catalog.gpus or device.vendor == "CPU" else ", which the catalog does not hold"
-        driver = f", driver {escape(device.driver)}" if device.driver else ""
-        free = f"{device.free_bytes / 1e9:.1f} of {device.memory_bytes / 1e9:.1f} GB free"
-        console.print(f"[bold]{escape(device.name)}[/bold]{unlisted}: {free}{driver}")
-        runs_on(here, key, list(fit.models(here, Setup(key))))
+        console.print("No device was detected: nvidia-smi is not there, and the system names no GPU and no memory.")
+    for device in detected:
+        unlisted = device.gpu not in catalog.gpus and device.vendor != "CPU"
+        console.print(escape(device.line(unlisted)), style="bold", soft_wrap=True)
+        if device.memory_bytes is not None:
+            here, key = with_free_memory(catalog, device)
+            runs_on(here, key, list(fit.models(here, Setup(key))))
 
 
 def accuracy(memory: Sequence[MemoryRow], total: MemoryErrors, speeds: Sequence[SpeedAccuracy]) -> None:

@@ -180,10 +180,14 @@ class GpuNames:
                 for key in dict.fromkeys((_joined(chip), _joined(chip[:9]) if ":" in chip else _joined(chip))):
                     self._by_chip.setdefault(key, []).append(gpu)
 
+    def called(self, name: str) -> list[str]:
+        """The GPUs with this very name, or with the chip that is all that it says, whatever their memory."""
+        parts = parse(name)
+        return self._named(parts) or self._of_chip(name, parts)
+
     def one(self, name: str, memory_bytes: int | None = None) -> str | None:
         """The GPU with this very name, and with the memory that a driver reports; None where none or several have them."""
-        parts = parse(name)
-        fitting = self._named(parts) or self._of_chip(name, parts)
+        parts, fitting = parse(name), self.called(name)
         if memory_bytes is not None:
             fitting = self._nearest(fitting, memory_bytes)
         elif len(fitting) > 1 and self._default.get(parts.key) in fitting:

@@ -265,6 +265,7 @@ def test_200_random_catalog_entries_never_crash_the_advisor(real: Catalog) -> No
 def test_this_machine_is_detected(real: Catalog) -> None:
     processor = detect(real)[-1]
     assert processor.vendor == "CPU"
+    assert processor.memory_bytes is not None and processor.free_bytes is not None
     assert 0 < processor.free_bytes <= processor.memory_bytes
 
 
