@@ -7,7 +7,7 @@ energy. Only the throughput of a plain forward pass is a speed here. Fields: hug
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fitcard.catalog.catalog import Catalog
@@ -18,9 +18,10 @@ from fitcard.catalog.importers.row import (
     ImportedSpeed,
     Row,
     Unmapped,
+    bare_timm_name,
     json_of,
     mapping,
-    model_of_timm,
+    models_of_timm,
     not_a_number,
     positive,
     read_json,
@@ -36,6 +37,9 @@ _FIGURES = ("memory", "latency", "throughput", "energy", "efficiency")
 _LABELS = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16"}
 _PLAIN_TASKS = ("feature-extraction", "image-classification")
 """Tasks whose model is the catalog's; an image classifier has one small layer more. Others have heads of their own."""
+_ZERO_SHOT = "zero-shot-image-classification"
+"""A task whose model is the catalog's where it has two components: transformers maps it to CLIPModel, SiglipModel or
+Siglip2Model themselves (MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES in models/auto/modeling_auto.py at v5.0.0)."""
 _OTHERWISE = (
     ("quantization_scheme", "is quantized in a way that no label here is known to stand for"),
     ("quantization_config", "is quantized in a way that no label here is known to stand for"),
@@ -99,9 +103,9 @@ def _both(file: File) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 def _model(catalog: Catalog, backend: Mapping[str, Any]) -> str | None:
     name = str(backend.get("model"))
-    return (
-        model_of_timm(catalog, name) if backend.get("library") == "timm" else name if name in catalog.models else None
-    )
+    if backend.get("library") == "timm":
+        return models_of_timm(catalog).get(bare_timm_name(name))
+    return name if name in catalog.models else None
 
 
 def _speed(
@@ -114,7 +118,8 @@ def _speed(
     phase = catalog.traces[model].phase(component)
     label = _label(backend, str(environment.get("transformers_version")))
     gpu = _gpu(backend, environment)
-    if reason := _not_plain(backend, environment):
+    plain = (*_PLAIN_TASKS, _ZERO_SHOT) if len(catalog.traces[model].components()) > 1 else _PLAIN_TASKS
+    if reason := _not_plain(backend, environment, plain):
         return Unmapped(where, reason)
     if per_second is None or batch is None or throughput.get("unit") != "samples/s":
         return Unmapped(where, not_a_number("throughput in samples/s, or batch_size,", throughput.get("value")))
@@ -139,13 +144,13 @@ def _component(catalog: Catalog, model: str, shapes: Mapping[str, Any]) -> Compo
     return "all" if shapes.get("sequence_length") is not None else "vision"
 
 
-def _not_plain(backend: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
-    """Why it is not the catalog's model, run by torch on a card; None where it is."""
+def _not_plain(backend: Mapping[str, Any], environment: Mapping[str, Any], tasks: Sequence[str]) -> str | None:
+    """Why it is not the catalog's model, run by torch on a card; None where it is. `tasks` are those of the plain model."""
     if backend.get("name") != "pytorch":
         return f"was run by {backend.get('name')}, and the labels of plain weights stand for torch here"
     if backend.get("device") != "cuda":
         return f"was measured on a processor ({str(environment.get('cpu')).strip()}); published figures are of cards"
-    if backend.get("task") not in _PLAIN_TASKS:
+    if backend.get("task") not in tasks:
         return f"has the head of {backend.get('task')}, which the catalog's model has not"
     if (
         backend.get("allow_tf32")

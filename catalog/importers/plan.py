@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from fitcard.catalog.catalog import Catalog
-from fitcard.catalog.errors import FitcardError, shown
+from fitcard.catalog.errors import FitcardError, listed, shown
+from fitcard.catalog.gpu_names import SHOWN
 from fitcard.catalog.host import slug
 from fitcard.catalog.importers import eval_results, llama_bench, optimum, timm
 from fitcard.catalog.importers.row import Accuracy, File, ImportedSpeed, Row, Unmapped, read_json
-from fitcard.catalog.names import find_gpu, gpu_called
+from fitcard.catalog.names import find_gpu, gpu_index
 from fitcard.catalog.schema.model import Claim
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed
 from fitcard.catalog.schema.record import Source
@@ -63,8 +64,11 @@ class Plan:
     @property
     def new(self) -> dict[str, tuple[PublishedSpeed, ...]]:
         """The speeds to add, by model."""
-        models = dict.fromkeys(row.model for row in self.mapped if not row.on_record)
-        return {key: tuple(r.speed for r in self.mapped if r.model == key and not r.on_record) for key in models}
+        speeds: dict[str, list[PublishedSpeed]] = {}
+        for row in self.mapped:
+            if not row.on_record:
+                speeds.setdefault(row.model, []).append(row.speed)
+        return {model: tuple(mine) for model, mine in speeds.items()}
 
 
 def plan(catalog: Catalog, path: Path, source: Source, *, format: str | None = None, gpu: str | None = None) -> Plan:
@@ -99,7 +103,8 @@ def _sorted(catalog: Catalog, rows: Iterable[Row], name: str, key: str, source: 
     mapped: list[Mapped] = []
     claims: list[Claimed] = []
     unmapped: list[Unmapped] = []
-    seen: dict[str, list[tuple[PublishedSpeed, str]]] = {}
+    records: dict[str, Records] = {}
+    gpus = Gpus(catalog)
     for row in rows:
         if isinstance(row, Accuracy):
             claims.append(_claim(catalog, row, key, source))
@@ -107,24 +112,46 @@ def _sorted(catalog: Catalog, rows: Iterable[Row], name: str, key: str, source: 
         if isinstance(row, Unmapped):
             unmapped.append(row)
             continue
-        made = _placed(catalog, row, key, card)
+        made = _placed(catalog, gpus, row, key, card)
         if isinstance(made, Unmapped):
             unmapped.append(made)
             continue
-        known = seen.setdefault(row.model, on_record(catalog.published.get(row.model)))
-        other = recorded(made, source.url, known)
+        if row.model not in records:
+            records[row.model] = Records(catalog.published.get(row.model))
+        other = records[row.model].find(made, source.url)
         if other is not None and other.per_second != made.per_second:
             reason = f"is on record with another figure ({other.per_second:g} a second): mend the record, or the file"
             unmapped.append(Unmapped(row.where, reason))
             continue
         mapped.append(Mapped(row.model, made, other is not None))
-        known.append((made, source.url))
+        records[row.model].add(made, source.url)
     return Plan(name, key, source, tuple(mapped), tuple(claims), tuple(unmapped))
 
 
-def _placed(catalog: Catalog, row: ImportedSpeed, key: str, card: str | None) -> PublishedSpeed | Unmapped:
+class Gpus:
+    """The GPUs that a file names, each looked up once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._names = gpu_index(catalog)
+        self._by_name: dict[str, str | None] = {}
+
+    def find(self, name: str) -> str | None:
+        """The id of the GPU with this very name; None where none or several have it."""
+        if name not in self._by_name:
+            self._by_name[name] = self._names.one(name)
+        return self._by_name[name]
+
+    def unknown(self, name: str) -> str:
+        """Why there is no GPU of this name."""
+        several = self._names.called(name)
+        if len(several) > 1:
+            return f"{name} is the name of {len(several)} GPUs ({listed(several, SHOWN)}); give --gpu"
+        return f"no card of the catalog is called {name}; give --gpu"
+
+
+def _placed(catalog: Catalog, gpus: Gpus, row: ImportedSpeed, key: str, card: str | None) -> PublishedSpeed | Unmapped:
     """The record of a row, or why the advisor could not use it."""
-    named = gpu_called(catalog, row.gpu) if row.gpu else None
+    named = gpus.find(row.gpu) if row.gpu else None
     if card and named and card != named:
         raise FitcardError(f"--gpu is {card}, but {row.where} was measured on {named} ({row.gpu}): leave --gpu out")
     gpu = card or named
@@ -133,10 +160,7 @@ def _placed(catalog: Catalog, row: ImportedSpeed, key: str, card: str | None) ->
         return Unmapped(row.where, f"is of a component that {row.model} does not have ({row.component})")
     phase = trace.phase(row.component)
     if gpu is None:
-        return Unmapped(
-            row.where,
-            f"no card of the catalog is called {row.gpu}; give --gpu" if row.gpu else "names no card; give --gpu",
-        )
+        return Unmapped(row.where, gpus.unknown(row.gpu) if row.gpu else "names no card; give --gpu")
     if row.image_size != phase.image_size:
         return Unmapped(
             row.where, f"was measured at {row.image_size} px, and {row.model} is known at {phase.image_size} px"
@@ -155,26 +179,31 @@ def _placed(catalog: Catalog, row: ImportedSpeed, key: str, card: str | None) ->
     )  # fmt: skip
 
 
-def on_record(file: PublishedFile | None) -> list[tuple[PublishedSpeed, str]]:
-    """The speeds that a model's file holds, each with the address of its source."""
-    return [(speed, file.sources[speed.source].url) for speed in file.speeds] if file else []
+class Records:
+    """The speeds of one model that are on record, each with the address of its source."""
+
+    def __init__(self, file: PublishedFile | None) -> None:
+        self._by_words: dict[tuple[object, ...], list[tuple[PublishedSpeed, str]]] = {}
+        for speed in file.speeds if file else ():
+            self.add(speed, file.sources[speed.source].url)  # type: ignore[union-attr]
+
+    def add(self, speed: PublishedSpeed, url: str) -> None:
+        """Put one more on record."""
+        self._by_words.setdefault(_words(speed), []).append((speed, url))
+
+    def find(self, speed: PublishedSpeed, url: str) -> PublishedSpeed | None:
+        """The same measurement: of the same file, in the same words but for the figure and the row's name.
+
+        A file at another commit is the same file as long as the figure is the same; with another figure it is a new measurement.
+        """
+        for other, address in self._by_words.get(_words(speed), ()):
+            if address == url or (_bare(address) == _bare(url) and other.per_second == speed.per_second):
+                return other
+        return None
 
 
-def recorded(speed: PublishedSpeed, url: str, known: Sequence[tuple[PublishedSpeed, str]]) -> PublishedSpeed | None:
-    """The same measurement on record: of the same file, in the same words but for the figure and the row's name.
-
-    A file at another commit is the same file as long as the figure is the same; with another figure it is a new measurement.
-    """
-    for other, address in known:
-        if _same(other) == _same(speed) and (
-            address == url or (_bare(address) == _bare(url) and other.per_second == speed.per_second)
-        ):
-            return other
-    return None
-
-
-def _same(speed: PublishedSpeed) -> dict[str, object]:
-    return speed.model_dump(exclude={"per_second", "where", "source"})
+def _words(speed: PublishedSpeed) -> tuple[object, ...]:
+    return tuple(speed.model_dump(exclude={"per_second", "where", "source"}).values())
 
 
 def _bare(url: str) -> str:

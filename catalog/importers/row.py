@@ -76,10 +76,14 @@ class Unmapped:
 Row = ImportedSpeed | Accuracy | Unmapped
 
 
-def model_of_timm(catalog: Catalog, name: str) -> str | None:
-    """The id of the model whose image tower timm calls so; a tag of weights (`.webli`) does not matter."""
-    bare = name.removeprefix("timm/").partition(".")[0]
-    return next((key for key, model in catalog.models.items() if model.timm == bare), None)
+def models_of_timm(catalog: Catalog) -> dict[str, str]:
+    """The models by what timm calls their image towers, without a tag of weights."""
+    return {model.timm: key for key, model in catalog.model_index.items() if model.timm}
+
+
+def bare_timm_name(name: str) -> str:
+    """A name of timm without repository and tag of weights (`.webli`), which does not matter for speed."""
+    return name.removeprefix("timm/").partition(".")[0]
 
 
 def positive(value: object) -> float | None:

@@ -18,7 +18,8 @@ from fitcard.catalog.importers.row import (
     ImportedSpeed,
     Row,
     Unmapped,
-    model_of_timm,
+    bare_timm_name,
+    models_of_timm,
     not_a_number,
     positive,
     whole,
@@ -63,8 +64,9 @@ def read(catalog: Catalog, file: File) -> Iterator[Row]:
         )
     label, autocast = _PRECISIONS[run["precision"]]
     on_processor = run["cuda"] is None or run["device"].startswith("cpu")
+    models = models_of_timm(catalog)
     for row in every:
-        where, model = f"row {row['model']}", model_of_timm(catalog, row["model"] or "")
+        where, model = f"row {row['model']}", models.get(bare_timm_name(row["model"] or ""))
         if model is None:
             yield Unmapped(where, UNKNOWN_MODEL)
             continue

@@ -11,11 +11,15 @@ from typing import Any
 import yaml
 
 from fitcard.catalog.errors import CatalogError, FitcardError, Problem, shown
-from fitcard.catalog.importers.plan import FORMATS, Claimed, Plan, on_record, recorded
+from fitcard.catalog.importers.plan import FORMATS, Claimed, Plan, Records
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed
 from fitcard.catalog.schema.record import validate
 from fitcard.catalog.storage.writer import locked, write_atomically
 from fitcard.catalog.yaml_file import compose, parse_yaml, read_text
+
+_PLAIN = re.compile(r"[A-Za-z][\w./()+-]*(?:,? [\w./()+-]+)*", re.ASCII)
+"""Texts that need no quotes, unless they are one of the words that YAML 1.1 reads as something else; others are tried."""
+_WORDS_OF_YAML = frozenset(["null", "true", "false", "yes", "no", "on", "off", "y", "n"])
 
 
 def write(root: Path, plan: Plan) -> list[Path]:
@@ -24,13 +28,15 @@ def write(root: Path, plan: Plan) -> list[Path]:
     Raises CatalogError, before anything is written, when a file is damaged or written in a way that cannot be added to.
     """
     paths = {model: root / "published" / f"{model}.yaml" for model in plan.new}
-    for model, path in paths.items():
-        _added(path, plan, plan.new[model])
+    new = plan.new
+    before = {path: read_text(path) if path.exists() else None for path in paths.values()}
+    after = {path: _added(path, before[path], plan, new[model]) for model, path in paths.items()}
     written: list[Path] = []
     for model, path in paths.items():
         try:
             with locked(path.parent):
-                text = _added(path, plan, plan.new[model])
+                now = read_text(path) if path.exists() else None
+                text = after[path] if now == before[path] else _added(path, now, plan, new[model])
                 if text is not None:
                     write_atomically(path, text.encode())
                     written.append(path)
@@ -42,9 +48,12 @@ def write(root: Path, plan: Plan) -> list[Path]:
     return written
 
 
-def _added(path: Path, plan: Plan, speeds: Sequence[PublishedSpeed]) -> str | None:
-    """The text of the file with the speeds added; None where it has them all, since somebody else may have been quicker."""
-    if not path.exists():
+def _added(path: Path, text: str | None, plan: Plan, speeds: Sequence[PublishedSpeed]) -> str | None:
+    """The text of the file with the speeds added, where it now has `text` (None: there is no file).
+
+    None where it has them all, since somebody else may have been quicker.
+    """
+    if text is None:
         comment = FORMATS[plan.format].COMMENT
         head = [
             "# yaml-language-server: $schema=../../schema/published.json",
@@ -54,9 +63,9 @@ def _added(path: Path, plan: Plan, speeds: Sequence[PublishedSpeed]) -> str | No
         text = "\n".join([*lines, *(line for speed in speeds for line in _item(speed, 2))]) + "\n"
         _check(text, path)
         return text
-    text = read_text(path)
     file = _check(text, path)
-    fresh = [speed for speed in speeds if recorded(speed, plan.source.url, on_record(file)) is None]
+    records = Records(file)
+    fresh = [speed for speed in speeds if records.find(speed, plan.source.url) is None]
     if not fresh:
         return None
     urls = {source.url: key for key, source in file.sources.items()}
@@ -150,6 +159,8 @@ def scalar(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     text = str(value)
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_YAML:
+        return text
     try:
         plain = parse_yaml(f"key: {text}\n", Path("text"))[0] == {"key": text}
     except CatalogError:
