@@ -155,10 +155,10 @@ def _placed(catalog: Catalog, gpus: Gpus, row: ImportedSpeed, key: str, card: st
     if card and named and card != named:
         raise FitcardError(f"--gpu is {card}, but {row.where} was measured on {named} ({row.gpu}): leave --gpu out")
     gpu = card or named
-    trace = catalog.traces[row.model]
-    if row.component not in trace.components():
+    trace = catalog.trace_index[row.model]
+    if row.component not in trace.components:
         return Unmapped(row.where, f"is of a component that {row.model} does not have ({row.component})")
-    phase = trace.phase(row.component)
+    phase = catalog.traces[row.model].phase(row.component)
     if gpu is None:
         return Unmapped(row.where, gpus.unknown(row.gpu) if row.gpu else "names no card; give --gpu")
     if row.image_size != phase.image_size:
@@ -168,7 +168,7 @@ def _placed(catalog: Catalog, gpus: Gpus, row: ImportedSpeed, key: str, card: st
     if row.text_tokens != phase.text_tokens:
         reason = f"was measured with texts of {row.text_tokens} tokens, and {row.model} is known at {phase.text_tokens}"
         return Unmapped(row.where, reason)
-    ours = trace.parameters(row.component)
+    ours = trace.parameters[row.component]
     if row.parameters and abs(row.parameters / ours - 1) > PARAMETERS_WITHIN:
         counts = f"{row.parameters / 1e6:.2f} million parameters there, {ours / 1e6:.2f} million here"
         return Unmapped(row.where, f"is not the model that its name says: {counts}")

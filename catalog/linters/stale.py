@@ -24,8 +24,12 @@ def check(catalog: Catalog) -> Iterator[Problem]:
 
 def stale_on(catalog: Catalog, day: str) -> Iterator[Problem]:
     """The same, seen from any day, written as 2026-11-23."""
+    usual = _usual(catalog)
     for folder, key, file in catalog.sourced_files():
-        if _months(day) - _months(file.reviewed) > MONTHS:
+        if _is_far(file.reviewed, usual):
+            message = f"is more than {MONTHS} months after {usual}, by when nine files in ten were reviewed: mend it, or review those"
+            yield catalog.problem(folder, key, ("reviewed",), f"{message} (got {file.reviewed!r})")
+        elif _months(day) - _months(file.reviewed) > MONTHS:
             message = f"is more than {MONTHS} months before {day}: look at the sources again (got {file.reviewed!r})"
             yield catalog.problem(folder, key, ("reviewed",), message)
         read, name = max(((source.read, name) for name, source in file.sources.items()), default=("", ""))
@@ -35,8 +39,23 @@ def stale_on(catalog: Catalog, day: str) -> Iterator[Problem]:
 
 
 def newest(catalog: Catalog) -> str:
-    """The newest day on which something was reviewed or measured."""
-    return max([file.reviewed for _, _, file in catalog.sourced_files()] + [catalog.newest_day])
+    """The newest day on which something was reviewed or measured.
+
+    A review far after nearly all others is a slip of its own file, and makes no other file old.
+    """
+    usual = _usual(catalog)
+    reviews = [file.reviewed for _, _, file in catalog.sourced_files() if not _is_far(file.reviewed, usual)]
+    return max(reviews + [catalog.newest_day])
+
+
+def _usual(catalog: Catalog) -> str:
+    """The day by which nine files in ten were reviewed."""
+    days = sorted(file.reviewed for _, _, file in catalog.sourced_files())
+    return days[len(days) * 9 // 10]
+
+
+def _is_far(day: str, usual: str) -> bool:
+    return _months(day) - _months(usual) > MONTHS
 
 
 def _months(day: str) -> float:

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from fitcard.catalog.schema.record import Source, read_record
 from fitcard.catalog.yaml_file import parse_yaml
 from tests.catalog.test_bad_input import snapshot
 from tests.conftest import ROOT, Cli
+
+CASES = ROOT / "tests/cases"
 
 COMMIT = "aa4b5850c1543fa488abf260f18390eda46cf85d"
 SO400M, SMALL, BGE = "google/siglip-so400m-patch14-384", "facebook/dinov2-with-registers-small", "BAAI/bge-base-en-v1.5"
@@ -351,6 +354,75 @@ def test_one_prompt_is_one_text(real: Catalog, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("case", "gpu", "attention"),
+    [
+        ("ngl-minus-1", "rtx-4080", "flash attention auto"), ("two-cards-one-used", "rtx-4080", "flash attention auto"),
+        ("vulkan-radv", "rx-7900-xtx", "flash attention auto"),
+    ],
+)  # fmt: skip
+def test_reported_results_of_llama_bench(case: str, gpu: str, attention: str, real: Catalog, tmp_path: Path) -> None:
+    """The defaults of 2026 (all layers, flash attention auto), one of two GPUs, and the names of Vulkan's drivers."""
+    text = (CASES / "llama-bench" / f"{case}.json").read_text()
+    (row,) = planned(real, tmp_path, text, "bench.json").mapped
+    assert (row.model, row.speed.gpu, row.speed.quantization) == ("BAAI/bge-large-en-v1.5", gpu, "Q8_0")
+    assert attention in row.speed.settings
+
+
+TWO = "NVIDIA GeForce RTX 4090, NVIDIA GeForce RTX 3090"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"n_gpu_layers": -1}, "rtx-4090"), ({"n_gpu_layers": "-1"}, "rtx-4090"), ({"n_gpu_layers": -2}, "rtx-4090"),
+        ({"gpu_info": TWO, "devices": "CUDA1"}, "rtx-3090"), ({"gpu_info": TWO, "split_mode": "none", "main_gpu": 1}, "rtx-3090"),
+        ({"gpu_info": TWO, "split_mode": "none", "main_gpu": 0}, "rtx-4090"), ({"gpu_info": TWO, "tensor_split": "0.00/1.00"}, "rtx-3090"),
+        ({"gpu_info": TWO, "devices": "CUDA1/CUDA0", "split_mode": "none"}, "rtx-3090"),
+        ({"gpu_info": TWO, "devices": "CUDA0/CUDA1"}, "ran on several cards"),
+        ({"gpu_info": TWO, "devices": "auto", "tensor_split": "0.00"}, "ran on several cards"),
+        ({"gpu_info": TWO, "devices": "CUDA7"}, "does not say on which one of the cards it ran (CUDA7)"),
+        ({"devices": "none"}, "was measured on a processor; published figures are of cards"),
+        ({"devices": "RPC[10.0.0.1:50052]"}, "ran on devices that are not known to be GPUs of the machine (RPC[10.0.0.1:50052])"),
+        ({"gpu_info": "Intel(R) Arc(TM) Pro B70 Graphics", "backends": "SYCL", "devices": "SYCL0"}, "arc-pro-b70"),
+        ({"gpu_info": "Intel(R) Arc(tm) B580 Graphics (BMG G21)", "backends": "Vulkan", "devices": "Vulkan0"}, "arc-b580"),
+        ({"gpu_info": "AMD Radeon RX 6800 XT (radeonsi, navi21, LLVM 17.0.6)", "backends": "OpenCL"}, "rx-6800-xt"),
+        ({"gpu_info": "Apple M4 Max", "backends": "Metal,BLAS", "devices": "MTL0"}, "apple-m4-max-40-core-64gb"),
+        ({"gpu_info": "Apple M2 Max", "backends": "Metal,BLAS"}, "Apple M2 Max is the name of 3 GPUs (apple-m2-max-38-core-32gb, apple-m2-max-38-core-64gb, apple-m2-max-38-core-96gb); give --gpu"),
+    ],
+)  # fmt: skip
+def test_which_gpu_llama_bench_ran_on(changes: dict[str, Any], expected: str, real: Catalog, tmp_path: Path) -> None:
+    """`gpu_info` names every GPU of the machine; devices, split mode and tensor split say which were used."""
+    found = planned(real, tmp_path, bench(**changes), "bench.json")
+    assert [row.speed.gpu for row in found.mapped] + [row.reason for row in found.unmapped] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(-1, "flash attention auto"), ("auto", "flash attention auto"), (1, ", flash attention,"), (True, ", flash attention,"), (0, "no flash attention"), (False, "no flash attention")],
+)  # fmt: skip
+def test_flash_attention_is_on_off_or_left_to_llama_cpp(
+    value: object, words: str, real: Catalog, tmp_path: Path
+) -> None:
+    """What -1 chose is not known, so it is called auto."""
+    assert words in planned(real, tmp_path, bench(flash_attn=value), "bench.json").mapped[0].speed.settings
+
+
+def test_many_rows_of_one_model_are_imported_quickly(copied: Path, tmp_path: Path) -> None:
+    """20,000 rows take seconds of one core, planned and written; each row was once compared with all before it."""
+    head = "model,infer_samples_per_sec,infer_batch_size,infer_img_size,param_count\n"
+    rows = "".join(
+        f"vit_so400m_patch14_siglip_384,{number / 7 + 1},{number + 10_000},384,428.23\n" for number in range(1, 20_001)
+    )
+    catalog = load(copied)
+    started = time.process_time()
+    found = planned(catalog, tmp_path, head + rows)
+    written = write(copied, found)
+    assert time.process_time() - started < 5
+    assert len(found.mapped) == 20_000
+    assert written[0].read_text().count("\n  - gpu: ") >= 20_000
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"model_filename": "Snowpiercer-15B-v1.Q3_K_L.gguf"}, "its model is not in the catalog"),
@@ -494,6 +566,20 @@ def test_settings_of_optimum_benchmark(
     else:
         speed = found.mapped[0].speed
         assert (speed.quantization, speed.mode, speed.autocast) == expected
+
+
+def test_the_zero_shot_task_is_the_plain_model_of_two_components(real: Catalog, tmp_path: Path) -> None:
+    """transformers maps it to SiglipModel and CLIPModel themselves; a text encoder has no such task."""
+    text = (CASES / "optimum/siglip-zeroshot.json").read_text()
+    (row,) = planned(real, tmp_path, text, "benchmark.json").mapped
+    assert (row.model, row.speed.component, row.speed.gpu, row.speed.quantization, row.speed.batch) == (
+        "google/siglip-base-patch16-224", "all", "t4", "FP16", 8,
+    )  # fmt: skip
+    other = planned(real, tmp_path, text.replace("google/siglip-base-patch16-224", BGE), "benchmark.json")
+    assert not other.mapped
+    assert reasons(other)["forward.throughput"] == (
+        "has the head of zero-shot-image-classification, which the catalog's model has not"
+    )
 
 
 def test_a_card_that_is_there_and_was_not_used_is_not_taken(real: Catalog, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from fitcard.catalog import load
 from fitcard.catalog.linters import stale
 from fitcard.catalog.storage.writer import add_run
@@ -46,3 +48,11 @@ def test_a_review_before_its_own_sources_were_read(copied: Path, plant: Plant) -
         r"is before 2026-11-\d\d, when source \S+ was read: whoever read it reviewed the file \(got '2026-06-01'\)"
     )
     assert re.fullmatch(rf"{MODEL}:\d+: reviewed: {message}", line)
+
+
+@pytest.mark.parametrize("day", ["2999-01-01", "2031-06-01"])
+def test_a_far_day_is_blamed_on_its_own_file(day: str, plant: Plant) -> None:
+    """One slip of a year does not make every other file old."""
+    (line,) = plant(stale, MODEL, "\nreviewed: 2026", f"\nreviewed: {day} # 2026")
+    message = r"is more than 18 months after 2026-\d\d-\d\d, by when nine files in ten were reviewed: mend it, or review those"
+    assert re.fullmatch(rf"{MODEL}:\d+: reviewed: {message} \(got '{day}'\)", line)
