@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -133,7 +134,7 @@ class GpuSpec(Record):
     @property
     def figures(self) -> frozenset[str]:
         """The names of the figures that are stated, and so need a source."""
-        words = {"name", "aliases", "segment", "unit_rates", "unified_memory", "note", "sources"}
+        words = {"name", "aliases", "pci_ids", "segment", "unit_rates", "unified_memory", "note", "sources"}
         stated = {name for name in self.model_fields_set - words if getattr(self, name) is not None}
         return frozenset(stated)
 
@@ -171,7 +172,8 @@ class GpuFile(Record):
             stated = {"supports"} | {name for name in NUMBER_TYPES if getattr(rates, name) is not None}
             _within(f"unit_rates.{key}", stated, rates.sources, known)
         for key, gpu in self.gpus.items():
-            _within(f"gpus.{key}", set(gpu.figures), gpu.sources, known)
+            named = {"pci_ids"} if gpu.pci_ids else set[str]()  # no figure, but read in a source too
+            _within(f"gpus.{key}", gpu.figures | named, gpu.sources, known)
             if gpu.unit_rates and gpu.unit_rates not in self.unit_rates:
                 raise ValueError(
                     f"gpus.{key}: no unit_rates {gpu.unit_rates!r} in this file (there are: {', '.join(self.unit_rates)})"
@@ -180,9 +182,9 @@ class GpuFile(Record):
         return self
 
 
-def _within(where: str, figures: set[str], listed: Figures, known: set[str]) -> None:
+def _within(where: str, figures: Set[str], listed: Figures, known: set[str]) -> None:
     try:
-        check_sources(figures, listed, known)
+        check_sources(set(figures), listed, known)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
