@@ -104,14 +104,14 @@ def with_free_memory(catalog: Catalog, device: Detected) -> tuple[Catalog, str]:
 
 def _together(devices: Iterable[Detected]) -> list[Detected]:
     """Equal devices as one with a count; what is free is that of the fullest."""
-    kinds: dict[Detected, list[Detected]] = {}
+    kinds: dict[tuple[object, ...], list[Detected]] = {}
     for device in devices:
-        kinds.setdefault(device.model_copy(update={"free_bytes": None}), []).append(device)
+        kinds.setdefault(tuple(device.model_dump(exclude={"free_bytes"}).values()), []).append(device)
     merged: list[Detected] = []
-    for kind, equal in kinds.items():
+    for equal in kinds.values():
         free = [device.free_bytes for device in equal if device.free_bytes is not None]
         least = min(free) if len(free) == len(equal) else None
-        merged.append(kind.model_copy(update={"count": len(equal), "free_bytes": least}))
+        merged.append(equal[0].model_copy(update={"count": len(equal), "free_bytes": least}))
     return merged
 
 

@@ -45,7 +45,7 @@ def newest(catalog: Catalog) -> str:
     """
     usual = _usual(catalog)
     reviews = [file.reviewed for _, _, file in catalog.sourced_files() if not _is_far(file.reviewed, usual)]
-    return max(reviews + [catalog.newest_day])
+    return max([*reviews, catalog.newest_day])
 
 
 def _usual(catalog: Catalog) -> str:
