@@ -16,6 +16,7 @@ from fitcard.catalog.check import check as look
 from fitcard.catalog.errors import shown
 from fitcard.catalog.importers.plan import FORMATS, Plan, plan, unpinned
 from fitcard.catalog.linters import LINTERS, problems
+from fitcard.catalog.names import match_gpu
 from fitcard.catalog.schema.record import Source
 
 
@@ -89,6 +90,8 @@ def import_(
     source = Source(
         title=title, publisher=publisher, url=url, read=(read or datetime.now(UTC)).date().isoformat(), license=licence
     )
+    if gpu and (assumption := match_gpu(catalog, gpu).assumption):
+        click.echo(assumption, err=True)
     found = plan(catalog, file, source, format=format, gpu=gpu)
     written = [] if dry_run else write(catalog.root, found)
     if as_json:

@@ -203,8 +203,10 @@ class GpuNames:
         """What a person's words mean. Raises UnknownName for no GPU, AmbiguousName for several.
 
         GPUs of one name that differ in memory alone are no reason to ask: the one that people mean by the bare name is
-        taken, else the one with the smallest memory, and the answer says so.
+        taken, else the one with the smallest memory, and the answer says so. An id is only itself.
         """
+        if typed in self._gpus:
+            return GpuMatch(typed, 1, None)
         name = parse(typed)
         if name.count < 1:
             raise UnknownName(f"{shorten(typed)} asks for no GPU: type how many, such as 2x.")
