@@ -19,6 +19,14 @@ def test_an_alias_of_two_cards(plant: Plant) -> None:
     assert re.fullmatch(rf"{ADA}:\d+: gpus\.rtx-4090\.aliases\.1: {message}", line)
 
 
+def test_an_alias_that_differs_by_words_of_maker_and_kind(plant: Plant) -> None:
+    """Names are compared as they are looked up: without those words, and with the memory."""
+    lines = plant(
+        aliases, ADA, 'aliases: ["4090", ', 'aliases: ["4090", "NVIDIA RTX 4080 GPU", ', after="\n  rtx-4090:\n"
+    )
+    assert any("'NVIDIA RTX 4080 GPU' is a name of rtx-4080, rtx-4090" in line for line in lines)
+
+
 def test_an_alias_of_two_models(plant: Plant) -> None:
     lines = plant(aliases, MODEL, "aliases: [", "aliases: [siglip so400m, ")
     names = "google/siglip-base-patch16-384, google/siglip-so400m-patch14-384"
