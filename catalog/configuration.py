@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
+import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from fitcard.catalog.errors import FitcardError, UnknownName
+from fitcard.catalog.reader import load_json, read_json
 
 HUB = "https://huggingface.co"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
+HUB_SECONDS = 10.0
+"""The most time for one answer of the hub, from looking up its name to the last byte."""
+MAX_CONFIGURATION_BYTES = 4 << 20
+"""The largest configuration: one that names 22,000 classes has 1 MB."""
+_HUB_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 _SNAPSHOT = re.compile(r"models--([^/]+)--([^/]+)/snapshots/([0-9a-f]{40})\Z")
 
 
@@ -48,16 +58,10 @@ def from_path(path: Path) -> Configuration:
     The folders of the hub's own cache say which model it is, at which commit.
     """
     file = path / "config.json" if path.is_dir() else path
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise FitcardError(
-            f"{file} cannot be read: {reason}; give a Hugging Face config.json or a folder with one"
-        ) from None
+    values = read_json(file, "give a Hugging Face config.json or a folder with one", MAX_CONFIGURATION_BYTES)
     found = _SNAPSHOT.search(file.absolute().parent.as_posix())
     return Configuration(
-        _parsed(text, str(file)), str(file), f"{found[1]}/{found[2]}" if found else None, found[3] if found else None
+        _checked(values, str(file)), str(file), f"{found[1]}/{found[2]}" if found else None, found[3] if found else None
     )
 
 
@@ -70,24 +74,67 @@ def from_hub(model_id: str) -> Configuration:
         raise UnknownName("The Hugging Face hub, which may have it, is not asked: HF_HUB_OFFLINE is set.")
     address = f"{os.environ.get('HF_ENDPOINT', HUB)}/{model_id}/resolve/main/config.json"
     try:
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            text, commit = answer.read().decode(), str(answer.headers.get("X-Repo-Commit") or "")
+        text, commit = _within(HUB_SECONDS, partial(_answer, address))
+        values = load_json(text, address)
     except urllib.error.HTTPError as error:
         raise UnknownName(f"{address} answers {error.code}.") from None
+    except json.JSONDecodeError as error:
+        raise FitcardError(f"{address} is no JSON: {error}") from None
+    except _TooLong:
+        raise FitcardError(
+            f"{address} is longer than {MAX_CONFIGURATION_BYTES:,} bytes: that is no configuration; download it and look"
+        ) from None
+    except TimeoutError:
+        raise UnknownName(f"The Hugging Face hub took longer than {HUB_SECONDS:g} seconds: try again later.") from None
     except (OSError, ValueError, HTTPException):
         raise UnknownName("The Hugging Face hub, which may have it, cannot be reached.") from None
     return Configuration(
-        _parsed(text, address), address, model_id, commit if re.fullmatch(r"[0-9a-f]{40}", commit) else None
+        _checked(values, address), address, model_id, commit if re.fullmatch(r"[0-9a-f]{40}", commit) else None
     )
 
 
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except RecursionError:
-        raise FitcardError(f"{where} is nested too deeply to be a configuration") from None
-    except ValueError as error:
-        raise FitcardError(f"{where} is no JSON: {error}") from None
+def _checked(config: Any, where: str) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):  # pyright: ignore[reportUnknownMemberType]
         raise FitcardError(f"{where} is no Hugging Face configuration: it has no model_type")
     return config  # pyright: ignore[reportUnknownVariableType]
+
+
+class _TooLong(Exception):
+    """An answer that does not end where a configuration would have."""
+
+
+def _answer(address: str) -> tuple[str, str]:
+    """The text at an address, and the commit that it is of. One that comes byte by byte is left at `HUB_SECONDS`."""
+    until, parts, left = time.monotonic() + HUB_SECONDS, list[bytes](), MAX_CONFIGURATION_BYTES
+    with urllib.request.urlopen(address, timeout=HUB_SECONDS) as answer:
+        while part := answer.read1(1 << 16):
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise _TooLong
+            if time.monotonic() > until:
+                raise TimeoutError
+        return b"".join(parts).decode(), str(answer.headers.get("X-Repo-Commit") or "")
+
+
+def _within(seconds: float, work: Callable[[], tuple[str, str]]) -> tuple[str, str]:
+    """What `work` gives or raises; TimeoutError where it takes longer. The thread that is left then does not hold up the end of the process.
+
+    Looking up a host's name, and reading the headers of an answer, have no limit of their own in Python's HTTP client.
+    """
+    done: queue.SimpleQueue[tuple[str, str] | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put(work())
+        except Exception as error:
+            done.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(result, Exception):
+        raise result
+    return result

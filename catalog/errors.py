@@ -18,6 +18,9 @@ class FitcardError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
@@ -30,7 +33,7 @@ class Problem:
 
     def __str__(self) -> str:
         field = f"{self.field}: " if self.field else ""
-        return f"{shown(self.path)}:{self.line}: {field}{self.message}"
+        return printable(f"{shown(self.path)}:{self.line}: {field}{self.message}").replace("\n", "\\n")
 
 
 class CatalogError(FitcardError):
@@ -55,9 +58,19 @@ class AmbiguousName(UnknownName):
     """A name that several things in the catalog have."""
 
 
+def printable(text: str) -> str:
+    """`text` as it may go to a terminal: what is neither printable nor a line break is spelt out, so `\\x1b` and not an escape.
+
+    That also holds for characters that turn the direction of writing round and for halves of a surrogate pair.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def shorten(value: object, limit: int = 60) -> str:
     """`value` as it stands in an error message: quoted, on one line, at most `limit` characters."""
-    text = repr(value)
+    text = repr(value[: limit + 1] if isinstance(value, str) else value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

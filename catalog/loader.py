@@ -15,12 +15,13 @@ from typing import Any
 
 from fitcard.catalog.catalog import Catalog, Runs
 from fitcard.catalog.errors import CatalogError, Problem
-from fitcard.catalog.parse import Edited, Files, gpus_of, read_checked_runs, read_checked_trace
+from fitcard.catalog.parse import Edited, Files, gpus_of, read_checked_runs, read_checked_trace, refuse_links_out
 from fitcard.catalog.schema.gpu import GpuFile
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.quantization import Quantizations
+from fitcard.catalog.schema.record import ID_RULE, is_id
 from fitcard.catalog.schema.restore import restore
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
@@ -52,6 +53,8 @@ def load(root: Path | None = None, *, traces_needed: bool = True, digests: Mappi
     if not root.is_dir():
         message = "is not a folder: --catalog takes the folder that holds quantizations.yaml"
         raise CatalogError([Problem(root, 1, "", message)])
+    for folder in hashing.PLACES:
+        refuse_links_out(root / folder, root)
     for _ in range(ATTEMPTS):
         try:
             return _load(root, digests or hashing.catalog_digests(root), traces_needed)
@@ -234,12 +237,18 @@ def _file_of(run: RunSummary) -> str:
 def _well_placed(name: str) -> bool:
     folder, *inside = name.split("/")
     depth, ending = hashing.PLACES[folder]
-    return len(inside) == depth and name.endswith(ending) and inside[-1] != ending
+    return (
+        len(inside) == depth
+        and name.endswith(ending)
+        and all(map(is_id, (*inside[:-1], inside[-1].removesuffix(ending))))
+    )
 
 
 def _misplaced(root: Path, name: str) -> Problem:
-    """A file that would never be read: at another depth, or with another ending."""
-    folder = name.partition("/")[0]
+    """A file that would never be read: at another depth, with another ending, or with a name that is no id."""
+    folder, _, rest = name.partition("/")
+    if not all(map(is_id, rest.split("/"))):
+        return Problem(root / name, 1, "", f"has a name that is no id: {ID_RULE}")
     depth, ending = hashing.PLACES[folder]
     parts = "/".join(["..."] * (depth - 1) + [f"name{ending}"])
     return Problem(root / name, 1, "", f"would not be read: files here are {folder}/{parts}")

@@ -6,6 +6,7 @@ files say of each other is `loader.py`'s part.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ import pydantic
 
 from fitcard.catalog.errors import CatalogError, Problem, shown
 from fitcard.catalog.parallel import spread
+from fitcard.catalog.reader import load_json, read_json, read_text, refuse
 from fitcard.catalog.schema.gpu import Gpu, GpuFile
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.quantization import Quantizations
-from fitcard.catalog.schema.record import Many, Record, read_record, texts_to_write, validate
+from fitcard.catalog.schema.record import Record, Written, read_record, texts_to_write, validate
 from fitcard.catalog.schema.restore import restore
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
@@ -29,9 +31,9 @@ from fitcard.catalog.schema.speed import SpeedFile
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.waivers import ExceptionsFile
 from fitcard.catalog.storage import database
-from fitcard.catalog.storage.hashing import file_digest, package_digest
+from fitcard.catalog.storage.hashing import file_digest, inside, package_digest
 from fitcard.catalog.summaries import BatchSummary, GpuSummary, ModelSummary, PublishedSummary, RunSummary, TraceSummary
-from fitcard.catalog.yaml_file import line_of, read_text, read_yaml
+from fitcard.catalog.yaml_file import Lines, line_of, read_yaml
 
 FILES_PER_PART = 32
 """Files that one process reads at a time when many were never read before."""
@@ -40,7 +42,7 @@ FILES_PER_PART = 32
 class RunFile(Record):
     """A run file's outermost mapping."""
 
-    runs: Many[Run]
+    runs: Written[Run]
 
 
 class GpuFileSummary(NamedTuple):
@@ -58,7 +60,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
     """The runs in one run file, oldest first. Raises CatalogError for a file that is damaged in any way."""
     text = read_text(path)
     try:
-        data = json.loads(_without_comments(text))
+        data = load_json(_without_comments(text), path)
     except json.JSONDecodeError as error:
         end = error.pos >= len(text.rstrip()) - 1 or "Unterminated" in error.msg
         what = "ends in the middle of a record" if end else f"is damaged: {error.msg}"
@@ -67,8 +69,11 @@ def read_runs(path: Path) -> tuple[Run, ...]:
     try:
         return validate(RunFile, data, path, {}).runs
     except CatalogError:
-        # Only now, because it is slow: the same text as YAML, for the lines.
-        return validate(RunFile, data, path, read_yaml(path)[1]).runs
+        # Only now, because it is slow: the same text as YAML, for the lines, unless it is too long for a YAML file.
+        lines: Lines = {}
+        with contextlib.suppress(CatalogError):
+            lines = read_yaml(path)[1]
+        return validate(RunFile, data, path, lines).runs
 
 
 def read_checked_runs(path: Path) -> dict[str, dict[str, Any]]:
@@ -83,18 +88,12 @@ def read_checked_trace(path: Path) -> Trace:
 
 
 def _without_comments(text: str) -> str:
-    return "\n".join("" if line.startswith("#") else line for line in text.splitlines())
+    return "\n".join("" if line.startswith("#") else line for line in text.split("\n"))
 
 
 def read_trace(path: Path) -> Trace:
     """The trace in a file. Raises CatalogError for one that is damaged."""
-    text = read_text(path)
-    try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        message = f"is damaged: {error.msg}; make it again with `fitcard trace`"
-        raise CatalogError([Problem(path, error.lineno, "", message)]) from None
-    return validate(Trace, data, path, {})
+    return validate(Trace, read_json(path, "make it again with `fitcard trace`"), path, {})
 
 
 def read_gpus(path: Path) -> tuple[GpuFileSummary, GpuFile]:
@@ -216,14 +215,21 @@ class Files:
         for name in names:
             path = self.root / name
             try:
+                refuse_links_out(path, self.root)
                 summary, record = KINDS[_kind(name)].read(path)
                 text = json.dumps(summary, separators=(",", ":"))
                 results.append((name, (text, record.model_dump_json(exclude_unset=True) if record else None)))
             except CatalogError as error:
                 results.append((name, error.problems))
-            if file_digest(path) != self.digests[name]:
+            if file_digest(path, self.root) != self.digests[name]:
                 raise Edited
         return results
+
+
+def refuse_links_out(path: Path, root: Path) -> None:
+    """Raise CatalogError for a file or folder that lies elsewhere: it is never read, and what is in it never shown."""
+    if not inside(path, root):
+        refuse(path, 1, "is a link to a place outside the catalog: put the file itself there")
 
 
 def _kind(name: str) -> str:

@@ -14,12 +14,13 @@ from typing import Any, cast
 
 from fitcard.catalog.configuration import HUB, Configuration
 from fitcard.catalog.errors import FitcardError, shown
+from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.gpu import Gpu, GpuSpec
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.record import TO_WRITE, UNVERIFIED, validate
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.storage.writer import locked, trace_bytes, write_atomically
-from fitcard.catalog.yaml_file import line_of, parse_yaml, read_text
+from fitcard.catalog.yaml_file import line_of, parse_yaml
 
 _MODEL = """\
 # yaml-language-server: $schema=../../schema/model.json

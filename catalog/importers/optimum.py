@@ -27,8 +27,8 @@ from fitcard.catalog.importers.row import (
     read_json,
     whole,
 )
+from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.yaml_file import read_text
 
 TITLE = "optimum-benchmark JSON"
 COMMENT = ""

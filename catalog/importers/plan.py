@@ -15,10 +15,10 @@ from fitcard.catalog.host import slug
 from fitcard.catalog.importers import eval_results, llama_bench, optimum, timm
 from fitcard.catalog.importers.row import Accuracy, File, ImportedSpeed, Row, Unmapped, read_json
 from fitcard.catalog.names import find_gpu, gpu_index
+from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.model import Claim
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed
 from fitcard.catalog.schema.record import Source
-from fitcard.catalog.yaml_file import read_text
 
 FORMATS: dict[str, ModuleType] = {
     "timm": timm,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from fitcard.catalog.catalog import Catalog
-from fitcard.catalog.errors import FitcardError, shorten, shown
+from fitcard.catalog.errors import CatalogError, FitcardError, shorten, shown
+from fitcard.catalog.reader import load_json
 from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.trace import Component
 
@@ -104,22 +105,20 @@ def whole(value: object) -> int | None:
 
 
 def json_of(text: str) -> Any:
-    """The data of a JSON text; None where it is none."""
+    """The data of a JSON text; None where it is none, or more than an honest file needs."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return load_json(text, "")
+    except (ValueError, CatalogError):
         return None
 
 
 def read_json(path: Path, text: str) -> Any:
     """The data of a JSON text. Raises FitcardError with the line where it is damaged."""
     try:
-        return json.loads(text)
+        return load_json(text, path)
     except json.JSONDecodeError as error:
         message = f"{shown(path)}:{error.lineno}: is damaged: {error.msg}; get the whole file again"
         raise FitcardError(message) from None
-    except RecursionError:
-        raise FitcardError(f"{shown(path)}: is nested too deeply to be a file of results") from None
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -12,10 +12,11 @@ import yaml
 
 from fitcard.catalog.errors import CatalogError, FitcardError, Problem, shown
 from fitcard.catalog.importers.plan import FORMATS, Claimed, Plan, Records
+from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.published import PublishedFile, PublishedSpeed
 from fitcard.catalog.schema.record import validate
 from fitcard.catalog.storage.writer import locked, write_atomically
-from fitcard.catalog.yaml_file import compose, parse_yaml, read_text
+from fitcard.catalog.yaml_file import compose, parse_yaml
 
 READ_BACK = 200
 """New records that are read back as YAML before they are written; 20,000 would take most of the time of an import."""

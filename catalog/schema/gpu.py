@@ -12,6 +12,7 @@ from fitcard.catalog.schema.record import (
     Count,
     Date,
     Many,
+    Name,
     Positive,
     Record,
     Slug,
@@ -84,9 +85,9 @@ class PublishedRates(Record):
 class GpuSpec(Record):
     """One card. Figures that nobody states are null, and shown as not known."""
 
-    name: Text
+    name: Name
     """The maker's name for it, without the maker."""
-    aliases: Many[Text] = ()
+    aliases: Many[Name] = ()
     """The ways people type it."""
     segment: Segment
     """What kind of machine it is sold for; decides how much of its memory display and system keep."""
@@ -152,9 +153,9 @@ class GpuSpec(Record):
 class GpuFile(Record):
     """One generation of one vendor."""
 
-    vendor: Text
+    vendor: Name
     """Who makes the chips."""
-    generation: Text
+    generation: Name
     """The architecture, as the vendor calls it."""
     reviewed: Date
     """The day on which somebody last held the file to its sources."""

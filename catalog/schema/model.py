@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from fitcard.catalog.schema.record import UNVERIFIED, Date, Many, Record, Slug, Sources, Text, Url
+from fitcard.catalog.schema.record import ID, UNVERIFIED, Date, Id, Many, Name, Record, Slug, Sources, Text, Url
 
-ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+ModelId = Annotated[str, StringConstraints(max_length=200, pattern=rf"{ID[:-1]}/{ID[1:]}")]
+"""`org/name`, each an id of its own."""
 
 
 class Licence(Record):
@@ -46,7 +47,7 @@ class Claim(Record):
 class UsedBy(Record):
     """Somebody else's model that contains this one."""
 
-    name: Text
+    name: Name
     """The name of that model."""
     how: Text
     """How it contains this one, and what says so, in a sentence."""
@@ -70,17 +71,17 @@ class Correction(Record):
 class Model(Record):
     """One model. Its id is the path of its file."""
 
-    name: Text
+    name: Name
     """How people call it."""
-    aliases: Many[Text] = ()
+    aliases: Many[Name] = ()
     """Other ways to type it; the id and the name work anyway. No other model may have the same."""
     verdict: Text
     """One sentence: who should take it, and who should not."""
-    tasks: Many[Text] = Field(min_length=1)
+    tasks: Many[Name] = Field(min_length=1)
     """What it is for: zero-shot image classification, text embedding."""
-    family: Text
+    family: Name
     """Models of one family are compared with each other first."""
-    timm: Text | None = None
+    timm: Id | None = None
     """What timm calls the very same image tower. Of models that share a tower one alone has it, so that a figure stands once."""
     license: Licence
     """The licence of the weights, and what it permits."""
@@ -108,13 +109,13 @@ class Model(Record):
     """The id of the model in the catalog that came after it."""
     corrections: Many[Correction] = ()
     """Where a page that people read is wrong about it."""
-    links: dict[Text, Url] = {}
+    links: dict[Name, Url] = {}
     """Where to get it and read about it; the hub's page is known from the id."""
     usage: Text | None = None
     """How to run it, as code."""
     reviewed: Date
     """The day on which somebody last held the file to its sources."""
-    reviewed_by: Text
+    reviewed_by: Name
     """Who did."""
     sources: Sources
     """The documents that its facts were read in, by the short keys that name them."""

@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fitcard.catalog.schema.record import Date, Many, Positive, Record, Slug, Sources, Text
+from fitcard.catalog.schema.record import (
+    MOST_PIXELS,
+    MOST_TOKENS,
+    Batch,
+    Date,
+    Id,
+    Many,
+    Positive,
+    Record,
+    Slug,
+    Sources,
+    Text,
+)
 from fitcard.catalog.schema.trace import Component
 
 
@@ -17,15 +29,15 @@ class PublishedSpeed(Record):
     """The id of the card."""
     component: Component
     """What was run."""
-    quantization: Text
+    quantization: Id
     """The label of the arithmetic that was used."""
     mode: Literal["eager", "compiled"]
     """Whether the model was compiled."""
-    batch: Annotated[int, Field(ge=1)]
+    batch: Batch
     """Items at once."""
-    image_size: Annotated[int, Field(ge=1)] | None = None
+    image_size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = None
     """Pixels along each side of the images."""
-    text_tokens: Annotated[int, Field(ge=1)] | None = None
+    text_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
     """Tokens of each text."""
     per_second: Positive
     """Images or texts a second."""

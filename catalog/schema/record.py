@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
@@ -19,7 +20,7 @@ class Record(BaseModel):
     # Reading the docstrings of fields means parsing the source of every class, so only `make schema`, which needs them, pays
     # for it; validators are built when they are first needed, which is never where a checked catalog was kept.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, defer_build=True,
+        extra="forbid", frozen=True, strict=True, defer_build=True, allow_inf_nan=False,
         use_attribute_docstrings=bool(os.environ.get("FITCARD_FIELD_DOCS")),
     )  # fmt: skip
 
@@ -45,14 +46,43 @@ def _to_tuple(value: object) -> object:
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], BeforeValidator(_to_tuple)]
 """A list in the file, a tuple in memory."""
+Written = Annotated[tuple[T, ...], Field(fail_fast=True), BeforeValidator(_to_tuple)]
+"""The same, of a list that a program wrote: nobody mends such a list by hand, so its first fault is enough."""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+"""Control characters but for tab and line breaks, and those that turn the direction of writing round."""
+_INVISIBLE = r"\t\n\r\u00ad\u180e\u200b-\u200d\u2060-\u2065\u206a-\u206f"
+"""What a name has no use for besides: other lines, and characters of no width."""
+TEXT = rf"^[^{_CONTROL}]+$"
+NAME = rf"^[^{_CONTROL}{_INVISIBLE}]+$"
+ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
+ID_RULE = "letters a to z, digits, `_`, `-` and single `.` between them, beginning with a letter or a digit"
+URL = r"^https?://[!#-&(-;=?-~]+$"
+_FORMS = {
+    TEXT: "holds a control character, or one that turns the direction of writing round: delete it",
+    NAME: "is no name: it holds a control character, a line break, or a character that cannot be seen: delete it",
+    ID: f"is no id: {ID_RULE}",
+    URL: "is no address: it begins with https:// and holds neither a space, a quote nor a letter that is not ASCII",
+}
+"""What a text of the wrong form is told, by the pattern that it does not have."""
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=TEXT)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=NAME)]
+"""How something is called, on one line."""
+Id = Annotated[str, StringConstraints(max_length=200, pattern=ID)]
+"""What something is called by in addresses and file names. ASCII alone, so that no letter looks like another."""
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s<>\"']+$")]
+Url = Annotated[str, StringConstraints(pattern=URL)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+MOST_PIXELS = 1 << 16
+"""Along one side of an image: 65,536."""
+MOST_TOKENS = 1 << 27
+"""In one text. No model reads a hundred million."""
+Batch = Annotated[int, Field(ge=1, le=1 << 20)]
+"""Items at once; a million is more than any GPU holds."""
 
 UNVERIFIED = "unverified"
 """The source key of a figure that somebody remembers and nobody has read; `fitcard check` counts these."""
@@ -87,6 +117,15 @@ Sources = dict[Slug, Source]
 R = TypeVar("R", bound=BaseModel)
 
 
+def is_id(text: str) -> bool:
+    """Whether `text` is one part of an id, as a file or folder of the catalog may be called."""
+    return len(text) <= 200 and re.match(ID, text) is not None and text[-1] != "\n"
+
+
+MOST_FAULTS = 1000
+"""Faults of one record that are listed; more than that are those of another kind of file."""
+
+
 def validate(kind: type[R], data: object, path: Path, lines: Lines) -> R:
     """`data` as a record of `kind`. Raises CatalogError with one line for each fault."""
     if not isinstance(data, Mapping):
@@ -95,6 +134,9 @@ def validate(kind: type[R], data: object, path: Path, lines: Lines) -> R:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
+        if (count := error.error_count()) > MOST_FAULTS:
+            message = f"has {count:,} faults: this is another kind of file; compare it with its neighbours"
+            raise CatalogError([Problem(path, 1, "", message)]) from None
         problems = [_problem(fault, path, lines) for fault in error.errors(include_url=False)]
         raise CatalogError(problems) from None
 
@@ -137,7 +179,8 @@ def _problem(fault: Mapping[str, Any], path: Path, lines: Lines) -> Problem:
     elif kind == "missing" or kind == "extra_forbidden":
         shown = ""
     elif kind == "string_pattern_mismatch":
-        message, shown = f"has the wrong form, expected {fault['ctx']['pattern']}", f" (got {shorten(got)})"
+        pattern = str(fault["ctx"]["pattern"])
+        message, shown = _FORMS.get(pattern, f"has the wrong form, expected {pattern}"), f" (got {shorten(got)})"
     else:
         shown = f" (got {shorten(got)})"
     advice = hint(got) if kind in {"string_type", "int_type", "float_type", "float_parsing"} else ""
@@ -174,12 +217,15 @@ def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], know
 
 
 __all__ = [
+    "ID_RULE",
     "MEASURED",
     "TO_WRITE",
     "UNVERIFIED",
     "Count",
     "Date",
+    "Id",
     "Many",
+    "Name",
     "NotNegative",
     "Positive",
     "Record",
@@ -188,7 +234,9 @@ __all__ = [
     "Sources",
     "Text",
     "Url",
+    "Written",
     "check_sources",
+    "is_id",
     "read_record",
     "texts_to_write",
     "validate",

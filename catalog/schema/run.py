@@ -8,20 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fitcard.catalog.errors import shorten
 from fitcard.catalog.schema.model import ModelId
-from fitcard.catalog.schema.quantization import Census
-from fitcard.catalog.schema.record import Count, Many, Positive, Record, Slug, Text
+from fitcard.catalog.schema.quantization import Census, bits_per_weight
+from fitcard.catalog.schema.record import (
+    MOST_PIXELS,
+    MOST_TOKENS,
+    Batch,
+    Count,
+    Id,
+    Many,
+    Name,
+    Positive,
+    Record,
+    Slug,
+    Text,
+    Written,
+)
+from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Mode as Mode
 
 Status = Literal["ok", "out_of_memory", "unsupported", "crashed", "timed_out"]
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Cosine = Annotated[float, Field(ge=-1.000001, le=1.000001)]
+"""Of two embeddings; sums in floating point may end a little outside."""
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+"""How long one thing took: no process of a profile is given more than an hour."""
+Bytes = Annotated[int, Field(gt=0, lt=2**53)]
+"""Bytes of something that is there."""
 
 
 class Machine(Record):
@@ -29,21 +49,21 @@ class Machine(Record):
 
     device: Slug
     """The card's id in the catalog, or `cpu-...` for a processor."""
-    device_name: Text
-    device_vendor: Text = "CPU"
+    device_name: Name
+    device_vendor: Name = "CPU"
     """Whose runtime serves it: the key of the catalog's runtimes."""
-    cpu: Text
-    cpu_cores: Annotated[int, Field(ge=1)]
+    cpu: Name
+    cpu_cores: Annotated[int, Field(ge=1, le=4096)]
     """Cores that the run could use."""
-    cpu_features: Many[Text]
+    cpu_features: Written[Id]
     """Instruction sets that matter for matrix arithmetic."""
-    memory_bytes: Count
+    memory_bytes: Bytes
     """Main memory; a card's own memory is in the catalog."""
-    device_memory_bytes: Count | None = None
-    driver: Text | None = None
+    device_memory_bytes: Bytes | None = None
+    driver: Name | None = None
     power_limit_w: Positive | None = None
-    system: Text
-    libraries: dict[str, str]
+    system: Name
+    libraries: dict[Id, Name]
 
 
 class WeightsSource(Record):
@@ -58,8 +78,8 @@ class WeightsSource(Record):
 class RunWorkload(Record):
     """What went in, but for the batch."""
 
-    image_size: Count | None = None
-    text_tokens: Count | None = None
+    image_size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = None
+    text_tokens: Annotated[int, Field(ge=1, le=MOST_TOKENS)] | None = None
 
 
 class Memory(Record):
@@ -69,11 +89,21 @@ class Memory(Record):
     `peak` the highest during forward passes. On CUDA `loaded` and `peak` are the allocator's, and `reserved` what it took.
     """
 
-    batch: Annotated[int, Field(ge=1)]
-    runtime_bytes: Count
-    loaded_bytes: Count
-    peak_bytes: Count
-    reserved_bytes: Count | None = None
+    batch: Batch
+    runtime_bytes: Bytes
+    loaded_bytes: Bytes
+    peak_bytes: Bytes
+    reserved_bytes: Bytes | None = None
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.peak_bytes < self.loaded_bytes:
+            raise ValueError(f"peak_bytes is {self.peak_bytes:,}, less than the {self.loaded_bytes:,} of loaded_bytes")
+        if self.reserved_bytes is not None and self.reserved_bytes < self.peak_bytes:
+            raise ValueError(
+                f"reserved_bytes is {self.reserved_bytes:,}, less than the {self.peak_bytes:,} of peak_bytes"
+            )
+        return self
 
     @property
     def total_bytes(self) -> int:
@@ -90,20 +120,31 @@ class Power(Record):
     """The mean over the time that the samples took."""
     clock_mhz: Positive
     """The median clock of the multiprocessors."""
-    temperature_c: Count
+    temperature_c: Annotated[int, Field(ge=0, le=150)]
     """The highest."""
     throttled: Many[Text] = ()
     """Why the driver held the clocks down, by NVML's names; empty when it did not."""
 
 
+Samples = Annotated[Written[Seconds], Field(min_length=1)]
+
+
 class Speed(Record):
     """Wall-clock seconds of single forward passes at one batch: every sample, one list a process."""
 
-    batch: Annotated[int, Field(ge=1)]
-    samples_s: Many[Many[Positive]]
-    settled: Many[bool]
+    batch: Batch
+    samples_s: Annotated[Written[Samples], Field(min_length=1)]
+    settled: Written[bool]
     """For each process, whether the samples settled before the time for them was up."""
     power: Power | None = None
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        if len(self.settled) != len(self.samples_s):
+            raise ValueError(
+                f"settled says something of {len(self.settled)} processes, and samples_s has {len(self.samples_s)}"
+            )
+        return self
 
     def medians_s(self) -> tuple[float, ...]:
         """The median of each process."""
@@ -151,15 +192,23 @@ class Fidelity(Record):
     """How many embeddings were compared; the means are over those of them that are finite."""
     nonfinite: Count = 0
     """Embeddings that held an infinity or not-a-number, and so were left out."""
-    cosine_mean: Finite | None = None
+    cosine_mean: Cosine | None = None
     """Null when not one embedding is finite."""
-    cosine_min: Finite | None = None
-    floor: Finite
+    cosine_min: Cosine | None = None
+    floor: Cosine
     """The same mean for FP32 against itself, the inputs run one by one instead of together: what counts as no difference."""
     top1_agreement: Annotated[float, Field(ge=0, le=1)] | None = None
     """How often the nearest candidate is the one that is nearest in FP32. An embedding that is not finite has none."""
     top1_candidates: Count | None = None
     """How many there are to choose from: FP32 embeddings of the other tower, or of the other inputs where there is one tower."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.nonfinite > self.inputs:
+            raise ValueError(f"nonfinite is {self.nonfinite}, more than the {self.inputs} of inputs")
+        if self.cosine_min is not None and self.cosine_mean is not None and self.cosine_min > self.cosine_mean + 1e-6:
+            raise ValueError(f"cosine_min is {self.cosine_min:g}, more than the {self.cosine_mean:g} of cosine_mean")
+        return self
 
 
 class Content(Record):
@@ -174,7 +223,7 @@ class Content(Record):
     model: ModelId
     config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     component: Component
-    quantization: Text
+    quantization: Id
     mode: Mode
     status: Status
     reason: Text | None = None
@@ -187,22 +236,24 @@ class Content(Record):
     cases_at_once: Annotated[int, Field(ge=1)] = 1
     """How many cases were under way on the machine while this one was timed, one of them at a time with the card. Writing their
     files and starting their processes keeps the host busy, which passes that wait for the host can feel."""
-    memory_limit_bytes: Count | None = None
+    memory_limit_bytes: Bytes | None = None
     """The cap under which it had to stay, when there was one."""
     census: Census = {}
     bits_per_weight: Positive | None = None
-    file_bytes: Count | None = None
-    weights_bytes: Count | None = None
+    file_bytes: Bytes | None = None
+    weights_bytes: Bytes | None = None
     """Bytes of the tensors in memory, counted tensor by tensor."""
-    load_s: Positive | None = None
-    first_run_s: Positive | None = None
-    memory: Many[Memory] = ()
-    speed: Many[Speed] = ()
-    out_of_memory_batch: Count | None = None
+    load_s: Seconds | None = None
+    first_run_s: Seconds | None = None
+    memory: Written[Memory] = ()
+    speed: Written[Speed] = ()
+    out_of_memory_batch: Batch | None = None
     """The first batch of the ladder that did not fit; those before it are in `memory` and `speed`."""
     fidelity: Fidelity | None = None
-    fitcard_commit: Text | None = None
+    fitcard_commit: Id | None = None
     fitcard_dirty: bool | None = None
+    recorded_by: Name | None = None
+    """Who recorded it, as they call themselves; null for what fitcard's own maintainers ran."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -210,7 +261,68 @@ class Content(Record):
             raise ValueError("status is ok, but memory, speed or census is missing")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"status is {self.status}, but no reason is given")
+        if self.status != "ok" and (self.memory or self.speed):
+            raise ValueError(f"status is {self.status}, but memory or speed is given")
+        if not _is_time(self.measured_at):
+            raise ValueError(f"measured_at is no time of the calendar (got {self.measured_at!r})")
         return self
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        """Hold the counts to the arithmetic between them."""
+        if unknown := sorted(set(self.census) - set(TENSOR_TYPES)):
+            raise ValueError(f"census has no tensor type {shorten(unknown[0])} (there are: {', '.join(TENSOR_TYPES)})")
+        for name, row in self.census.items():
+            least = row.elements * TENSOR_TYPES[name].bits_per_weight / 8
+            if not row.tensors or not row.elements or row.bytes < least * (1 - 1e-9):
+                raise ValueError(
+                    f"census.{name} has {row.elements:,} elements in {row.bytes:,} bytes, and {name} needs {least:,.0f}"
+                )
+        if self.status != "ok":
+            return self
+        size, bits = sum(row.bytes for row in self.census.values()), bits_per_weight(self.census)
+        if self.bits_per_weight is not None and abs(self.bits_per_weight / bits - 1) > 1e-6:
+            raise ValueError(
+                f"bits_per_weight is {self.bits_per_weight:g}, but the bytes and elements of census make {bits:g}"
+            )
+        if self.file_bytes is not None and self.file_bytes < size:
+            raise ValueError(f"file_bytes is {self.file_bytes:,}, less than the {size:,} of the tensors in census")
+        return self
+
+    @model_validator(mode="after")
+    def _each_batch_once(self) -> Self:
+        for name, rows in (("memory", self.memory), ("speed", self.speed)):
+            batches = [row.batch for row in rows]
+            if batches != sorted(set(batches)):
+                raise ValueError(
+                    f"{name} has batches that are not in order, or one of them twice: {', '.join(map(str, batches))}"
+                )
+        if unknown := [speed.batch for speed in self.speed if self.batch_memory(speed.batch) is None]:
+            raise ValueError(f"speed has batch {unknown[0]}, and memory has not")
+        if self.out_of_memory_batch is not None and self.memory and self.out_of_memory_batch <= self.memory[-1].batch:
+            raise ValueError(
+                f"out_of_memory_batch is {self.out_of_memory_batch}, and batch {self.memory[-1].batch} did fit"
+            )
+        return self
+
+    def batch_memory(self, batch: int) -> Memory | None:
+        return next((m for m in self.memory if m.batch == batch), None)
+
+    def batch_speed(self, batch: int) -> Speed | None:
+        return next((s for s in self.speed if s.batch == batch), None)
+
+    @property
+    def best_speed(self) -> Speed | None:
+        """The batch with the highest throughput."""
+        return max(self.speed, key=lambda s: s.per_second, default=None)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Run(Content):
@@ -224,17 +336,6 @@ class Run(Content):
         if self.key != run_key(self):
             raise ValueError("key is not the hash of the record: it was edited or damaged; restore it or run again")
         return self
-
-    def batch_memory(self, batch: int) -> Memory | None:
-        return next((m for m in self.memory if m.batch == batch), None)
-
-    def batch_speed(self, batch: int) -> Speed | None:
-        return next((s for s in self.speed if s.batch == batch), None)
-
-    @property
-    def best_speed(self) -> Speed | None:
-        """The batch with the highest throughput."""
-        return max(self.speed, key=lambda s: s.per_second, default=None)
 
 
 def run_key(content: Content) -> str:

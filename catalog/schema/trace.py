@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fitcard.catalog.schema.record import Count, Many, Record, Text
+from fitcard.catalog.schema.record import Count, Record, Text, Written
 
 Component = Literal["vision", "text", "all"]
 Reader = Literal["vision", "text", "shared", "joint", "unused"]
@@ -20,7 +20,7 @@ Role = Literal[
     "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down",
     "token_embedding", "position_embedding", "patch_embedding", "projection", "other",
 ]  # fmt: skip
-Linear = Annotated[Many[int], Field(min_length=2, max_length=2)]
+Linear = Annotated[Written[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
 
 
@@ -41,7 +41,7 @@ class Tensor(Record):
     """A parameter, or the same parameter of every layer of a stack: its name then holds `{layer}`."""
 
     name: Text
-    shape: Many[int]
+    shape: Written[int]
     layers: Annotated[int, Field(ge=1)] | None = None
     """How many layers have one, numbered from 0; null for a tensor that is no part of a numbered stack."""
     component: Reader
@@ -140,10 +140,10 @@ class Phase(Record):
     """Tokens of one text; null where no text goes in."""
     output_width: int
     """Length of the embedding that comes out."""
-    activations: Many[Activations]
-    operations: Many[Operation]
+    activations: Written[Activations]
+    operations: Written[Operation]
     fused: Fused
-    strided_linears: Many[StridedLinear] = ()
+    strided_linears: Written[StridedLinear] = ()
 
     def flops(self, batch: int = 1) -> int:
         """Floating-point operations of one forward pass, a multiply-add counted as 2."""
@@ -168,8 +168,8 @@ class Trace(Record):
     """Of the model's configuration as the catalog states it; another configuration needs another trace."""
     made_with: dict[str, str]
     """Library versions that made it."""
-    tensors: Many[Tensor]
-    phases: Many[Phase]
+    tensors: Written[Tensor]
+    phases: Written[Phase]
 
     def parameters(self, component: Component = "all") -> int:
         """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""

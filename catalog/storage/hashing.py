@@ -5,12 +5,16 @@ Times of files say nothing: a clock can be set back, and a checkout sets them an
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+
+from fitcard.catalog.reader import MAX_BYTES
 
 PLACES = {
     "models": (2, ".yaml"),
@@ -21,6 +25,10 @@ PLACES = {
 }
 """The folders of a catalog: how deep in them files are, and their ending."""
 
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_AT_ONCE = 1 << 17
+"""Bytes of one reading: nearly every file is shorter."""
 UNREADABLE = "unreadable"
 """Stands for the bytes of a file that cannot be read; whoever needs them says why."""
 
@@ -30,13 +38,36 @@ def digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def file_digest(path: str | Path) -> str:
-    """The digest of a file's bytes."""
+def file_digest(path: str | Path, root: Path | None = None) -> str:
+    """The digest of a file's bytes; UNREADABLE for what is no regular file or too large, without waiting for it.
+
+    With `root`, a link to a place outside that folder is UNREADABLE too.
+    """
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - thousands of files, and a Path costs as much as reading one
-            return digest(file.read())
-    except OSError:
+        # By system calls: there are thousands of files, and a Path costs as much as reading one.
+        try:
+            file = os.open(path, _READ if root is None else _READ | _NO_LINK)
+        except OSError as error:
+            if error.errno != errno.ELOOP or root is None or not inside(path, root):
+                raise
+            file = os.open(path, _READ)
+        try:
+            info = os.fstat(file)
+            if not stat.S_ISREG(info.st_mode) or info.st_size > MAX_BYTES:
+                return UNREADABLE
+            content = os.read(file, _AT_ONCE)
+            while len(content) <= MAX_BYTES and (more := os.read(file, _AT_ONCE)):
+                content += more
+            return digest(content)
+        finally:
+            os.close(file)
+    except (OSError, ValueError):  # a name may hold a NUL byte
         return UNREADABLE
+
+
+def inside(path: str | Path, root: Path) -> bool:
+    """Whether a file is below `root`, once all links on the way are followed."""
+    return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
 
 
 def combined(parts: Iterable[str]) -> str:
@@ -53,7 +84,7 @@ def catalog_digests(root: Path) -> dict[str, str]:
             inside = folder + where[len(top) :].replace(os.sep, "/")
             names += [f"{inside}/{name}" for name in files if not name.startswith(".")]
     names.sort(key=lambda name: name.split("/"))
-    return {name: file_digest(f"{root}/{name}") for name in names}
+    return {name: file_digest(f"{root}/{name}", root) for name in names}
 
 
 @cache

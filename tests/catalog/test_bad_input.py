@@ -40,7 +40,7 @@ CASES = {
     "key twice": (CARDS, "  rtx-4070:\n", "  rtx-4060:\n", r"gpus\.rtx-4060: is given twice \(first on line \d+\): keep one"),
     "number as text": (CARDS, "units: 24\n", 'units: "24"\n', r"units: must be a whole number \(got '24'\); write it without quotes"),
     "bandwidth that cannot be": (CARDS, "bandwidth_gb_per_s: 1008", "bandwidth_gb_per_s: 1080", r"gpus\.rtx-4090: bandwidth_gb_per_s is 1080, but 384 bit x 21 Gbit/s makes 1008"),
-    "address that is none": (MODEL, "url: https://www.runlocalai.co", "url: javascript:alert(1)//", r"sources\.runlocalai\.url: has the wrong form"),
+    "address that is none": (MODEL, "url: https://www.runlocalai.co", "url: javascript:alert(1)//", r"sources\.runlocalai\.url: is no address: it begins with https://"),
     "successor that is not there": (MODEL, "successor: google/siglip2-so400m-patch14-384", "successor: google/siglip3", r"successor: no model google/siglip3 in the catalog"),
     "configuration changed": (MODEL, "vocab_size: 32000", "vocab_size: 32001", r"config: is not the one that was traced: run `fitcard trace google/siglip-so400m-patch14-384`"),
 }  # fmt: skip

@@ -16,7 +16,8 @@ def test_a_run_of_what_a_label_meant_once(copied: Path) -> None:
     catalog = load(copied)
     rule = predicted_census(catalog.quantizations["BF16"], catalog.traces[MODEL].tensors_of("vision"))
     today = catalog.models[MODEL].config_sha256
-    add_run(copied / "runs", made_run(seed=1, config_sha256=today, census={k: v.model_dump() for k, v in rule.items()}))
+    good = {"census": {k: v.model_dump() for k, v in rule.items()}, "bits_per_weight": None, "file_bytes": None}
+    add_run(copied / "runs", made_run(seed=1, config_sha256=today, **good))
     add_run(copied / "runs", made_run(seed=2, config_sha256="0" * 64))
     assert list(runs.check(load(copied))) == []
     old = made_run(seed=3, config_sha256=today)
