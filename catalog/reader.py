@@ -10,6 +10,8 @@ import json
 import os
 import re
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,29 +42,37 @@ _KINDS = (
 )  # fmt: skip
 
 
-def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
-    """The content of a regular file of at most `most` bytes. Raises CatalogError for anything else, without waiting for it."""
+@contextmanager
+def opened(path: Path) -> Generator[tuple[int, int]]:
+    """A regular file, opened for reading: its descriptor and its size. Raises CatalogError for anything else, without waiting for it."""
     try:
         _regular(path, path.stat())
         # Between the two calls another file may have taken its place: opening must not wait for a pipe either.
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
-            _regular(path, os.fstat(file))
-            if (size := os.fstat(file).st_size) > most:
-                _too_large(path, size, most)
-            parts: list[bytes] = []
-            left = most + 1  # files of /proc say that they are empty, and others may grow
-            while left and (part := os.read(file, min(left, 1 << 20))):
-                parts.append(part)
-                left -= len(part)
+            info = os.fstat(file)
+            _regular(path, info)
+            yield file, info.st_size
         finally:
             os.close(file)
     except OSError as error:
         refuse(path, 1, f"cannot be read: {error.strerror}")
     except ValueError as error:  # a NUL byte in the name
         refuse(path, 1, f"cannot be read: {error}")
-    if not left:
-        _too_large(path, most + 1, most)
+
+
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
+    """The content of a regular file of at most `most` bytes. Raises CatalogError for anything else."""
+    with opened(path) as (file, size):
+        if size > most:
+            _too_large(path, size, most)
+        parts: list[bytes] = []
+        left = most + 1  # files of /proc say that they are empty, and others may grow
+        while left and (part := os.read(file, min(left, 1 << 20))):
+            parts.append(part)
+            left -= len(part)
+        if not left:
+            _too_large(path, most + 1, most)
     return b"".join(parts)
 
 
