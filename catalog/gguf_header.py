@@ -146,20 +146,20 @@ class _Reader:
             if offset % alignment:
                 self.refuse(f"has {shorten(name)} at {offset:,}, which is no multiple of {alignment}")
             elements = 1
-            for length in shape:
-                elements *= length
+            for row in shape:
+                elements *= row
             type_name, block, block_bytes = _TYPES.get(kind, (f"type {kind}", 0, 0))
             if block and shape and shape[-1] % block:
                 self.refuse(
                     f"has {shorten(name)} with rows of {shape[-1]:,}, which {type_name} cannot hold (blocks of {block})"
                 )
-            length = elements // block * block_bytes if block else None
-            if begin + offset + (length or 0) > self.size:
+            size = elements // block * block_bytes if block else None
+            if begin + offset + (size or 0) > self.size:
                 self.refuse(
-                    f"ends at byte {self.size:,}, before the end of {shorten(name)} at {begin + offset + (length or 0):,}: "
+                    f"ends at byte {self.size:,}, before the end of {shorten(name)} at {begin + offset + (size or 0):,}: "
                     "download the whole file"
                 )
-            tensors[name] = GgufTensor(name, shape, type_name, begin + offset, length)
+            tensors[name] = GgufTensor(name, shape, type_name, begin + offset, size)
         return tuple(tensors.values())
 
     def tensor(self) -> tuple[str, tuple[int, ...], int, int]:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.linters import impossible
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Variant
@@ -66,7 +67,7 @@ def profile_fleet(
             for variant in variants(model_id, settings):
                 job = case.remote(shared, variant, references.get(variant.component))
                 waiting[job] = (accelerator or "cpu", variant)
-        return list(_collect(ray, waiting, folder, console))
+        return list(_collect(ray, catalog, waiting, folder, console))
     finally:
         ray.shutdown()
 
@@ -107,7 +108,9 @@ def _kind(accelerator: str) -> str:
     return ("xpu" if accelerator.startswith("Intel-") else "cuda") if accelerator else "cpu"
 
 
-def _collect(ray: Any, waiting: dict[Any, tuple[str, Variant]], folder: Path, console: Console) -> Iterator[Run]:
+def _collect(
+    ray: Any, catalog: Catalog, waiting: dict[Any, tuple[str, Variant]], folder: Path, console: Console
+) -> Iterator[Run]:
     total, lost = len(waiting), list[str]()
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=60)
@@ -115,8 +118,10 @@ def _collect(ray: Any, waiting: dict[Any, tuple[str, Variant]], folder: Path, co
             where, (_, component, label) = waiting.pop(job)
             try:
                 run = Run.model_validate(ray.get(job, timeout=1))
+                if faults := impossible(catalog, run):
+                    raise FitcardError(f"its record cannot be: {faults[0].field} {faults[0].message}")
                 add_run(folder, run)
-            except (ray.exceptions.RayError, OSError) as error:
+            except (ray.exceptions.RayError, OSError, ValueError, FitcardError) as error:
                 cause = getattr(error, "cause", None) or error
                 first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
                 lost.append(f"{where} {component} {label}: {first}")

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from pydantic import ValidationError
+
 from fitcard.catalog.catalog import Catalog
-from fitcard.catalog.errors import FitcardError, listed, shown
+from fitcard.catalog.errors import FitcardError, listed, printable, shorten, shown
 from fitcard.catalog.gpu_names import SHOWN
 from fitcard.catalog.host import slug
 from fitcard.catalog.importers import eval_results, llama_bench, optimum, timm
 from fitcard.catalog.importers.row import Accuracy, File, ImportedSpeed, Row, Unmapped, read_json
+from fitcard.catalog.linters.published import speed_fault
 from fitcard.catalog.names import find_gpu, gpu_index
 from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.model import Claim
@@ -110,7 +113,7 @@ def _sorted(catalog: Catalog, rows: Iterable[Row], name: str, key: str, source: 
             claims.append(_claim(catalog, row, key, source))
             continue
         if isinstance(row, Unmapped):
-            unmapped.append(row)
+            unmapped.append(Unmapped(printable(row.where), printable(row.reason)))
             continue
         made = _placed(catalog, gpus, row, key, card)
         if isinstance(made, Unmapped):
@@ -172,11 +175,19 @@ def _placed(catalog: Catalog, gpus: Gpus, row: ImportedSpeed, key: str, card: st
     if row.parameters and abs(row.parameters / ours - 1) > PARAMETERS_WITHIN:
         counts = f"{row.parameters / 1e6:.2f} million parameters there, {ours / 1e6:.2f} million here"
         return Unmapped(row.where, f"is not the model that its name says: {counts}")
-    return PublishedSpeed(
-        gpu=gpu, component=row.component, quantization=row.quantization, mode=row.mode, batch=row.batch, image_size=row.image_size,
-        text_tokens=row.text_tokens, per_second=row.per_second, autocast=row.autocast, channels_last=row.channels_last,
-        runtime=row.runtime, settings=row.settings, where=row.where, source=key,
-    )  # fmt: skip
+    try:
+        speed = PublishedSpeed(
+            gpu=gpu, component=row.component, quantization=row.quantization, mode=row.mode, batch=row.batch, image_size=row.image_size,
+            text_tokens=row.text_tokens, per_second=row.per_second, autocast=row.autocast, channels_last=row.channels_last,
+            runtime=row.runtime, settings=row.settings, where=row.where, source=key,
+        )  # fmt: skip
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        return Unmapped(row.where, f"{place} cannot be recorded: {fault['msg']} (got {shorten(fault['input'])})")
+    if impossible := speed_fault(catalog, row.model, speed):
+        return Unmapped(row.where, " ".join(impossible))
+    return speed
 
 
 class Records:

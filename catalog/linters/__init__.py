@@ -23,11 +23,18 @@ from fitcard.catalog.linters import (
     prose,
     published,
     rates,
+    run_counts,
+    run_dates,
+    run_machine,
+    run_memory,
+    run_speed,
     runs,
     sources,
     stale,
     unwritten,
 )
+from fitcard.catalog.linters.over_runs import Fault
+from fitcard.catalog.schema.run import Run
 from fitcard.catalog.storage.memo import memo
 
 Scope = Literal["pages", "files"]
@@ -44,8 +51,12 @@ class Linter(Protocol):
 
 
 LINTERS: tuple[Linter, ...] = (
-    unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, runs, aliases, sources, links, stale,
+    unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, run_counts, run_memory, run_speed, run_machine,
+    run_dates, runs, aliases, sources, links, stale,
 )  # fmt: skip
+
+_OF_RUNS = (run_counts, run_memory, run_speed, run_machine, run_dates)
+"""Those that say whether a run can have been."""
 
 
 def problems(catalog: Catalog, scope: Scope | None = None) -> Iterator[Problem]:
@@ -69,10 +80,16 @@ def _found(catalog: Catalog, linter: Linter, needed: set[int]) -> Iterator[Probl
             needed.add(index)
 
 
+def impossible(catalog: Catalog, run: Run) -> list[Fault]:
+    """What cannot be about a run of a model of the catalog that is not in it yet: what `check` would say of it once it is."""
+    return [fault for linter in _OF_RUNS for fault in linter.faults(catalog, run)]
+
+
 def untrue_on_pages(catalog: Catalog) -> list[Problem]:
     """The faults for which the site is not built."""
-    names = [linter.NAME for linter in LINTERS if linter.SCOPE == "pages"]
-    return [fault for name in names for fault in _untrue(catalog, name)]
+    names = [linter.NAME for linter in LINTERS if linter.SCOPE == "pages" and linter is not run_dates]
+    # What is in the future today is not tomorrow, so nothing of that is kept.
+    return [*_found(catalog, run_dates, set()), *(fault for name in names for fault in _untrue(catalog, name))]
 
 
 @memo

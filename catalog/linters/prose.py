@@ -1,11 +1,12 @@
-"""Prose that states what the data do not hold."""
+"""Prose that states what the data do not hold, or links to where no link may go."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fitcard.catalog.addresses import ALLOWED, forbidden_links
 from fitcard.catalog.catalog import Catalog
-from fitcard.catalog.errors import Problem
+from fitcard.catalog.errors import Problem, shorten
 from fitcard.catalog.prose import bare_numbers, fill
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.storage.memo import memo, warm
@@ -16,7 +17,7 @@ SCOPE = "pages"
 
 
 def check(catalog: Catalog) -> Iterator[Problem]:
-    """Placeholders that name nothing, and numbers that no data hold."""
+    """Placeholders that name nothing, numbers that no data hold, and links that run code or read files."""
     warm(_faults_of, catalog, catalog.models)
     for model in catalog.models:
         yield from _faults_of(catalog, model)
@@ -27,6 +28,9 @@ def _faults_of(catalog: Catalog, key: str) -> list[Problem]:
     """The faults in the prose of one model."""
     model, problems = catalog.models[key], list[Problem]()
     for place, text in prose_of(model):
+        for target in forbidden_links(text):
+            message = f"links to {shorten(target)}: links go to {', '.join(ALLOWED)} or within the site"
+            problems.append(catalog.problem("models", key, place, message))
         try:
             fill(text, catalog, key)
         except ValueError as error:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
+from fitcard.catalog.linters.over_runs import line_of_run
 from fitcard.catalog.schema.quantization import Census, predicted_census
-from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
 
 NAME = "runs"
@@ -30,14 +29,8 @@ def check(catalog: Catalog) -> Iterator[Problem]:
         if run.census != rule:
             message = f"is no longer what {run.quantization} means: run it again (got {_words(run.census)}; the rule: {_words(rule)})"
             path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
-            yield Problem(path, _line(path, run), f"{run.key}.census", message)
+            yield Problem(path, line_of_run(path, run), f"{run.key}.census", message)
 
 
 def _words(census: Census) -> str:
     return ", ".join(f"{name} x{row.tensors}" for name, row in census.items())
-
-
-def _line(path: Path, run: Run) -> int:
-    """Where a run's key stands in its file, which is machine-written: no lines of its values are kept."""
-    lines = path.read_text().splitlines()
-    return next((number for number, line in enumerate(lines, 1) if run.key in line), 1)

@@ -10,12 +10,12 @@ import xml.etree.ElementTree as etree
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import markdown
 from markdown.treeprocessors import Treeprocessor
 from markupsafe import Markup, escape
 
+from fitcard.catalog.addresses import forbidden_scheme
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.trace import Component
 
@@ -91,7 +91,7 @@ class _SafeLinks(Treeprocessor):
         for element in root.iter():
             for attribute in ("href", "src"):
                 target = element.get(attribute)
-                if target is not None and urlsplit(target.strip()).scheme.lower() not in ("", "http", "https"):
+                if target is not None and forbidden_scheme(target):
                     del element.attrib[attribute]
 
 
@@ -113,7 +113,8 @@ def _markdown() -> markdown.Markdown:
     converter = markdown.Markdown(output_format="html")
     converter.preprocessors.deregister("html_block")
     converter.inlinePatterns.deregister("html")
-    converter.treeprocessors.register(_SafeLinks(converter), "safe_links", 0)
+    # Last, when whatever is written in escapes and stand-ins is what it will be on the page.
+    converter.treeprocessors.register(_SafeLinks(converter), "safe_links", -1)
     return converter
 
 

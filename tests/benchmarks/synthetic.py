@@ -16,7 +16,9 @@ from pathlib import Path
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.loader import HERE
 from fitcard.catalog.parallel import spread
+from fitcard.catalog.schema.quantization import held_bytes, predicted_census
 from fitcard.catalog.schema.run import Run, sealed
+from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.storage.writer import run_file_text
 
 PROCESSORS, RUN_CARDS = 36, ("rtx-4090", "rtx-3090", "rtx-3060", "rtx-4070")
@@ -91,13 +93,40 @@ def _runs(target: Path, real: Catalog, count: int, models: list[tuple[str, str]]
             _write(target / f"runs/{device}/{key}.yaml", run_file_text(runs))
 
 
-def made_run(real: Catalog, source: Run, key: str, original: str, component: str, device: str, number: int) -> Run:
-    """A real run under the name of another model and device."""
+def made_run(
+    real: Catalog, source: Run, key: str, original: str, component: Component, device: str, number: int
+) -> Run:
+    """A real run under the name of another model and device: what it counts is that model's, and its times grow with the arithmetic."""
+    trace, theirs, gpu = real.traces[original], real.traces[source.model], real.gpus.get(device)
+    tensors, phase = trace.tensors_of(component), trace.phase(component)
+    try:
+        census = predicted_census(real.quantizations[source.quantization], tensors)
+        label = source.quantization
+    except ValueError:  # it has no type for rows of such a length
+        census, label = predicted_census(real.quantizations["BF16"], tensors), "BF16"
+    weights = held_bytes(real.quantizations[label], tensors)
+    slower = max(1.0, phase.multiply_adds() / theirs.phase(source.component).multiply_adds())
+    if source.machine.device_vendor != "CPU":
+        slower *= 20 if gpu else 20_000
     fields = source.model_dump(mode="json", exclude={"key"})
     fields |= {
-        "model": key, "component": component, "config_sha256": real.models[original].config_sha256,
-        "measured_at": f"2026-{1 + number % 12:02}-{1 + number // 12 % 28:02}T03:04:05Z",
-        "machine": fields["machine"] | {"device": device, "device_vendor": "CPU" if device.startswith("cpu") else "NVIDIA"},
+        "model": key, "component": component, "config_sha256": real.models[original].config_sha256, "quantization": label,
+        "measured_at": f"2026-{1 + number % 10:02}-{1 + number // 10 % 28:02}T03:04:05Z",
+        "machine": fields["machine"] | {
+            "device": device, "device_vendor": gpu.vendor if gpu else "CPU", "device_name": gpu.name if gpu else "made",
+            "device_memory_bytes": None, "power_limit_w": None,
+        },
+        "workload": {"image_size": phase.image_size, "text_tokens": phase.text_tokens},
+        "census": {name: row.model_dump() for name, row in census.items()}, "bits_per_weight": None,
+        "file_bytes": sum(row.bytes for row in census.values()), "weights_bytes": weights, "memory_limit_bytes": None,
+        "memory": [
+            row | {"loaded_bytes": weights + 2**28, "peak_bytes": weights + 2**29 + 2**20 * row["batch"], "reserved_bytes": None}
+            for row in fields["memory"]
+        ],
+        "speed": [
+            row | {"samples_s": [[sample * slower for sample in samples] for samples in row["samples_s"]], "power": None}
+            for row in fields["speed"]
+        ],
     }  # fmt: skip
     return sealed(fields)
 

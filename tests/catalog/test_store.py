@@ -14,7 +14,9 @@ import pytest
 
 from fitcard.catalog import CatalogError, FitcardError
 from fitcard.catalog.parse import read_runs
+from fitcard.catalog.schema.quantization import Quantization, held_bytes, predicted_census
 from fitcard.catalog.schema.run import Run, sealed
+from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.storage.writer import add_run, check_writable, json_text, write_atomically
 from fitcard.catalog.yaml_file import read_yaml
 
@@ -36,6 +38,20 @@ def made_run(seed: int = 0, **changes: Any) -> Run:
         "speed": [{"batch": 1, "samples_s": [[0.5, 0.5, 0.5], [0.4, 0.4, 0.4]], "settled": [True, True]}],
     } | changes  # fmt: skip
     return sealed(fields)
+
+
+def counted(trace: Trace, component: Component, quantization: Quantization) -> dict[str, Any]:
+    """What a run of a variant counts, for records that the linters of runs find nothing wrong with."""
+    census = predicted_census(quantization, trace.tensors_of(component))
+    weights, phase = held_bytes(quantization, trace.tensors_of(component)), trace.phase(component)
+    return {
+        "component": component, "quantization": quantization.name, "config_sha256": trace.config_sha256,
+        "workload": {"image_size": phase.image_size, "text_tokens": phase.text_tokens},
+        "census": {name: row.model_dump() for name, row in census.items()}, "bits_per_weight": None,
+        "file_bytes": sum(row.bytes for row in census.values()), "weights_bytes": weights,
+        "memory": [{"batch": 1, "runtime_bytes": 2**28, "loaded_bytes": 2**28 + weights, "peak_bytes": 2**29 + weights}],
+        "speed": [{"batch": 1, "samples_s": [[50.0, 50.0, 50.0], [40.0, 40.0, 40.0]], "settled": [True, True]}],
+    }  # fmt: skip
 
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -8,17 +8,19 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import yaml
 
+from fitcard.catalog import Catalog, load
 from fitcard.catalog.loader import HERE
 from fitcard.catalog.parse import read_trace
 from fitcard.catalog.storage.hashing import file_digest
 from fitcard.catalog.storage.writer import add_run
 from fitcard.catalog.yaml_file import read_yaml
 from fitcard.site.generator.engine import manifest
-from tests.catalog.test_store import made_run
+from tests.catalog.test_store import counted, made_run
 from tests.conftest import ROOT
 
 POOL = (
@@ -65,10 +67,16 @@ def new_run(root: Path, model: str, device: str, seed: int) -> None:
     trace = read_trace(root / f"traces/{model}.json")
     component = trace.components()[0]
     machine = {**made_run().machine.model_dump(mode="json"), "device": device}
-    add_run(root / "runs", made_run(
-        seed, model=model, component=component, config_sha256=trace.config_sha256, machine=machine,
-        quantization=LABELS[seed % len(LABELS)], measured_at=f"2026-01-{1 + seed % 28:02}T03:04:05Z",
-    ))  # fmt: skip
+    if gpu := _real().gpus.get(device):
+        machine |= {"device_vendor": gpu.vendor, "device_name": gpu.name}
+    counts = counted(trace, component, _real().quantizations[LABELS[seed % len(LABELS)]])
+    run = made_run(seed, model=model, machine=machine, measured_at=f"2026-09-{1 + seed % 28:02}T03:04:05Z", **counts)
+    add_run(root / "runs", run)
+
+
+@cache
+def _real() -> Catalog:
+    return load()
 
 
 def copy_checkout(target: Path) -> Path:

@@ -20,7 +20,7 @@ from fitcard.catalog.storage.writer import add_run
 from fitcard.site.generator.build import ROOT, build
 from fitcard.site.generator.text import phrase, prose
 from tests.advisor.asking import ask
-from tests.catalog.test_store import made_run
+from tests.catalog.test_store import counted, made_run
 from tests.conftest import Cli, copy_catalog
 
 MODEL = "models/google/siglip-so400m-patch14-384/index.html"
@@ -278,7 +278,7 @@ def test_a_model_without_runs_or_text_tower(tmp_path: Path) -> None:
 
 def test_a_new_run_is_on_the_pages_at_once(tmp_path: Path, real: Catalog) -> None:
     root = copy_catalog(tmp_path / "catalog")
-    run = made_run(config_sha256=real.models["google/siglip-so400m-patch14-384"].config_sha256)
+    run = made_run(**counted(real.traces["google/siglip-so400m-patch14-384"], "vision", real.quantizations["BF16"]))
     add_run(root / "runs", run)
     site, _ = build(tmp_path / "out", root)
     assert f'runs/{run.key}/"' in (site / MODEL).read_text()
@@ -306,11 +306,24 @@ def test_mkdocs_does_not_empty_our_sources() -> None:
     assert not (ROOT / "site/__init__.py").exists()
 
 
+HIDDEN = (
+    "javascript&#58;", "javascript&colon;", "&#106;avascript:", "&#x6A;avascript&#x3a;", "java&#10;script:", "java&Tab;script:",
+    "&#1;javascript:", "javascript&amp;#58;", "vbscript:", "file:///etc/passwd?", "blob:", "DATA&#58;text/html,", "ftp://a/",
+)  # fmt: skip
+"""Schemes as browsers read them once they have decoded entities and dropped control characters."""
+
+
 def test_markdown_from_the_catalog_is_harmless() -> None:
     assert phrase("a *b* <b>c</b>") == "a <em>b</em> &lt;b&gt;c&lt;/b&gt;"
     assert "javascript" not in phrase("[x](javascript:alert(1))").split(">")[0]
     assert "href" not in phrase("[x]( JaVaScRiPt:alert(1))")
     assert "href" not in phrase("[x](data:text/html,hi)")
+    for scheme in HIDDEN:
+        assert "href" not in phrase(f"[x]({scheme}alert(1))"), scheme
+        assert "src" not in phrase(f"![x]({scheme}alert(1))"), scheme
+        assert "href" not in phrase(f"[x][1]\n\n[1]: {scheme}alert(1)"), scheme
+    for good in ("https://a.org/b?c=d&amp;e", "mailto:a@b.org", "../gpus/rtx-4090/", "#runs", "//a.org/javascript:x"):
+        assert "href" in phrase(f"[x]({good})"), good
     assert prose("<div>\n\n*x*\n\n</div>") == "<p>&lt;div&gt;</p>\n<p><em>x</em></p>\n<p>&lt;/div&gt;</p>"
 
 

@@ -1,0 +1,53 @@
+"""What the linters of runs share: which runs there are, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from fitcard.catalog.catalog import Catalog
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.reader import read_text
+from fitcard.catalog.schema.run import Run
+from fitcard.catalog.schema.trace import Phase, Trace
+
+
+class Fault(NamedTuple):
+    """What is impossible about a run."""
+
+    field: str
+    """The field, below the run."""
+    message: str
+
+
+KeyedFaults = list[tuple[str, Fault]]
+"""The faults of the runs of a model, each with the key of its run."""
+
+
+def faults_of(catalog: Catalog, model: str, faults: Callable[[Catalog, Run], Iterator[Fault]]) -> KeyedFaults:
+    """What a linter finds in the runs of a model."""
+    return [(run.key, fault) for run in catalog.runs_of(model) for fault in faults(catalog, run)]
+
+
+def problems_of(catalog: Catalog, of_model: Callable[[Catalog, str], KeyedFaults]) -> Iterator[Problem]:
+    """What a linter finds in all runs, each with its line."""
+    for model in dict.fromkeys(run.model for run in catalog.run_index):
+        for key, (field, message) in of_model(catalog, model):
+            run = catalog.run(key)
+            path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
+            yield Problem(path, line_of_run(path, run), f"{run.key}.{field}", message)
+
+
+def line_of_run(path: Path, run: Run) -> int:
+    """Where a run's key stands in its file, which is machine-written: no lines of its values are kept."""
+    lines = read_text(path).splitlines()
+    return next((number for number, line in enumerate(lines, 1) if run.key in line), 1)
+
+
+def traced(catalog: Catalog, run: Run) -> tuple[Trace, Phase] | None:
+    """The trace of a run's model and the phase that it ran; None where it ran another configuration, or a component that is not there."""
+    if run.config_sha256 != catalog.trace_index[run.model].config_sha256:
+        return None
+    trace = catalog.traces[run.model]
+    return (trace, trace.phase(run.component)) if run.component in trace.components() else None
