@@ -59,8 +59,9 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "fitcard needs Python 3.11 or newer; none was found" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/site.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@$(PIP) --editable .
+$(VENV)/site.stamp: pyproject.toml site.lock | $(BIN)/python
+	@$(PIP) --require-hashes --requirement site.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/profile.stamp: pyproject.toml constraints.txt | $(BIN)/python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.record import Record, read_record
 from fitcard.catalog.schema.run import Content
 from fitcard.catalog.schema.waivers import ExceptionsFile
-from fitcard.catalog.storage import database
 from tests.conftest import ROOT, Cli
 
 KINDS: dict[str, type[Record]] = {
@@ -51,7 +51,7 @@ def test_every_command_of_the_documents_exists_and_has_an_example(cli: Cli) -> N
         assert f"Example: fitcard {command}" in done.stdout
 
 
-def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli) -> None:
     """Its steps are read as GitHub reads them; each command takes the options that it is given, and diff is really run."""
     steps = yaml.safe_load((ROOT / "site/docs/workflow.yml").read_text())["jobs"]["catalog"]["steps"]
     lines = [line for step in steps for line in step.get("run", "").splitlines()]
@@ -64,7 +64,33 @@ def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli, monkeypatch: py
         assert all(option in usage for option in options if option.startswith("-"))
     done = cli("diff", "HEAD")
     assert done.returncode == 0, done.stderr
-    cached = next(step["with"]["path"].split() for step in steps if "actions/cache" in step.get("uses", ""))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert [str(Path(path).expanduser()) for path in cached] == ["build/site", str(database.folder())]
-    assert "constraints.txt" in lines[1]
+    assert "--require-hashes --requirement site.lock" in lines[1]
+
+
+def test_the_workflow_to_copy_gives_a_pull_request_nothing_but_reading() -> None:
+    """No token to write with, no cache of another run, actions by commit; what may publish runs after a push alone."""
+    workflow = yaml.safe_load((ROOT / "site/docs/workflow.yml").read_text())
+    jobs = workflow["jobs"]
+    assert workflow["permissions"] == {}
+    assert jobs["catalog"]["permissions"] == {"contents": "read"}
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)
+    assert not any("cache" in action or "cache" in step.get("with", {}) for action in used for step in steps)
+    assert not any("${{" in step.get("run", "") for step in steps)  # a branch's name is not to be run by a shell
+    assert jobs["publish"]["if"] == "github.event_name == 'push'"
+    assert {name for name, job in jobs.items() if "write" in str(job["permissions"])} == {"publish"}
+
+
+def test_the_lock_has_what_the_project_needs_with_hashes() -> None:
+    """Each dependency in the tested version, each file by its digest, and no index's address."""
+    text = (ROOT / "site.lock").read_text()
+    locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", text))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [re.split(r"[><=]", name)[0].lower().replace("_", "-") for name in project["dependencies"]]
+    assert set(wanted) <= set(locked)
+    pinned = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text())
+    tested = {name.lower().replace("_", "-"): version for name, version in pinned}
+    assert {name: version for name, version in locked.items() if tested.get(name, version) != version} == {}
+    assert text.count("==") == len(re.findall(r"==[^\n]+\\\n    --hash=sha256:[0-9a-f]{64}", text)) + text.count("== '")
+    assert "://" not in text
