@@ -13,6 +13,7 @@ from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Run, Speed
 from fitcard.catalog.schema.trace import Component, Phase
 from fitcard.catalog.schema.workload import Mode, Setup
+from fitcard.catalog.storage.memo import shared
 from fitcard.catalog.summaries import RunSummary
 
 
@@ -85,6 +86,7 @@ class Evidence:
         return run if run and run.status == "unsupported" else None
 
 
+@shared
 def evidence_of(catalog: Catalog, model: str) -> Evidence:
     """What was measured or published of a model of the catalog."""
     runs = catalog.runs_of(model)

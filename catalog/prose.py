@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from fitcard.catalog.catalog import Catalog
@@ -19,15 +18,16 @@ from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.quantization import bits_per_weight, held_bytes, predicted_census
 from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.schema.workload import Variant
+from fitcard.catalog.storage.memo import shared
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
 _COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all"}
 _NUMBER = re.compile(r"(?<![\w./#-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|[.-]\w)")
 
 
-@lru_cache(maxsize=256)
+@shared
 def facts(catalog: Catalog, model_id: str) -> Mapping[str, str]:
-    """The plain facts of a model as text, by the names that prose uses. Kept, since each text of a model asks for them."""
+    """The plain facts of a model as text, by the names that prose uses."""
     model, trace = catalog.models[model_id], catalog.traces[model_id]
     found = {"total_parameters": f"{trace.parameters():,}"}
     for component in trace.components():

@@ -118,7 +118,6 @@ def _markdown() -> markdown.Markdown:
     return converter
 
 
-@lru_cache(maxsize=1 << 12)
 def tag(word: str, kind: str, href: str | None = None) -> Markup:
     """A verdict or a word of evidence in its colour, as a link where it is told where to."""
     if href is None:
@@ -126,7 +125,6 @@ def tag(word: str, kind: str, href: str | None = None) -> Markup:
     return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}">{escape(word)}</a>')
 
 
-@lru_cache(maxsize=1 << 14)
 def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
     """A throughput with its evidence and with what it was: hundreds of rows of a page have one, so no macro writes it.
 
@@ -147,7 +145,6 @@ def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, to
     return Markup(f"{rate(speed.per_second)} {escape(unit)} {interval}{evidence}<br>{conditions}")
 
 
-@lru_cache(maxsize=1 << 14)
 def span(speed: Span | None) -> Markup:
     """A predicted throughput with its interval."""
     if speed is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from pydantic_core import to_json
 
 from fitcard import __version__
 from fitcard.advisor import fit
-from fitcard.advisor.evidence import evidence_of
+from fitcard.advisor.evidence import Evidence, evidence_of
 from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import Pick, picks, picks_on
@@ -28,7 +28,7 @@ from fitcard.catalog.schema.quantization import CensusRow
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Setup
-from fitcard.catalog.storage.memo import memo
+from fitcard.catalog.storage.memo import memo, shared
 from fitcard.site.generator.data.documents import (
     Counts,
     GpuDocument,
@@ -213,9 +213,9 @@ def cited(card: Gpu) -> Gpu:
     return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
 
 
-@lru_cache(maxsize=32)
+@shared
 def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
-    """What a `Fit` holds for a model on each card. Kept, since a model's document and its picture ask for it."""
+    """What a `Fit` holds for a model on each card. A model's document and its picture ask for it."""
     return {card: fit_of(pick) for card, pick in picks(catalog, key).items()}
 
 
@@ -234,19 +234,20 @@ def fit_of(pick: Pick) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@lru_cache(maxsize=32)
+@shared
 def variants(catalog: Catalog, key: str) -> tuple[VariantEntry, ...]:
-    """Every component in every quantization. Kept, since a model's document and its card for the hub hold the same."""
-    trace = catalog.traces[key]
+    """Every component in every quantization. A model's document and its card for the hub hold the same."""
+    components, evidence = catalog.traces[key].components(), evidence_of(catalog, key)
     return tuple(
-        _variant(catalog, key, component, label) for component in trace.components() for label in catalog.quantizations
+        _variant(catalog, key, component, label, evidence)
+        for component in components
+        for label in catalog.quantizations
     )
 
 
-def _variant(catalog: Catalog, key: str, component: Component, label: str) -> VariantEntry:
+def _variant(catalog: Catalog, key: str, component: Component, label: str, evidence: Evidence) -> VariantEntry:
     held = held_of(catalog, key, component, label)
     devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
-    evidence = evidence_of(catalog, key)
     seen = (evidence.run(component, label, Setup(device)) for device in devices)
     measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
     size = measured or held.file_bytes

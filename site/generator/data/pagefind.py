@@ -18,7 +18,6 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from pagefind_bin import get_executable  # pyright: ignore[reportMissingTypeStubs]
@@ -50,7 +49,6 @@ class SearchRecord:
     """Numbers and dates to sort by."""
 
 
-@lru_cache(maxsize=2)
 def indexed(records: tuple[SearchRecord, ...]) -> tuple[tuple[str, bytes], ...]:
     """The files of an index of `records`, by path. Raises FitcardError when Pagefind cannot make it."""
     try:

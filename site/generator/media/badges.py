@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from functools import partial
 from html import escape
 
 from fitcard.advisor.recommend import Pick
@@ -59,7 +59,6 @@ def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
         yield Asset(f"badges/models/{key}/{size}gb.svg", partial(badge, catalog, key, size))
 
 
-@lru_cache(maxsize=256)
 def message(catalog: Catalog, key: str, size: int) -> tuple[str, str]:
     """What the badge says, and its title. The badge and its width ask for it, and so do pages."""
     chosen = pick(catalog, key, size)

@@ -40,8 +40,8 @@ def picture(names: Sequence[str], line: str, figures: Sequence[tuple[str, str]])
         draw.rectangle((x, y, x + 3, y + 96), fill=_MARKED)
         _write(image, (x + 20, y + 56), value, half, _fitting(value, half, 56, 30), _FULL, "ls")
         _write(image, (x + 20, y + 90), what, half, 26, _MUTED, "ls")
-    image = image.point(_indices())
-    image.putpalette(_palette())
+    image = image.point(_INDICES)
+    image.putpalette(_PALETTE)
     out = io.BytesIO()
     image.save(out, "PNG", bits=4, **_PACKED)
     return out.getvalue()
@@ -105,13 +105,11 @@ def _cut(text: str, room: int, font: ImageFont.FreeTypeFont) -> str:
     return f"{text[:length].rstrip()}..."
 
 
-@lru_cache(maxsize=1)
 def _indices() -> list[int]:
     """The index in the palette for each grey."""
     return [_SHADES if grey == _MARKED else round(min(grey / _FULL, 1) * (_SHADES - 1)) for grey in range(256)]
 
 
-@lru_cache(maxsize=1)
 def _palette() -> list[int]:
     shades = [
         round(low + (high - low) * shade / (_SHADES - 1))
@@ -119,3 +117,6 @@ def _palette() -> list[int]:
         for low, high in zip(_BACKGROUND, _WRITING, strict=True)
     ]
     return [*shades, *_ACCENT]
+
+
+_INDICES, _PALETTE = _indices(), _palette()

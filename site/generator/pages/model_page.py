@@ -23,7 +23,6 @@ from fitcard.catalog.schema.record import UNVERIFIED, Source
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component, Phase, Trace
 from fitcard.catalog.schema.workload import Setup, Variant
-from fitcard.catalog.twins import first_alike
 from fitcard.site.generator.media import badges
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.charts import Bar, Chart, bars, line_chart, spread
@@ -338,9 +337,5 @@ def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> 
         parameters=millions(trace.parameters[component]),
         cost=trace.multiply_adds[component] / 1e9,
         imagenet=model.imagenet or "not known",
-        weights_bytes=_held_bytes(catalog, first_alike(catalog, key), component, label),
+        weights_bytes=held_bytes(catalog.quantizations[label], catalog.traces[key].tensors_of(component)),
     )
-
-
-def _held_bytes(catalog: Catalog, key: str, component: Component, label: str) -> int:
-    return held_bytes(catalog.quantizations[label], catalog.traces[key].tensors_of(component))

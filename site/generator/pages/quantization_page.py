@@ -17,7 +17,6 @@ from fitcard.catalog.schema.run import Mode
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.storage.memo import memo
 from fitcard.catalog.summaries import RunSummary
-from fitcard.catalog.twins import first_alike
 from fitcard.site.generator.pages.jsonld import breadcrumbs, graph
 from fitcard.site.generator.pages.variants import QuantizedSize, held_of
 from fitcard.site.generator.pages.view import PageView
@@ -124,10 +123,9 @@ def index(catalog: Catalog) -> QuantizationListPage:
 @memo
 def _spans(catalog: Catalog) -> list[dict[str, Any]]:
     """What the list says of each label whatever was run."""
-    models = {first_alike(catalog, key) for key in catalog.model_index}
     spans: list[dict[str, Any]] = []
     for label, quantization in catalog.quantizations.items():
-        bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in models]
+        bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in catalog.model_index]
         gpus = sum(map(len, _support(catalog, quantization)[0].values()))
         spans.append({"label": label, "low": min(bits, default=None), "high": max(bits, default=None), "gpus": gpus})
     return spans

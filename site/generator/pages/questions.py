@@ -11,10 +11,9 @@ from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.schema.components import COMPONENTS
-from fitcard.catalog.schema.quantization import bits_per_weight, census_of
+from fitcard.catalog.schema.quantization import bits_per_weight, predicted_census
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.catalog.schema.workload import Variant
-from fitcard.catalog.twins import typed_alike
 from fitcard.site.generator.text import gb
 
 _COMMERCIAL_USE = {
@@ -105,7 +104,7 @@ def _context_length(catalog: Catalog, key: str) -> Question:
 def _four_bits(catalog: Catalog, key: str) -> Question:
     """Whether the most popular label does what people expect of it here."""
     component = fit.default_component(catalog, key)
-    census = census_of(typed_alike(catalog, key, component, "Q4_K_M"))
+    census = predicted_census(catalog.quantizations["Q4_K_M"], catalog.traces[key].tensors_of(component))
     bits, total = bits_per_weight(census), sum(row.bytes for row in census.values())
     parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in census.items())
     size = variant_bytes(catalog, Variant(key, component, "Q4_K_M"))

@@ -1,18 +1,18 @@
-"""What each quantization makes of a model: it follows from the model's tensors alone, and is kept between builds."""
+"""What each quantization makes of a model: it follows from the model's tensors alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from fitcard.advisor.memory import terms_of, weights_of
-from fitcard.advisor.records import VariantRecords
+from fitcard.advisor.memory import terms, weights_of
+from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
-from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of
+from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of, typed_tensors
+from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Variant
-from fitcard.catalog.twins import first_alike, typed_alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,50 +48,37 @@ Labels = dict[Component, dict[str, QuantizedSize]]
 
 
 def labels_of(catalog: Catalog, key: str) -> Labels:
-    """What each label makes of each component of a model."""
+    """The sizes of each label, for each component of a model."""
     return {
-        component: {label: held_of(catalog, key, component, label) for label in labels}
-        for component, labels in _of_first(catalog, first_alike(catalog, key)).items()
-    }
-
-
-def held_of(catalog: Catalog, key: str, component: Component, label: str) -> QuantizedSize:
-    """What one label makes of one component: the same for all models with one trace, except that a GGUF file holds the
-    model's name."""
-    held = _of_first(catalog, first_alike(catalog, key))[component][label]
-    if key == first_alike(catalog, key) or catalog.quantizations[label].format != "gguf":
-        return held
-    return replace(held, file_bytes=variant_bytes(catalog, Variant(key, component, label)))
-
-
-@lru_cache(maxsize=256)
-def _of_first(catalog: Catalog, first: str) -> Labels:
-    return sizes_of(catalog, first)
-
-
-def sizes_of(catalog: Catalog, key: str) -> Labels:
-    """Compute the sizes of every label (uncached)."""
-    return {
-        component: {label: _held(catalog, key, component, label) for label in catalog.quantizations}
+        component: {label: held_of(catalog, key, component, label) for label in catalog.quantizations}
         for component in catalog.traces[key].components()
     }
 
 
-def _held(catalog: Catalog, key: str, component: Component, label: str) -> QuantizedSize:
-    quantization, typed = catalog.quantizations[label], typed_alike(catalog, key, component, label)
+def held_of(catalog: Catalog, key: str, component: Component, label: str) -> QuantizedSize:
+    """What one label makes of one component."""
+    variant = Variant(key, component, label)
+    size = _size_of(records_of(catalog, variant), catalog.runtimes)
+    return replace(size, file_bytes=variant_bytes(catalog, variant))  # a GGUF file holds the model's name
+
+
+@lru_cache(maxsize=1 << 12)
+def _size_of(records: VariantRecords, runtimes: Runtimes) -> QuantizedSize:
+    """The same for all models with one trace, without the size of the file."""
+    quantization = records.quantization
+    typed = typed_tensors(quantization, records.trace.tensors_of(records.component))
     census = census_of(typed)
     matrices = [row for row in typed if row.tensor.kind == "linear" and len(row.tensor.shape) > 1]
     total = sum(row.bytes * row.times for row in matrices)
     own = {quantization.weight_type} | {rule.type for rule in quantization.rules}
     other = sum(row.bytes * row.times for row in matrices if row.type not in own)
-    records = VariantRecords(catalog.traces[key], component, quantization)
     vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
     return QuantizedSize(
         census=shares(census),
         bits=bits_per_weight(census),
-        file_bytes=variant_bytes(catalog, Variant(key, component, label)),
+        file_bytes=None,
         weights_bytes=weights_of(records, quantization.held_bits).bytes,
-        needed_bytes=terms_of(catalog, Variant(key, component, label), vendor).need(1).required_bytes,
+        needed_bytes=terms(records, runtimes, vendor).need(1).required_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )
 

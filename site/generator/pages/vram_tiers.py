@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.memory import available_bytes
-from fitcard.advisor.recommend import Pick, named, picks
+from fitcard.advisor.recommend import Pick, named, unseen_picks
+from fitcard.advisor.records import rules_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu, GpuSpec
 from fitcard.catalog.schema.run import Run
-from fitcard.catalog.twins import first_alike
+from fitcard.catalog.storage.memo import shared
 
 TIERS_GB = (4, 6, 8, 12, 16, 24)
 """GB as GPUs are sold, which are GiB."""
@@ -34,13 +34,12 @@ def pick(catalog: Catalog, model: str, size: int) -> Pick:
 
     Always predicted, since nobody has run anything on it.
     """
-    return named(_picks(catalog, first_alike(catalog, model))[_id(size)], model)
+    return named(_picks(catalog, model)[_id(size)], model)
 
 
-@lru_cache(maxsize=4096)
-def _picks(catalog: Catalog, first: str) -> Mapping[str, Pick]:
-    """The same for all models with one trace, by size."""
-    return picks(_sold(catalog), first)
+@shared
+def _picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
+    return unseen_picks(catalog.traces[model], _GPUS.values(), rules_of(catalog))
 
 
 def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:
@@ -49,16 +48,16 @@ def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:
     return tuple(size for size, answer in best if answer and answer.verdict == "fits")
 
 
-@lru_cache(maxsize=64)
+@shared
 def proof(catalog: Catalog, model: str, size: int) -> Proof | None:
-    """The best evidence that a model has run within a GPU of `size` GB, or None. Cached, since badge, page and picture state it.
+    """The best evidence that a model has run within a GPU of `size` GB, or None. Badge, page and picture state it.
 
     What counts: a run of the component that the pages are about, with the configuration of today, under a cap or not, that
     succeeded and at batch 1 was seen to take no more than a GPU of that size has available. Of several, one on a GPU comes before one
     on a processor, then one under a cap, then one in the quantization that would be picked, then the newest.
     """
     config, component = catalog.model_index[model].config_sha256, default_component(catalog, model)
-    available = available_bytes(catalog.runtimes, _sold(catalog).gpus[_id(size)])
+    available = available_bytes(catalog.runtimes, _GPUS[size])
     chosen = pick(catalog, model, size).nearest.quantization
     proofs: list[Proof] = []
     for run in catalog.runs_of(model):
@@ -78,12 +77,10 @@ def _id(size: int) -> str:
     return f"any-{size}gb"
 
 
-@lru_cache(maxsize=8)
-def _sold(catalog: Catalog) -> Catalog:
-    """The catalog with one GPU of each size, and no other."""
-    return replace(catalog, gpus={_id(size): _gpu(size) for size in TIERS_GB})
-
-
 def _gpu(size: int) -> Gpu:
     spec = GpuSpec(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)})
     return Gpu(id=_id(size), vendor="NVIDIA", generation="", rates=None, sources={}, reviewed=None, spec=spec)
+
+
+_GPUS = {size: _gpu(size) for size in TIERS_GB}
+"""One of each size."""
