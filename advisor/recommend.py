@@ -15,6 +15,7 @@ from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.workload import Workload
+from fitcard.catalog.storage.memo import shared
 
 BATCHES = (1, 8, 64)
 """One item at a time, a few, and where throughput has mostly levelled off."""
@@ -45,10 +46,11 @@ class Pick(NamedTuple):
     """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
 
 
-def picks(catalog: Catalog, model: str, gpus: Iterable[str] | None = None) -> dict[str, Pick]:
-    """The pick of a model for each of these GPUs of the catalog (all of them, by memory): the same as `best` of all of
+@shared
+def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
+    """The pick of a model for each GPU of the catalog, by memory: the same as `best` of all of
     its answers there, without an answer in full for what is not picked."""
-    keys = list(gpus_by_memory(catalog) if gpus is None else gpus)
+    keys = gpus_by_memory(catalog)
     seen, rules = known_on(catalog, model), rules_of(catalog)
     others = unseen_picks(catalog.traces[model], [catalog.gpus[key] for key in keys if key not in seen], rules)
     own: dict[str, Pick] = {}
@@ -57,6 +59,7 @@ def picks(catalog: Catalog, model: str, gpus: Iterable[str] | None = None) -> di
     return {key: own[key] if key in own else named(others[key], model) for key in keys}
 
 
+@shared
 def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
     """The pick of every model on one GPU. Models with one trace share it where nothing is known of either there."""
     here, rules = catalog.gpus[gpu], rules_of(catalog)
