@@ -1,7 +1,7 @@
 """The devices of this machine and their free memory, as the system's own tools state them.
 
-What a tool does not state is not known. Main memory counts as a GPU's only where the GPU has no other: NVIDIA's GB10, Orin
-and Thor, AMD's and Intel's integrated GPUs, and Apple's.
+What a tool does not state is not known. Main memory counts as a GPU's only where the GPU has no other: NVIDIA's GB10,
+Orin and Thor, AMD's and Intel's integrated GPUs, and Apple's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 """Where WSL keeps it, often outside PATH: https://docs.nvidia.com/cuda/wsl-user-guide/index.html"""
 _AMD, _INTEL = "1002", "8086"
 _LEAST_VRAM = 2 * GIB
-"""An AMD GPU that the catalog does not hold and that has less memory of its own is an integrated one, which uses main memory."""
+"""An AMD GPU that the catalog does not hold and that has less memory of its own is integrated, and uses main memory."""
 
 
 class Detected(Record):
@@ -46,7 +46,7 @@ class Detected(Record):
     """At this moment; of a unified memory, what the GPU may use of what is free. None where nothing states it."""
     driver: str | None
     gpu: str | None
-    """The GPU of the catalog that it is, or the id by which runs know a processor; None for a GPU that the catalog lacks."""
+    """The GPU of the catalog that it is, or the id by which runs know a processor; None for one that it lacks."""
     note: str | None = None
     """Why something is not known."""
 
@@ -231,7 +231,7 @@ def _amd(catalog: Catalog, root: Path = DRM) -> Iterator[Detected]:
 
 
 def _amd_free(catalog: Catalog, device: PciDevice, own: int, shared: int) -> int:
-    """What an integrated GPU may use now: its own memory and a share of GTT, the main memory that the kernel lets it map."""
+    """What an integrated GPU may use now: its own memory and a share of GTT, main memory that the kernel lets it map."""
     free_own = max(own - (device.number("mem_info_vram_used") or 0), 0)
     free_shared = int(shared * catalog.runtimes.unified_share.share) - (device.number("mem_info_gtt_used") or 0)
     main = _main_memory()

@@ -1,7 +1,8 @@
 """Which GPU a name means: what people type, what drivers and benchmarks print, and what a device calls itself.
 
-Words that say only who made it or what kind of thing it is (NVIDIA, GeForce, GPU, (R)) count on neither side, and a memory
-size is compared as a size. What is left must be equal: a GPU that merely resembles the name is suggested, never taken.
+Words that say only who made it or what kind of thing it is (NVIDIA, GeForce, GPU, (R)) count on neither side, and a
+memory size is compared as a size. What is left must be equal: a GPU that merely resembles the name is suggested, never
+taken.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ class GpuNames:
         return self._named(parts) or self._of_chip(name, parts)
 
     def one(self, name: str, memory_bytes: int | None = None) -> str | None:
-        """The GPU with this very name, and with the memory that a driver reports; None where none or several have them."""
+        """The GPU with this name and the memory that a driver reports; None where none or several have both."""
         parts, fitting = parse(name), self.called(name)
         if memory_bytes is not None:
             fitting = self._nearest(fitting, memory_bytes)
@@ -195,7 +196,7 @@ class GpuNames:
         return fitting[0] if len(fitting) == 1 and parts.count == 1 else None
 
     def by_pci_id(self, pci_id: str, memory_bytes: int | None) -> list[str]:
-        """The GPUs with a PCI id ("1002:744c:c8", or "1002:744c" where the revision is not known), and so much memory."""
+        """The GPUs with a PCI id ("1002:744c:c8", or "1002:744c" without the revision), and so much memory."""
         fitting = list(dict.fromkeys(self._by_chip.get(_joined(pci_id), ())))
         return self._nearest(fitting, memory_bytes) if memory_bytes is not None else fitting
 
@@ -244,7 +245,7 @@ class GpuNames:
         return self._by_key.get(name.key) or self._by_key.get(name.loose_key) or {}
 
     def _of_chip(self, text: str, name: Name) -> list[str]:
-        """The GPUs with the chip that is all that a name says, in a bracket or outside: gfx1151, (RADV NAVI31), Orin."""
+        """The GPUs with the chip that is all that a name says, in brackets or not: gfx1151, (RADV NAVI31), Orin."""
         inside = [word for match in _BRACKETS.finditer(text.lower()) for word in _plain_words(match[0])]
         chips = [name.key] if name.words else inside
         return [gpu for chip in chips for gpu in self._by_chip.get(_CHIP_NAMES.get(chip, chip), ())]

@@ -31,7 +31,7 @@ def model_names(catalog: Catalog) -> dict[str, list[str]]:
 
 
 def match_gpu(catalog: Catalog, typed: str) -> GpuMatch:
-    """The GPU that `typed` means, how many of it ("2x RTX 3090"), and what was assumed where the name leaves the memory open.
+    """The GPU that `typed` means, how many of it ("2x RTX 3090"), and what was assumed where the memory is left open.
 
     Raises UnknownName when no GPU has the name, AmbiguousName when several do.
     """
@@ -106,7 +106,8 @@ def _find(kind: str, typed: str, name: str, names: Mapping[str, Iterable[str]]) 
         return fitting[0]
     if fitting:
         raise AmbiguousName(
-            f"{shorten(typed)} matches {len(fitting)} {kind}s: {listed(sorted(fitting), SHOWN)}. Type one of these, or more of the name."
+            f"{shorten(typed)} matches {len(fitting)} {kind}s: {listed(sorted(fitting), SHOWN)}. "
+            "Type one of these, or more of the name."
         )
     near = _neighbours(name, names)
     advice = f"near it: {', '.join(near)}" if near else f"there are {len(names)}, such as {', '.join(list(names)[:5])}"

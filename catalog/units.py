@@ -13,7 +13,10 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([gm](?:i?b)?)?", re.IGNORECASE)
 
 
 def parse_bytes(typed: str, option: str) -> int:
-    """The bytes of an amount: 8GB, 8G, 8gb and 8 are 8 x 10^9, 8GiB is 8 x 2^30. Raises FitcardError for anything else."""
+    """The bytes of an amount: 8GB, 8G, 8gb and 8 are 8 x 10^9, 8GiB is 8 x 2^30.
+
+    Raises FitcardError for anything else.
+    """
     return _parse(typed, option, _UNITS, "8GB (10^9 bytes each; also 8G or 8) or 8GiB (2^30)")
 
 

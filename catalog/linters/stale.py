@@ -27,7 +27,10 @@ def stale_on(catalog: Catalog, day: str) -> Iterator[Problem]:
     usual = _usual(catalog)
     for folder, key, file in catalog.sourced_files():
         if _is_far(file.reviewed, usual):
-            message = f"is more than {MONTHS} months after {usual}, by when nine files in ten were reviewed: mend it, or review those"
+            message = (
+                f"is more than {MONTHS} months after {usual}, by when nine files in ten were reviewed: "
+                "mend it, or review those"
+            )
             yield catalog.problem(folder, key, ("reviewed",), f"{message} (got {file.reviewed!r})")
         elif _months(day) - _months(file.reviewed) > MONTHS:
             message = f"is more than {MONTHS} months before {day}: look at the sources again (got {file.reviewed!r})"
