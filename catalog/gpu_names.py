@@ -18,56 +18,16 @@ from fitcard.catalog.errors import AmbiguousName, UnknownName, listed, shorten
 GIB = 2**30
 
 _NOISE = frozenset(
-    [
-        "nvidia",
-        "geforce",
-        "amd",
-        "ati",
-        "radeon",
-        "intel",
-        "apple",
-        "gpu",
-        "gpus",
-        "graphics",
-        "tesla",
-        "instinct",
-        "corporation",
-        "inc",
-        "generation",
-        "edition",
-        "desktop",
-        "series",
-        "adapter",
-        "oam",
-        "r",
-        "tm",
-        "c",
-    ]
+    re.findall(
+        r"\w+",
+        "nvidia geforce amd ati radeon intel apple gpu gpus graphics tesla instinct corporation inc r tm c "
+        "generation edition founders fe desktop series adapter oam w with",
+    )
 )
 _GLUED = re.compile("nvidia|geforce|radeon|graphics|gpus?(?![a-z])")
 """Those of them that people write without a space; no other word of a GPU's name has these letters in it."""
 _SAME = {"mobile": "laptop", "notebook": "laptop"}
-_VARIANTS = frozenset(
-    [
-        "ti",
-        "super",
-        "xt",
-        "xtx",
-        "gre",
-        "laptop",
-        "d",
-        "s",
-        "m",
-        "max",
-        "ultra",
-        "pro",
-        "sff",
-        "server",
-        "workstation",
-        "ada",
-        "q",
-    ]
-)
+_VARIANTS = frozenset(re.findall(r"\w+", "ti super xt xtx gre laptop d s m max ultra pro sff server workstation ada q"))
 """Words that make another GPU of a name: `RX 7700` is not the RX 7700 XT."""
 _MEMORY = re.compile(
     r"(?<![\d.])(?P<gb>\d{1,3}(?:\.\d+)?) ?gi?b\b|(?<![\d.a-z])(?P<g>\d{1,3})g\b|(?<!\d)(?P<mb>\d{3,6}) ?mi?b\b"
@@ -75,7 +35,7 @@ _MEMORY = re.compile(
 _MEMORY_TYPE = re.compile(r"(lp|g)?ddr\w*|d6|hbm\w*")
 _COUNT_BEFORE = re.compile(r"(\d{1,3}) ?[x×*] ?(?=\S)")
 _COUNT_BEHIND = re.compile(r"[\s(][x×*] ?(\d{1,3})\)?\Z")
-_MARKS = re.compile(r"\((?:r|tm|c)\)|[®™©]")
+_MARKS = re.compile(r"\((?:r|tm|c)\)|[®™©]|/pcie/sse2\b")
 _BRACKETS = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
 _DRIVER = re.compile(r"(radv|radeonsi|amdvlk|nvgpu|navi ?\d+|gfx\w+|dg2|bmg|acm|lnl|mtl|arl|ptl|llvm)\b.*", re.DOTALL)
 """What a bracket begins with that only names driver and chip: (RADV NAVI31), (nvgpu), (BMG G21)."""

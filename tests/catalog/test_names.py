@@ -47,6 +47,8 @@ def answer(names: GpuNames, typed: str) -> str | None:
         ("Intel(R) Arc(TM) Pro B70 Graphics", "arc-pro-b70"), ("Intel(R) Arc(tm) B580 Graphics (BMG G21)", "arc-b580"),
         ("AMD Radeon 8060S Graphics", "ryzen-ai-max-395-128gb"), ("AMD Radeon 780M Graphics (RADV PHOENIX)", "radeon-780m-16gb"),
         ("AMD Radeon RX 7900 XTX (RADV NAVI31)", "rx-7900-xtx"), ("gfx1150", "radeon-890m-32gb"),
+        ("NVIDIA GeForce RTX 4080/PCIe/SSE2", "rtx-4080"), ("RTX 4090 Founders Edition", "rtx-4090"), ("RTX 4090 (24GB)", "rtx-4090"),
+        ("GeForce RTX\u2122 4090", "rtx-4090"),
         ("AMD Radeon RX 6800 XT (radeonsi, navi21, LLVM 17.0.6, DRM 3.54, 6.5.0)", "rx-6800-xt"),
     ],
 )  # fmt: skip
