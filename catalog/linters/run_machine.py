@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem, shorten
-from fitcard.catalog.host import gpu_of_device
+from fitcard.catalog.gpu_names import parse
 from fitcard.catalog.linters.over_runs import Fault, KeyedFaults, faults_of, problems_of
+from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.run import Run, Speed
 from fitcard.catalog.storage.memo import memo
 
@@ -48,7 +49,7 @@ def faults(catalog: Catalog, run: Run) -> Iterator[Fault]:
         )
     elif vendor == "CPU" and not machine.device.startswith("cpu-"):
         yield Fault("machine.device", f"is {machine.device}: ids of processors begin with cpu-")
-    elif gpu and gpu_of_device(catalog, machine.device_name, machine.device_memory_bytes) != machine.device:
+    elif gpu and not _may_be(gpu, machine.device_name, machine.device_memory_bytes):
         memory = f" with {machine.device_memory_bytes:,} bytes" if machine.device_memory_bytes else ""
         yield Fault(
             "machine.device_name",
@@ -63,6 +64,12 @@ def faults(catalog: Catalog, run: Run) -> Iterator[Fault]:
     for index, speed in enumerate(run.speed):
         for field, message in _sensors(run, speed, board, gpu.spec.boost_mhz if gpu else None):
             yield Fault(f"speed.{index}.power.{field}", f"{message} at batch {speed.batch}")
+
+
+def _may_be(gpu: Gpu, name: str, memory_bytes: int | None) -> bool:
+    """Whether a device of this name and memory may be that GPU; models that differ in memory alone share a name."""
+    names = {parse(known).key for known in (gpu.name, gpu.spec.name, *gpu.spec.aliases)}
+    return parse(name).key in names and (memory_bytes is None or abs(gpu.spec.memory_bytes / memory_bytes - 1) < 0.1)
 
 
 def _sensors(run: Run, speed: Speed, board: float | None, boost: float | None) -> Iterator[Fault]:
