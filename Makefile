@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 JAVA := $(shell command -v java)
 
-.PHONY: site serve test lint types bench bench-site edits nu profile schema clean
+.PHONY: site serve test lint types bench bench-site edits nightly nu profile schema clean
 
 site: $(VENV)/site.stamp  ## set up (no torch) and build the website into build/site
 	@$(BIN)/fitcard build
@@ -33,6 +33,10 @@ bench-site: $(VENV)/test.stamp  ## building 1,000 models, 300 cards and 20,000 r
 
 edits: $(VENV)/test.stamp  ## 200 sequences of random edits, each built in parts and from nothing
 	@FITCARD_EDIT_SEQUENCES=200 $(BIN)/pytest -q tests/site/test_incremental.py -k sequence
+
+nightly: $(VENV)/test.stamp browser edits nu  ## what takes an hour: long random edits and kills, and the tests of pages on all the data
+	@FITCARD_NIGHTLY=1 FITCARD_EDIT_SEQUENCES=0 $(BIN)/pytest -q --benchmark-disable --numprocesses auto --dist worksteal \
+		tests/site tests/browser tests/catalog
 
 nu: $(VENV)/test.stamp browser  ## build the website and have the Nu checker read every page, style sheet and picture of it
 	@$(BIN)/fitcard build && $(BIN)/python -m tests.browser.nu build/site

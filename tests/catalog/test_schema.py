@@ -13,7 +13,7 @@ from fitcard.catalog.loader import HERE
 
 def test_the_written_schemas_are_fresh() -> None:
     """Made in a process of its own, since only that one reads the explanations of fields."""
-    program = "import json; from catalog.json_schema import schemas; print(json.dumps(schemas()))"
+    program = "import json; from fitcard.catalog.json_schema import schemas; print(json.dumps(schemas()))"
     environment = {**os.environ, "FITCARD_FIELD_DOCS": "1"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     written = {path.name: path.read_text() for path in (HERE / "schema").glob("*.json")}

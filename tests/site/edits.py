@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -18,10 +17,10 @@ from fitcard.catalog.loader import HERE
 from fitcard.catalog.parse import read_trace
 from fitcard.catalog.storage.hashing import file_digest
 from fitcard.catalog.storage.writer import add_run
-from fitcard.catalog.yaml_file import read_yaml
 from fitcard.site.generator.engine import manifest
 from tests.catalog.test_store import counted, made_run
 from tests.conftest import ROOT
+from tests.sample import cut
 
 POOL = (
     "BAAI/bge-small-en-v1.5", "facebook/dinov2-small", "sentence-transformers/all-MiniLM-L6-v2", "facebook/dinov2-base",
@@ -32,16 +31,8 @@ LABELS = ("FP32", "BF16", "FP16", "Q8_0", "Q4_K_M")
 
 
 def small_catalog(root: Path) -> Path:
-    """Three models, two files of cards, five quantizations and three runs."""
-    root.mkdir(parents=True)
-    for name in ("runtimes.yaml", "speed.yaml"):
-        shutil.copy(HERE / name, root / name)
-    data, _ = read_yaml(HERE / "quantizations.yaml")
-    data["quantizations"] = {label: data["quantizations"][label] for label in LABELS}
-    text = re.sub(r"\d+(\.\d+)?e-\d+", lambda number: f"{float(number[0]):.9f}", json.dumps(data, indent=1))
-    (root / "quantizations.yaml").write_text(text)  # JSON is YAML, but for numbers with an exponent
-    for folder in ("models", "traces", "published", "runs", "gpus"):
-        (root / folder).mkdir()
+    """Three models, two files of GPUs, five quantizations and three runs: the least that shows every kind of edit, as it is built often."""
+    cut(root, (), (), LABELS)
     for model in POOL[:3]:
         copy_model(root, model)
     for cards in CARDS[:2]:
@@ -226,7 +217,7 @@ def edit_published(root: Path, checkout: Path, chance: random.Random) -> None:
 
 def edit_rules(root: Path, checkout: Path, chance: random.Random) -> None:
     file, old, new = chance.choice((
-        ("quantizations.yaml", r'"summary": "', r'"summary": "Really: '), ("runtimes.yaml", r"bytes: (\d+)000000,", r"bytes: \g<1>100000,"),
+        ("quantizations.yaml", r"(?m)^(    summary: ['\"]?)", r"\1Really, "), ("runtimes.yaml", r"bytes: (\d+)000000,", r"bytes: \g<1>100000,"),
         ("runtimes.yaml", r"a desktop with a browser open", "a desktop with two browsers open"),
         ("speed.yaml", r"slower: (\d)\.", r"slower: \1.0"),
     ))  # fmt: skip

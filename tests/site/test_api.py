@@ -24,6 +24,7 @@ from fitcard.site.generator.data.json_schema import SCHEMA_PATH
 from fitcard.site.generator.engine.output import Asset, Page
 from fitcard.site.generator.engine.sources import read_sources
 from fitcard.site.generator.outputs import whole_site
+from tests.sample import MODELS, SO400M
 
 KINDS: dict[str, type[Record]] = {
     "index.json": documents.Index, "models.json": documents.ModelList, "gpus.json": documents.GpuList,
@@ -33,11 +34,11 @@ KINDS: dict[str, type[Record]] = {
 
 
 @pytest.fixture(scope="module")
-def written(real: Catalog) -> dict[str, bytes]:
+def written(sample: Catalog) -> dict[str, bytes]:
     """Every JSON document of the API, by its path below api/v1/."""
-    made = [*api.assets(real), *csv_tables.assets(real)]
-    made += [asset for key in real.models for asset in api.of_model(real, key)]
-    made += [asset for key in real.gpus for asset in api.of_gpu(real, key)]
+    made = [*api.assets(sample), *csv_tables.assets(sample)]
+    made += [asset for key in sample.models for asset in api.of_model(sample, key)]
+    made += [asset for key in sample.gpus for asset in api.of_gpu(sample, key)]
     return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
 
 
@@ -66,16 +67,16 @@ def test_rows_are_written_as_their_records_would_be(written: dict[str, bytes]) -
                 read = json.loads(kind.model_validate_json(content).model_dump_json())[field]
                 assert json.dumps(rows) == json.dumps(read), path
                 compared += len(rows)
-    assert compared > 10_000
+    assert compared > 100
 
 
-def test_the_schema_holds_what_is_written(written: dict[str, bytes], real: Catalog) -> None:
+def test_the_schema_holds_what_is_written(written: dict[str, bytes], sample: Catalog) -> None:
     """By a validator that knows nothing of our classes: one document of each kind, and none of them when it is spoilt."""
     schema = json.loads(SCHEMA_PATH.read_bytes())
     jsonschema.Draft202012Validator.check_schema(schema)
     tried: set[str] = set()
     for path, (kind, content) in documents_of(written).items():
-        if kind.__name__ in tried or (path.startswith("models/") and "siglip-base-patch16-384" not in path):
+        if kind.__name__ in tried or (path.startswith("models/") and SO400M not in path):
             continue
         tried.add(kind.__name__)
         checker = jsonschema.Draft202012Validator({**schema, "anyOf": [{"$ref": f"#/$defs/{kind.__name__}"}]})
@@ -104,16 +105,16 @@ def test_every_field_of_ours_is_described_or_speaks_for_itself() -> None:
     assert "NVIDIA" in definitions["VariantEntry"]["properties"]["required_bytes"]["description"]
 
 
-def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes], real: Catalog) -> None:
+def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes], sample: Catalog) -> None:
     """The picks and speeds of both kinds of document, one by one."""
-    of_cards = {key: {r["model"]: r for r in json.loads(written[f"gpus/{key}.json"])["rows"]} for key in real.gpus}
-    for key, model in real.models.items():
+    of_cards = {key: {r["model"]: r for r in json.loads(written[f"gpus/{key}.json"])["rows"]} for key in sample.gpus}
+    for key, model in sample.models.items():
         rows = json.loads(written[f"models/{key}.json"])["rows"]
-        picks = picks_of(real, key)
-        assert [row["gpu"] for row in rows] == gpus_by_memory(real)
+        picks = picks_of(sample, key)
+        assert [row["gpu"] for row in rows] == gpus_by_memory(sample)
         for row in rows:
             answer = picks[row["gpu"]].nearest
-            assert row.pop("name") == real.gpus[row["gpu"]].name
+            assert row.pop("name") == sample.gpus[row["gpu"]].name
             there = of_cards[row.pop("gpu")][key]
             assert {k: v for k, v in there.items() if k not in ("model", "name", "tasks")} == row
             assert (there["name"], tuple(there["tasks"])) == (model.name, model.tasks)
@@ -122,12 +123,12 @@ def test_rows_are_the_advisors_for_every_model_and_card(written: dict[str, bytes
             assert (row["max_batch"], row["evidence"]) == (answer.max_batch, answer.evidence)
 
 
-def test_speeds_are_the_advisors(written: dict[str, bytes], real: Catalog) -> None:
+def test_speeds_are_the_advisors(written: dict[str, bytes], sample: Catalog) -> None:
     """On the models that have every kind of evidence, and one that has none, card by card."""
     kinds: set[str] = set()
-    for key in ("google/siglip-so400m-patch14-384", "BAAI/bge-m3", "facebook/dinov2-giant"):
+    for key in MODELS:
         for row in json.loads(written[f"models/{key}.json"])["rows"]:
-            known = picks_of(real, key)[row["gpu"]].throughput
+            known = picks_of(sample, key)[row["gpu"]].throughput
             speed: dict[str, Any] | None = row["speed"]
             if known is None or speed is None:
                 assert known is None
@@ -140,11 +141,11 @@ def test_speeds_are_the_advisors(written: dict[str, bytes], real: Catalog) -> No
     assert {"published", "predicted"} <= kinds
 
 
-def test_variants_are_those_of_the_page(written: dict[str, bytes], real: Catalog) -> None:
+def test_variants_are_those_of_the_page(written: dict[str, bytes], sample: Catalog) -> None:
     """Every component and label, with a census that adds up; the sizes that the project was built to get right."""
-    for key, trace in real.traces.items():
+    for key, trace in sample.traces.items():
         variants = json.loads(written[f"models/{key}.json"])["variants"]
-        pairs = [(c, label) for c in trace.components() for label in real.quantizations]
+        pairs = [(c, label) for c in trace.components() for label in sample.quantizations]
         assert [(v["component"], v["quantization"]) for v in variants] == pairs
         for v in variants:
             assert sum(row["elements"] for row in v["census"].values()) == trace.parameters(v["component"])
@@ -160,8 +161,8 @@ def test_variants_are_those_of_the_page(written: dict[str, bytes], real: Catalog
     assert round(found["bits_per_weight"], 2) == 9.25
 
 
-def test_figures_of_a_card_name_their_sources(written: dict[str, bytes], real: Catalog) -> None:
-    for key, card in real.gpus.items():
+def test_figures_of_a_card_name_their_sources(written: dict[str, bytes], sample: Catalog) -> None:
+    for key, card in sample.gpus.items():
         document = json.loads(written[f"gpus/{key}.json"])
         assert set(document["figures"]) == card.spec.figures
         for name, figure in document["figures"].items():
@@ -172,9 +173,9 @@ def test_figures_of_a_card_name_their_sources(written: dict[str, bytes], real: C
         assert document["bandwidth_bytes_per_s"] == (bandwidth * 1e9 if bandwidth else None)
 
 
-def test_everything_is_found_from_the_index(written: dict[str, bytes], real: Catalog) -> None:
+def test_everything_is_found_from_the_index(written: dict[str, bytes], sample: Catalog) -> None:
     """Every path in the documents is that of an output, and every document of the API is linked."""
-    made = [planned.output for planned in whole_site(real, read_sources())]
+    made = [planned.output for planned in whole_site(sample, read_sources())]
     assets, pages = ({o.path for o in made if isinstance(o, kind)} for kind in (Asset, Page))
     lists = {name: json.loads(written[f"{name}.json"])[name] for name in ("models", "gpus", "runs")}
     linked = {link["path"] for link in json.loads(written["index.json"])["documents"] if "{" not in link["path"]}
@@ -183,6 +184,6 @@ def test_everything_is_found_from_the_index(written: dict[str, bytes], real: Cat
     assert {entry["page"] for name in ("models", "gpus") for entry in lists[name]} <= pages
     counts = json.loads(written["index.json"])["counts"]
     assert counts == {
-        "models": len(real.models), "gpus": len(real.gpus), "quantizations": len(real.quantizations), "runs": len(real.runs),
-        "published": sum(len(file.speeds) for file in real.published.values()),
+        "models": len(sample.models), "gpus": len(sample.gpus), "quantizations": len(sample.quantizations), "runs": len(sample.runs),
+        "published": sum(len(file.speeds) for file in sample.published.values()),
     }  # fmt: skip

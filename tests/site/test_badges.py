@@ -28,46 +28,47 @@ GPU: dict[str, Any] = {
 }  # fmt: skip
 
 
-def ran(real: Catalog, *changes: Mapping[str, Any]) -> Catalog:
-    """The real catalog with no runs but invented ones of SigLIP SO400M."""
-    config: dict[str, Any] = {"config_sha256": real.models[MODEL].config_sha256}
-    return replace(real, runs=[made_run(seed, **{**config, **fields}) for seed, fields in enumerate(changes)])
+def ran(sample: Catalog, *changes: Mapping[str, Any]) -> Catalog:
+    """The small catalog with no runs but invented ones of SigLIP SO400M."""
+    config: dict[str, Any] = {"config_sha256": sample.models[MODEL].config_sha256}
+    return replace(sample, runs=[made_run(seed, **{**config, **fields}) for seed, fields in enumerate(changes)])
 
 
 def took(size: int) -> list[dict[str, int]]:
     return [{"batch": 1, "runtime_bytes": 1, "loaded_bytes": 2, "peak_bytes": size}]
 
 
-def test_every_badge_says_what_its_rule_says(real: Catalog) -> None:
+def test_every_badge_says_what_its_rule_says(sample: Catalog) -> None:
     """Over all models and sizes: drawn as SVG that is safe to embed, and `measured` only where a run of the catalog shows it."""
-    for asset in (asset for model in real.models for asset in badges.of_model(real, model)):
+    for asset in (asset for model in sample.models for asset in badges.of_model(sample, model)):
         match = re.fullmatch(r"badges/models/(.+)/(\d+)gb\.svg", asset.path)
         assert match
         key, size = match[1], int(match[2])
         root = etree.fromstring(asset.content())
-        says, title = message(real, key, size)
+        says, title = message(sample, key, size)
         assert [element.text for element in root.iter(f"{SVG}text")] == [f"runs on {size} GB", says]
         assert root[0].tag == f"{SVG}title"
         assert root[0].text == title
         assert root.get("role") == "img"
         fitting = [
-            run for run in real.runs_of(key)
+            run for run in sample.runs_of(key)
             if run.status == "ok" and any(m.batch == 1 and m.total_bytes < size * GIB for m in run.memory)
         ]  # fmt: skip
         assert says.startswith("measured") <= bool(fitting), asset.path
-        best = vram_tiers.pick(real, key, size).best
+        best = vram_tiers.pick(sample, key, size).best
         if not says.startswith("measured"):
             expected = "no" if best is None else {"fits": "predicted", "tight": "predicted, tight"}[best.verdict]
             assert says == expected
 
 
-def test_sizes_are_those_of_a_card_of_which_nothing_is_known(real: Catalog) -> None:
+def test_sizes_are_those_of_a_card_of_which_nothing_is_known(sample: Catalog) -> None:
     """The same pick as that of a real NVIDIA desktop card with as much memory that multiplies BF16."""
-    for key in real.models:
+    for key in sample.models:
         assert (
-            vram_tiers.pick(real, key, 12).nearest.quantization == picks_of(real, key)["rtx-3060"].nearest.quantization
+            vram_tiers.pick(sample, key, 12).nearest.quantization
+            == picks_of(sample, key)["rtx-3060"].nearest.quantization
         )
-        assert vram_tiers.pick(real, key, 12).nearest.memory == picks_of(real, key)["rtx-3060"].nearest.memory
+        assert vram_tiers.pick(sample, key, 12).nearest.memory == picks_of(sample, key)["rtx-3060"].nearest.memory
 
 
 @pytest.mark.parametrize(
@@ -82,36 +83,36 @@ def test_sizes_are_those_of_a_card_of_which_nothing_is_known(real: Catalog) -> N
         ({"memory": [{"batch": 4, "runtime_bytes": 1, "loaded_bytes": 2, "peak_bytes": 3}], "machine": GPU}, "predicted"),
     ],
 )  # fmt: skip
-def test_what_counts_as_measured(run: dict[str, Any], says: str, real: Catalog) -> None:
-    assert message(ran(real, run), MODEL, 8)[0] == says
+def test_what_counts_as_measured(run: dict[str, Any], says: str, sample: Catalog) -> None:
+    assert message(ran(sample, run), MODEL, 8)[0] == says
 
 
-def test_a_run_that_failed_shows_nothing(real: Catalog) -> None:
+def test_a_run_that_failed_shows_nothing(sample: Catalog) -> None:
     failed: dict[str, Any] = {
         "status": "out_of_memory", "reason": "no room", "census": {}, "speed": [], "bits_per_weight": None, "file_bytes": None,
         "weights_bytes": None, "load_s": None, "first_run_s": None, "machine": GPU,
     }  # fmt: skip
-    assert message(ran(real, failed), MODEL, 8)[0] == "predicted"
+    assert message(ran(sample, failed), MODEL, 8)[0] == "predicted"
 
 
-def test_the_best_evidence_is_told(real: Catalog) -> None:
+def test_the_best_evidence_is_told(sample: Catalog) -> None:
     """A card before a processor, then a cap, then the label that would be picked; and the title says which."""
     cpu = {"memory": took(GIB), "measured_at": "2029-01-01T00:00:00Z"}
     other = {"memory": took(GIB), "machine": GPU, "quantization": "Q8_0", "measured_at": "2028-01-01T00:00:00Z"}
     picked = {"memory": took(2 * GIB), "machine": GPU, "quantization": "BF16"}
-    title = message(ran(real, cpu, other, picked), MODEL, 8)[1]
+    title = message(ran(sample, cpu, other, picked), MODEL, 8)[1]
     assert title == (
         "SigLIP SO400M (patch14-384) runs on 8 GB: measured (image tower in BF16 took 2.15 GB on NVIDIA GeForce RTX 4090, 2026-01-02)"
     )
     capped = other | {"memory_limit_bytes": 4 * GIB}
-    assert "under a cap of 4.29 GB" in message(ran(real, cpu, capped, picked), MODEL, 8)[1]
+    assert "under a cap of 4.29 GB" in message(ran(sample, cpu, capped, picked), MODEL, 8)[1]
 
 
-def test_no_is_said_with_the_least_that_it_needs(real: Catalog) -> None:
-    wide = real.models[MODEL].model_copy(update={"name": "<b>&\x07"})
-    catalog = replace(real, models={**real.models, MODEL: wide})
+def test_no_is_said_with_the_least_that_it_needs(sample: Catalog) -> None:
+    wide = sample.models[MODEL].model_copy(update={"name": "<b>&\x07"})
+    catalog = replace(sample, models={**sample.models, MODEL: wide})
     assert b"&lt;b&gt;&amp;\xef\xbf\xbd runs on" in badge(catalog, MODEL, 8)
-    huge = replace(real, traces={**real.traces, MODEL: _times(real.traces[MODEL], 40)}, runs=())
+    huge = replace(sample, traces={**sample.traces, MODEL: _times(sample.traces[MODEL], 40)}, runs=())
     says, title = message(huge, MODEL, 4)
     component = fit.default_component(huge, MODEL)
     served = [label for label, q in huge.quantizations.items() if "NVIDIA" in (q.requires.vendors or ("NVIDIA",))]

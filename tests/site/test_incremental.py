@@ -24,12 +24,13 @@ from fitcard.catalog.storage.hashing import file_digest
 from fitcard.site.generator.build import build
 from fitcard.site.generator.engine import manifest, publish, render
 from fitcard.site.generator.engine.manifest import Entry, Manifest
-from tests.conftest import ROOT
+from tests.conftest import NIGHTLY, ROOT
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
 
-SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "5"))
+SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "200" if NIGHTLY else "3"))
 """How many of the 200 sequences run; `make edits` runs them all."""
+KILLS = 20 if NIGHTLY else 4
 
 
 @pytest.fixture(autouse=True)
@@ -185,15 +186,15 @@ def test_files_by_hand_stay_out_of_generated_folders(small: Path, checkout: Path
 
 
 def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
-    """Twenty builds of everything, each killed at a random moment, its helpers left running: the old site is whole all the while, and the next
-    build is right."""
+    """Builds of everything, each killed at a random moment, its helpers left running: the old site is whole all the while,
+    and the next build is right."""
     site, chance = tmp_path / "site", random.Random(11)
     build(site, small)
     began = time.monotonic()
     start(small, site, "--clean").communicate()
     whole = time.monotonic() - began
     died = 0
-    for number in range(20):
+    for number in range(KILLS):
         new_run(small, POOL[number % 3], "cpu-test", 1000 + number)
         process = start(small, site, "--clean")
         time.sleep(chance.uniform(0.2, 1.0) * whole)
@@ -201,7 +202,7 @@ def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
         process.communicate()
         died += process.returncode == -signal.SIGKILL
         assert is_whole(site)
-    assert died > 10
+    assert died > KILLS / 3
     build(site, small)
     assert tree(site) == clean(small, tmp_path / "clean")
     assert {path.name for path in tmp_path.iterdir()} <= {"site", ".site.spare", "catalog", "cache"}

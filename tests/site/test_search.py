@@ -25,35 +25,35 @@ from tests.catalog.test_store import MODEL, made_run
 
 
 @pytest.fixture(scope="module")
-def pages(real: Catalog) -> list[Page]:
-    return list(every_page(real))
+def pages(sample: Catalog) -> list[Page]:
+    return list(every_page(sample))
 
 
 @pytest.fixture(scope="module")
-def records(real: Catalog) -> dict[str, SearchRecord]:
-    return {record.url: record for record in search_records(real)}
+def records(sample: Catalog) -> dict[str, SearchRecord]:
+    return {record.url: record for record in search_records(sample)}
 
 
-def test_every_page_but_runs_has_a_record(records: dict[str, SearchRecord], pages: list[Page], real: Catalog) -> None:
+def test_every_page_but_runs_has_a_record(records: dict[str, SearchRecord], pages: list[Page], sample: Catalog) -> None:
     written_by_hand = {f"{path.stem}/" for path in (Path(__file__).parents[2] / "site/docs").glob("*.md")}
     assert set(records) == {p.path for p in pages if not p.path.startswith("runs/")} | written_by_hand
     kinds = [dict(record.filters)["kind"][0] for record in records.values()]
-    assert kinds.count("model") == len(real.models)
-    assert kinds.count("card") == len(real.gpus)
-    assert kinds.count("quantization") == len(real.quantizations)
+    assert kinds.count("model") == len(sample.models)
+    assert kinds.count("card") == len(sample.gpus)
+    assert kinds.count("quantization") == len(sample.quantizations)
 
 
-def test_filters_are_the_advisors(records: dict[str, SearchRecord], real: Catalog) -> None:
+def test_filters_are_the_advisors(records: dict[str, SearchRecord], sample: Catalog) -> None:
     """A model is under exactly those sizes on which one of its quantizations fits, by the sum and not just barely."""
-    for key, model in real.models.items():
+    for key, model in sample.models.items():
         filters = dict(records[f"models/{key}/"].filters)
         assert filters["task"] == model.tasks
         assert filters["licence"] == (model.license.id,)
         for size in TIERS_GB:
-            best = pick(real, key, size).best
+            best = pick(sample, key, size).best
             assert (str(size) in filters["memory"]) == (best is not None and best.verdict == "fits")
     assert "24" in dict(records[f"models/{MODEL}/"].filters)["memory"]
-    assert picks_of(real, MODEL)["rtx-4090"].best
+    assert picks_of(sample, MODEL)["rtx-4090"].best
     assert dict(records["gpus/rtx-4090/"].filters)["card_memory"] == ("24",)
 
 
@@ -63,16 +63,16 @@ def test_words_are_words(records: dict[str, SearchRecord]) -> None:
     assert not set("*`|[]{}") & set(content)
 
 
-def test_a_new_run_changes_nothing(records: dict[str, SearchRecord], real: Catalog) -> None:
-    run = made_run(config_sha256=real.models[MODEL].config_sha256)
-    more = replace(real, runs=[*real.runs, run])
+def test_a_new_run_changes_nothing(records: dict[str, SearchRecord], sample: Catalog) -> None:
+    run = made_run(config_sha256=sample.models[MODEL].config_sha256)
+    more = replace(sample, runs=[*sample.runs, run])
     assert {record.url: record for record in search_records(more)} == records
 
 
-def test_the_index_is_the_same_every_time(records: dict[str, SearchRecord], real: Catalog) -> None:
+def test_the_index_is_the_same_every_time(records: dict[str, SearchRecord], sample: Catalog) -> None:
     first = indexed(tuple(records.values()))
     assert indexed(tuple(records.values())) == first
-    assets = {asset.path: asset.content() for asset in search_assets(real)}
+    assets = {asset.path: asset.content() for asset in search_assets(sample)}
     assert assets == {f"pagefind/{path}": content for path, content in first}
     entry = json.loads(assets["pagefind/pagefind-entry.json"])
     assert entry["languages"]["en"]["page_count"] == len(records)

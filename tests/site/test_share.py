@@ -29,9 +29,9 @@ def _all(catalog: Catalog, of: Callable[[Catalog, str], Iterable[Asset]], keys: 
     return [asset for key in keys for asset in of(catalog, key)]
 
 
-def test_pictures_are_small_and_the_same_every_time(real: Catalog) -> None:
-    """Every tenth of them, since drawing takes time."""
-    for asset in [*_all(real, share.of_model, real.models), *_all(real, share.of_gpu, real.gpus)][::10]:
+def test_pictures_are_small_and_the_same_every_time(sample: Catalog) -> None:
+    """A quarter of them, since drawing takes time."""
+    for asset in [*_all(sample, share.of_model, sample.models), *_all(sample, share.of_gpu, sample.gpus)][::4]:
         content = asset.content()
         image = opened(content)
         assert (image.size, image.format, image.mode) == ((1200, 630), "PNG", "P")
@@ -39,24 +39,24 @@ def test_pictures_are_small_and_the_same_every_time(real: Catalog) -> None:
         assert asset.content() == content
 
 
-def test_figures_of_a_model_are_the_advisors(real: Catalog) -> None:
-    parameters, memory, runs, speed = share.model_figures(real, MODEL)
-    trace = real.traces[MODEL]
+def test_figures_of_a_model_are_the_advisors(sample: Catalog) -> None:
+    parameters, memory, runs, speed = share.model_figures(sample, MODEL)
+    trace = sample.traces[MODEL]
     assert parameters == (millions(trace.parameters("vision")), "parameters, image tower")
-    need = ask(real, MODEL, "rtx-4060", "BF16", with_speed=False).memory
+    need = ask(sample, MODEL, "rtx-4060", "BF16", with_speed=False).memory
     assert memory == (gb(need.required_bytes), "memory in BF16, predicted")
     assert runs[1] == "runs on 8 GB, measured"
-    of_pick = [run for run in real.runs_of(MODEL) if run.machine.device == "h100-sxm" and run.quantization == "BF16"]
+    of_pick = [run for run in sample.runs_of(MODEL) if run.machine.device == "h100-sxm" and run.quantization == "BF16"]
     best = max(s.per_second for run in of_pick if run.component == "vision" for s in run.speed)
     assert speed == (f"{best:,.0f} images/s", "measured, H100 SXM")
 
 
-def test_figures_of_a_card_are_the_advisors(real: Catalog) -> None:
-    for key in ("rtx-4090", next(iter(gpus_by_memory(real))), "apple-m4-max-40-core-64gb"):
-        card = real.gpus[key]
-        figures = {what: value for value, what in share.gpu_figures(real, key)}
+def test_figures_of_a_card_are_the_advisors(sample: Catalog) -> None:
+    for key in ("rtx-4090", next(iter(gpus_by_memory(sample))), "apple-m4-max-40-core-64gb"):
+        card = sample.gpus[key]
+        figures = {what: value for value, what in share.gpu_figures(sample, key)}
         assert figures["memory"] == f"{card.spec.memory_gib:g} GiB"
-        picks = [picks_of(real, model)[key] for model in real.models]
+        picks = [picks_of(sample, model)[key] for model in sample.models]
         fitting = [p for p in picks if p.best]
         measured = sum(p.nearest.evidence == "measured" for p in fitting)
         assert figures[f"models fit, {measured} measured"] == f"{len(fitting)} of {len(picks)}"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -20,77 +17,12 @@ from fitcard.catalog.storage.writer import add_run
 from fitcard.site.generator.build import ROOT, build
 from fitcard.site.generator.text import phrase, prose
 from tests.advisor.asking import ask
-from tests.catalog.test_store import counted, made_run
-from tests.conftest import Cli, copy_catalog
+from tests.conftest import Cli
+from tests.sample import IMAGE, SO400M, TEXT, of_model
+from tests.site.edits import tree
+from tests.site.reader import Reader
 
-MODEL = "models/google/siglip-so400m-patch14-384/index.html"
-
-
-class Reader(HTMLParser):
-    """The parts of a page that tests look at."""
-
-    VOID = frozenset(
-        [
-            "area",
-            "base",
-            "br",
-            "col",
-            "embed",
-            "hr",
-            "img",
-            "input",
-            "link",
-            "meta",
-            "source",
-            "track",
-            "wbr",
-            "rect",
-            "path",
-        ]
-    )
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.resources: list[str] = []
-        self.tags: list[str] = []
-        self.title = ""
-        self.description = ""
-        self.tables: list[dict[str, int]] = []
-        self.text: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if given.get("id"):
-            self.ids.append(str(given["id"]))
-        if tag == "a" and given.get("href"):
-            self.links.append(str(given["href"]))
-        if tag in ("link", "script", "img") and (given.get("href") or given.get("src")):
-            self.resources.append(str(given.get("href") or given.get("src")))
-        if tag == "meta" and given.get("name") == "description":
-            self.description = str(given["content"])
-        if tag == "table":
-            self.tables.append({"caption": 0, "scopeless": 0})
-        if tag == "caption":
-            self.tables[-1]["caption"] += 1
-        if tag == "th" and given.get("scope") not in ("row", "col"):
-            self.tables[-1]["scopeless"] += 1
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open, f"</{tag}> closes nothing"
-            assert self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["title"] and self.open.count("svg") == 0:
-            self.title += data
-        self.text.append(data)
+MODEL = f"models/{SO400M}/index.html"
 
 
 @pytest.fixture(scope="module")
@@ -98,16 +30,26 @@ def pages(site: Path) -> dict[Path, Reader]:
     return {path: Reader(path.read_text()) for path in sorted(site.rglob("*.html"))}
 
 
-def test_there_is_a_page_for_everything(site: Path, real: Catalog) -> None:
-    for key in real.models:
+@pytest.fixture(scope="module", params=["site", "real_site"])
+def whole(request: pytest.FixtureRequest) -> tuple[Path, dict[Path, Reader]]:
+    """Each of the two sites with its pages, for what a reader of any site relies on."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder, {path: Reader(path.read_text()) for path in sorted(folder.rglob("*.html"))}
+
+
+def test_there_is_a_page_for_everything(site: Path, sample: Catalog) -> None:
+    for key in sample.models:
         assert (site / "models" / key / "index.html").is_file()
-    for key in real.gpus:
+    for key in sample.gpus:
         assert (site / "gpus" / key / "index.html").is_file()
-    for run in real.runs:
+    for run in sample.runs:
         assert (site / "api/v1/runs" / f"{run.key}.json").is_file()
 
 
-def test_one_h1_unique_titles_and_descriptions_and_described_tables(pages: dict[Path, Reader]) -> None:
+def test_one_h1_unique_titles_and_descriptions_and_described_tables(
+    whole: tuple[Path, dict[Path, Reader]],
+) -> None:
+    pages = whole[1]
     for path, page in pages.items():
         assert page.tags.count("h1") == 1, path
         assert len(page.ids) == len(set(page.ids)), path
@@ -119,7 +61,8 @@ def test_one_h1_unique_titles_and_descriptions_and_described_tables(pages: dict[
     assert all(30 < len(page.description) < 180 for page in shown)
 
 
-def test_every_link_and_anchor_resolves(pages: dict[Path, Reader], site: Path) -> None:
+def test_every_link_and_anchor_resolves(whole: tuple[Path, dict[Path, Reader]]) -> None:
+    site, pages = whole
     for path, page in pages.items():
         if path.name == "404.html":
             continue  # served at any address, so its links are from the root
@@ -135,7 +78,8 @@ def test_every_link_and_anchor_resolves(pages: dict[Path, Reader], site: Path) -
                 assert parts.fragment in pages[target].ids, f"{path.relative_to(site)} links to {link}"
 
 
-def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Reader], site: Path) -> None:
+def test_nothing_is_loaded_from_elsewhere(whole: tuple[Path, dict[Path, Reader]]) -> None:
+    site, pages = whole
     assert not [r for page in pages.values() for r in page.resources if urlsplit(r).netloc]
     css = "".join(path.read_text() for path in site.rglob("*.css"))
     assert "url(" not in css
@@ -149,7 +93,7 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader], site: Path, real: Catalog) -> None:
+def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader], site: Path, sample: Catalog) -> None:
     """Every section of the source page is there, and its figures are the exact ones."""
     page = pages[site / MODEL]
     text = " ".join(" ".join(page.text).split())
@@ -166,30 +110,32 @@ def test_the_page_to_beat_is_matched_section_by_section(pages: dict[Path, Reader
         "9.25 bits per weight",
     ):
         assert fact in text, fact
-    assert text.count("not known") < len(real.gpus) / 2  # Apple and Intel cards without a rate on record
-    assert len(re.findall(r"(?:fits|tight|no) \d+\.\d\d of", text)) == len(real.gpus)
+    html = (site / MODEL).read_text()
+    table = html[html.index('id="hardware-table"') : html.index('id="compare"')]
+    assert table.count("not known") < len(sample.gpus) / 2  # Apple and Intel cards without a rate on record
+    assert len(re.findall(r"(?:fits|tight|no) \d+\.\d\d of", text)) == len(sample.gpus)
 
 
-def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], site: Path, real: Catalog) -> None:
+def test_numbers_on_the_model_page_are_the_advisors(pages: dict[Path, Reader], site: Path, sample: Catalog) -> None:
     """The hardware table, row by row, against `answers`."""
     html = (site / MODEL).read_text()
     table = html[html.index('id="hardware-table"') : html.index('id="compare"')]
     rows = re.findall(r'<tr data-card="([^"]+)"', table)
-    assert rows == gpus_by_memory(real)
+    assert rows == gpus_by_memory(sample)
     for card in rows:
         row = re.search(rf'gpus/{re.escape(card)}/">.*?</tr>', table, re.S)
         assert row
-        every = [ask(real, "google/siglip-so400m-patch14-384", card, label) for label in real.quantizations]
-        best = fit.best(every, real)
+        every = [ask(sample, SO400M, card, label) for label in sample.quantizations]
+        best = fit.best(every, sample)
         assert best
         assert f"<td>{best.quantization}</td>" in row[0]
         assert f"{best.memory.required_bytes / 1e9:.2f} of {best.memory.available_bytes / 1e9:.1f} GB" in row[0]
         assert f">{best.max_batch:,}</td>" in row[0]
 
 
-def test_the_newest_runs_are_listed_with_all_that_they_took(site: Path, real: Catalog) -> None:
+def test_the_newest_runs_are_listed_with_all_that_they_took(site: Path, sample: Catalog) -> None:
     """On a card the context and what the allocator holds count too, not the live bytes alone."""
-    newest = next(run for run in reversed(real.runs) if run.status == "ok")
+    newest = next(run for run in reversed(sample.runs) if run.status == "ok")
     best = newest.best_speed
     assert best is not None
     memory = newest.batch_memory(best.batch)
@@ -198,37 +144,33 @@ def test_the_newest_runs_are_listed_with_all_that_they_took(site: Path, real: Ca
     assert f">{memory.total_bytes / 1e9:.2f} GB<" in row
 
 
-def test_two_builds_are_the_same_to_the_byte(site: Path, tmp_path: Path) -> None:
-    again, _ = build(tmp_path / "again")
-
-    def content(root: Path) -> Iterator[tuple[str, bytes]]:
-        for path in sorted(root.rglob("*")):
-            if path.is_file():
-                yield str(path.relative_to(root)), path.read_bytes()
-
-    assert dict(content(site)) == dict(content(again))
+def test_two_builds_are_the_same_to_the_byte(
+    site: Path, sample_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing is kept from the first one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert tree(site) == tree(build(tmp_path / "again", sample_root)[0])
 
 
-def test_a_failed_build_leaves_the_old_site(tmp_path: Path, cli: Cli) -> None:
+def test_a_failed_build_leaves_the_old_site(copied_sample: Path, tmp_path: Path, cli: Cli) -> None:
     """Bad data stop the build before the old site is touched, and leave nothing beside it."""
     target = tmp_path / "site"
     target.mkdir()
     (target / "index.html").write_text("old")
-    root = copy_catalog(tmp_path / "catalog")
-    (root / "models/google/siglip-base-patch16-384.yaml").write_text("name: [")
-    done = cli("build", "--output", target, catalog=root)
+    (copied_sample / f"models/{IMAGE}.yaml").write_text("name: [")
+    done = cli("build", "--output", target, catalog=copied_sample)
     assert done.returncode == 1
     assert (target / "index.html").read_text() == "old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["catalog", "site"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["sample", "site"]
 
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)> {{ 7919*7907 }} [x](javascript:alert(1)) 漢字 עברית"
 
 
-def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
+def test_html_in_the_catalog_is_shown_as_text(copied_sample: Path, tmp_path: Path) -> None:
     """A script in every text field of a model and a card: the page shows it and does not hold it."""
-    root = copy_catalog(tmp_path / "catalog")
-    path = root / "models/google/siglip-so400m-patch14-384.yaml"
+    root = copied_sample
+    path = root / f"models/{SO400M}.yaml"
     model = yaml.safe_load(path.read_text().replace("2026-11-23", '"2026-11-23"').replace("2024-01-08", '"2024-01-08"'))
     for field in ("name", "verdict", "overview", "family", "usage"):
         model[field] = HOSTILE.replace("{{ 7919*7907 }}", "") if field in ("verdict", "overview") else HOSTILE
@@ -251,13 +193,14 @@ def test_html_in_the_catalog_is_shown_as_text(tmp_path: Path) -> None:
     assert "漢字" in (site / MODEL).read_text()
 
 
-def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path) -> None:
+def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(copied_sample: Path, tmp_path: Path) -> None:
     """Nothing is known, and the pages say so: no empty table, no broken build."""
-    root = copy_catalog(tmp_path / "catalog")
-    for name in ("models", "gpus", "published", "traces"):
+    root = copied_sample
+    for name in ("models", "gpus", "published", "traces", "runs"):
         shutil.rmtree(root / name)
         (root / name).mkdir()
     (root / "matmul.yaml").unlink()  # its rates are those of cards
+    (root / "exceptions.yaml").unlink()
     site, count = build(tmp_path / "out", root)
     assert count.pages == 13 + len(load(root).quantizations)
     text = (site / "index.html").read_text()
@@ -266,22 +209,19 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(tmp_path: Path
     assert not re.search(r"<tbody>\s*</tbody>", text)
 
 
-def test_a_model_without_runs_or_text_tower(tmp_path: Path) -> None:
+def test_a_model_without_runs_and_figures_of_others(site: Path) -> None:
     """What is not known is said, and the sections are there all the same."""
-    root = copy_catalog(tmp_path / "catalog")
-    shutil.rmtree(root / "published")
-    site, _ = build(tmp_path / "out", root)
-    text = (site / MODEL).read_text()
+    text = (site / f"models/{TEXT}/index.html").read_text()
     assert "Nobody has run this model with fitcard yet" in text
     assert "Published by others" not in text
+    assert set(SECTIONS) - set(Reader(text).ids) == set()
 
 
-def test_a_new_run_is_on_the_pages_at_once(tmp_path: Path, real: Catalog) -> None:
-    root = copy_catalog(tmp_path / "catalog")
-    run = made_run(**counted(real.traces["google/siglip-so400m-patch14-384"], "vision", real.quantizations["BF16"]))
-    add_run(root / "runs", run)
-    site, _ = build(tmp_path / "out", root)
-    assert f'runs/{run.key}/"' in (site / MODEL).read_text()
+def test_a_new_run_is_on_the_pages_at_once(copied_sample: Path, tmp_path: Path) -> None:
+    run = of_model(TEXT, 9, measured_at="2026-12-01T00:00:00Z")
+    add_run(copied_sample / "runs", run)
+    site, _ = build(tmp_path / "out", copied_sample)
+    assert f'runs/{run.key}/"' in (site / f"models/{TEXT}/index.html").read_text()
     assert f'runs/{run.key}/"' in (site / "index.html").read_text()
     assert f"api/v1/runs/{run.key}.json" in (site / "runs" / run.key / "index.html").read_text()
 
@@ -336,31 +276,22 @@ def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path, cli: Cli) -
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_failed_run_is_shown_with_its_reason(tmp_path: Path, real: Catalog) -> None:
-    root = copy_catalog(tmp_path / "catalog")
-    empty: dict[str, Any] = {
-        "census": {},
-        "memory": [],
-        "speed": [],
-        "bits_per_weight": None,
-        "file_bytes": None,
-        "weights_bytes": None,
-    }
-    add_run(
-        root / "runs",
-        made_run(0, status="out_of_memory", reason="<b>no room</b>", load_s=None, first_run_s=None, **empty),
-    )
-    site, _ = build(tmp_path / "out", root)
-    text = " ".join((site / MODEL).read_text().split())
-    assert "out of memory, &lt;b&gt;no room&lt;/b&gt;" in text
+def test_a_failed_run_is_shown_with_its_reason(site: Path) -> None:
+    assert "out of memory, &lt;b&gt;no room&lt;/b&gt;" in " ".join((site / MODEL).read_text().split())
 
 
-def test_a_number_in_prose_that_no_data_hold_stops_the_build(tmp_path: Path, cli: Cli) -> None:
-    root = copy_catalog(tmp_path / "catalog")
-    path = root / "models/google/siglip-base-patch16-384.yaml"
-    path.write_text(path.read_text().replace('  - "English only."', '  - "English only, 12345 words."'))
-    done = cli("build", "--output", tmp_path / "out", catalog=root)
+def test_two_devices_of_one_name_are_told_apart(pages: dict[Path, Reader], site: Path) -> None:
+    """No two landmarks of a page have one label, or nobody who listens to the page can tell them apart."""
+    for path, page in pages.items():
+        assert len(page.landmarks) == len(set(page.landmarks)), path
+    assert any("twin" in landmark for landmark in pages[site / MODEL].landmarks)
+
+
+def test_a_number_in_prose_that_no_data_hold_stops_the_build(copied_sample: Path, tmp_path: Path, cli: Cli) -> None:
+    path = copied_sample / f"models/{SO400M}.yaml"
+    path.write_text(path.read_text().replace("English only.", "English only, 12345 words."))
+    done = cli("build", "--output", tmp_path / "out", catalog=copied_sample)
     assert done.returncode == 1
     assert re.search(
-        r"siglip-base-patch16-384\.yaml:\d\d: weaknesses\.1: states 12345, which no data hold", done.stderr
+        r"siglip-so400m-patch14-384\.yaml:\d\d: weaknesses\.1: states 12345, which no data hold", done.stderr
     )

@@ -26,11 +26,11 @@ LITERALS = {
 
 
 @pytest.mark.parametrize("base", ["", "https://fitcard.example/at/"])
-def test_a_feed_reader_reads_every_feed(base: str, real: Catalog) -> None:
+def test_a_feed_reader_reads_every_feed(base: str, sample: Catalog) -> None:
     """Well-formed, known as Atom 1.0, and each entry has what readers show: id, title, link, date and summary."""
-    for model in (None, *real.models):
+    for model in (None, *sample.models):
         read = feedparser.parse(
-            feeds.feed(real, base, model), response_headers={"content-type": "application/atom+xml"}
+            feeds.feed(sample, base, model), response_headers={"content-type": "application/atom+xml"}
         )
         assert not read.bozo, read.get("bozo_exception")
         assert read.version == "atom10"
@@ -79,7 +79,7 @@ def faults(thing: Any, expected: tuple[str, ...] = ("Thing",)) -> list[str]:
 def test_structured_data_are_in_the_vocabulary_of_schema_org(site: Path) -> None:
     """Each type exists, each property belongs to its type, each value is of a kind that the property takes."""
     pages = dict(structured(site))
-    assert len(pages) > 400
+    assert len(pages) > 20
     kinds: set[str] = set()
     for path, document in pages.items():
         assert document["@context"] == "https://schema.org"
