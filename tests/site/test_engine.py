@@ -48,7 +48,9 @@ def test_addresses_are_those_of_mkdocs(sample: Catalog) -> None:
 
 
 def test_a_page_shown_at_any_depth_has_addresses_from_the_root(sample: Catalog) -> None:
-    template = environment(world_of(sample, {})).from_string("{{ 'models/'|url }} {{ '#a'|url }} {{ 'https://a/'|url }}")
+    template = environment(world_of(sample, {})).from_string(
+        "{{ 'models/'|url }} {{ '#a'|url }} {{ 'https://a/'|url }}"
+    )
     config = SimpleNamespace(site_url="https://example.com/at/")
     assert template.render(page=None, config=config) == "/at/models/ #a https://a/"
     assert template.render(page=None, config=SimpleNamespace(site_url="")) == "/models/ #a https://a/"
@@ -141,7 +143,12 @@ def test_the_plan_has_everything_of_each_record(sample: Catalog) -> None:
     files = {planned.output.file: planned for planned in plan}
     assert len(files) == len(plan)
     for key in MODELS:
-        mine = [f"models/{key}/index.html", f"api/v1/models/{key}.json", f"models/{key}/README.md", f"share/models/{key}.png"]
+        mine = [
+            f"models/{key}/index.html",
+            f"api/v1/models/{key}.json",
+            f"models/{key}/README.md",
+            f"share/models/{key}.png",
+        ]
         assert set(mine) <= files.keys()
         assert len({files[path].work for path in mine}) == 1
         assert sum(path.startswith(f"badges/models/{key}/") for path in files) > 3

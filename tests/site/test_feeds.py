@@ -104,9 +104,7 @@ def test_ids_stay_when_the_site_moves_and_when_runs_are_added(sample: Catalog) -
     assert [one for one in ids(feeds.feed(more, "", MODEL)) if one in before] == before
 
 
-@pytest.mark.parametrize(
-    "name", ['<script>alert(1)</script> & "x" ]]>', "漢字 עברית", "bell \x07 null \x00"]
-)
+@pytest.mark.parametrize("name", ['<script>alert(1)</script> & "x" ]]>', "漢字 עברית", "bell \x07 null \x00"])
 def test_any_name_makes_a_feed(name: str, sample: Catalog) -> None:
     """Markup is text, and what XML cannot hold is replaced."""
     catalog = replace(sample, models={**sample.models, MODEL: sample.models[MODEL].model_copy(update={"name": name})})

@@ -16,7 +16,9 @@ def test_ids_that_differ_in_capitals_only_are_refused(sample: Catalog) -> None:
     """Half of all file systems would give them one page."""
     twin = MODEL.upper()
     more = replace(
-        sample, models={**sample.models, twin: sample.models[MODEL]}, traces={**sample.traces, twin: sample.traces[MODEL]}
+        sample,
+        models={**sample.models, twin: sample.models[MODEL]},
+        traces={**sample.traces, twin: sample.traces[MODEL]},
     )
     with pytest.raises(FitcardError, match="two outputs have the address /models/"):
         whole_site(more, read_sources())
