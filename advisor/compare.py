@@ -39,7 +39,7 @@ def _sizes(catalog: Catalog, component: Component) -> list[tuple[str, int]]:
     return [
         (key, trace.parameters[component])
         for key, trace in catalog.trace_index.items()
-        if component in trace.components and key in catalog.models
+        if component in trace.components and key in catalog.model_index
     ]
 
 

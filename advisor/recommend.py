@@ -63,16 +63,19 @@ def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
 def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
     """The pick of every model on one GPU. Models with one trace share it where nothing is known of either there."""
     here, rules = catalog.gpus[gpu], rules_of(catalog)
-    shared: dict[Trace, Pick] = {}
+    # Asked of the GPU, so that a run of one of these models elsewhere changes nothing here.
+    seen = {run.model for run in catalog.summaries_on(gpu)}
+    seen |= {model for model, file in catalog.published_index.items() if any(gpu == on for on, _ in file.speeds)}
+    unseen: dict[Trace, Pick] = {}
     by_model: dict[str, Pick] = {}
-    for model in catalog.models:
-        if gpu in known_on(catalog, model):
+    for model in catalog.model_index:
+        if model in seen:
             by_model[model] = picks_of(question(catalog, model, rules=rules), [here])[gpu]
             continue
         trace = catalog.traces[model]
-        if trace not in shared:
-            shared[trace] = unseen_picks(trace, [here], rules)[gpu]
-        by_model[model] = named(shared[trace], model)
+        if trace not in unseen:
+            unseen[trace] = unseen_picks(trace, [here], rules)[gpu]
+        by_model[model] = named(unseen[trace], model)
     return by_model
 
 

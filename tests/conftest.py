@@ -147,5 +147,5 @@ def in_this_process(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     texts = []
     for stream in (out, err):
         stream.flush()
-        texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]  # it is the BytesIO of above
+        texts.append(stream.buffer.getvalue().decode())  # it is the BytesIO of above
     return subprocess.CompletedProcess(arguments, code, *texts)

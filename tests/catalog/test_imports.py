@@ -411,7 +411,8 @@ def test_many_rows_of_one_model_are_imported_quickly(copied: Path, tmp_path: Pat
     """20,000 rows take seconds of one core, planned and written; each row was once compared with all before it."""
     head = "model,infer_samples_per_sec,infer_batch_size,infer_img_size,param_count\n"
     rows = "".join(
-        f"vit_so400m_patch14_siglip_384,{number / 200 + 1},{number + 10_000},384,428.23\n" for number in range(1, 20_001)
+        f"vit_so400m_patch14_siglip_384,{number / 200 + 1},{number + 10_000},384,428.23\n"
+        for number in range(1, 20_001)
     )
     catalog = load(copied)
     started = time.process_time()
