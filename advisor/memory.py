@@ -19,7 +19,7 @@ from functools import lru_cache
 from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
-from fitcard.catalog.schema.quantization import Quantization, held_tensors, typed_tensors
+from fitcard.catalog.schema.quantization import Quantization, held_tensors, typed_of
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 from fitcard.catalog.schema.trace import Activations, Phase, at_batch
@@ -181,7 +181,7 @@ class VariantWeights:
 def weights_of(of: VariantRecords, bits: int) -> VariantWeights:
     """The weights of a variant whose plain numbers are held in `bits`. Kept, since every GPU and batch asks for them
     again."""
-    typed = typed_tensors(of.quantization, of.trace.tensors_of(of.component))
+    typed = typed_of(of.trace, of.component, of.quantization)
     packed = [row for row in typed if TENSOR_TYPES[row.type].packed]
     held = held_tensors(typed, bits)
     linear = [(row.tensor.elements, row.times) for row in packed if row.tensor.kind == "linear"]

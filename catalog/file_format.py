@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from fitcard.catalog.schema.quantization import Quantization, Typed, typed_tensors
+from fitcard.catalog.schema.quantization import Quantization, Typed, typed_of, typed_tensors
 from fitcard.catalog.schema.trace import LAYER, Component, Tensor, Trace
 from fitcard.catalog.schema.workload import Variant
 
@@ -59,7 +59,7 @@ def variant_bytes(catalog: Catalog, variant: Variant) -> int | None:
 def _parts_of(trace: Trace, component: Component, quantization: Quantization) -> tuple[int, int] | int | None:
     """What does not depend on the model's name: for GGUF the bytes of the header but for its metadata and those of the
     data, for other formats the whole size. Kept, since several pages state it."""
-    typed = typed_tensors(quantization, trace.tensors_of(component))
+    typed = typed_of(trace, component, quantization)
     if quantization.format == "gguf":
         return _gguf_parts(typed)
     return _safetensors_bytes(quantization.rounds_activations, typed) if quantization.format == "safetensors" else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -27,7 +28,7 @@ from fitcard.catalog.schema.record import (
     Text,
 )
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, TensorTypeName, tensor_bytes
-from fitcard.catalog.schema.trace import Kind, Role, Tensor
+from fitcard.catalog.schema.trace import Component, Kind, Role, Tensor, Trace
 
 Format = Literal["safetensors", "gguf", "onnx"]
 Layers = Literal["all", "more_bits", "first_two", "first_sixteenth"]
@@ -279,11 +280,21 @@ def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> list
     """The types that each tensor gets, with the layers that get them: the same as `stored_tensors`, together."""
     typed: list[Typed] = []
     for tensor in tensors:
+        if not _by_layer(quantization, tensor):
+            name = tensor_type(quantization, tensor, 0 if tensor.layers else None)
+            typed.append(Typed(name, tensor, range(tensor.count), tensor_bytes(name, tensor.shape)))
+            continue
         layers: dict[str, list[int]] = {}
         for layer, name in enumerate(types_of(quantization, tensor)):
             layers.setdefault(name, []).append(layer)
         typed += [Typed(name, tensor, mine, tensor_bytes(name, tensor.shape)) for name, mine in layers.items()]
     return typed
+
+
+@lru_cache(maxsize=512)
+def typed_of(trace: Trace, component: Component, quantization: Quantization) -> list[Typed]:
+    """The same of a component of a model. Its file, its weights in memory and its census all follow from it."""
+    return typed_tensors(quantization, trace.tensors_of(component))
 
 
 def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:

@@ -9,7 +9,7 @@ from fitcard.advisor.memory import terms, weights_of
 from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
-from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of, typed_tensors
+from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of, typed_of
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Variant
@@ -66,7 +66,7 @@ def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Qua
 def _size_of(records: VariantRecords, runtimes: Runtimes) -> QuantizedSize:
     """The same for all models with one trace, without the size of the file."""
     quantization = records.quantization
-    typed = typed_tensors(quantization, records.trace.tensors_of(records.component))
+    typed = typed_of(records.trace, records.component, quantization)
     census = census_of(typed)
     matrices = [row for row in typed if row.tensor.kind == "linear" and len(row.tensor.shape) > 1]
     total = sum(row.bytes * row.times for row in matrices)
