@@ -63,6 +63,12 @@ def served(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def served_real(real_site: Path) -> Iterator[str]:
+    """The address at which the site of the real catalog is served."""
+    yield from _serving(_Quiet, real_site)
+
+
+@pytest.fixture(scope="session")
 def trickling(site: Path) -> Iterator[str]:
     """The address at which the built site comes piece by piece."""
     yield from _serving(_Trickling, site)

@@ -9,9 +9,9 @@ from tests.browser.nu import errors
 from tests.browser.test_pages import PAGES, path_of
 
 
-def test_the_nu_checker_finds_no_error(site: Path, real: Catalog) -> None:
+def test_the_nu_checker_finds_no_error(site: Path, sample: Catalog) -> None:
     """A page of each kind, the page for what is not there, all style, and badges of one model. `make nu` reads every page."""
-    pages = [site / path_of(name, real).partition("?")[0] / "index.html" for name in PAGES]
+    pages = [site / path_of(name, sample).partition("?")[0] / "index.html" for name in PAGES]
     badges = [*(site / "badges/models/google/siglip-so400m-patch14-384").glob("*.svg")]
     assert badges
     assert errors([*pages, site / "404.html", *site.glob("css/*.css"), site / "favicon.svg", *badges]) == []
