@@ -28,8 +28,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
-NIGHTLY = os.environ.get("FITCARD_NIGHTLY") == "1"
-"""Whether random edits and kills go on for long: `make nightly`."""
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -24,13 +24,10 @@ from fitcard.catalog.storage.hashing import file_digest
 from fitcard.site.generator.build import build
 from fitcard.site.generator.engine import manifest, publish, render
 from fitcard.site.generator.engine.manifest import Entry, Manifest
-from tests.conftest import NIGHTLY, ROOT
+from tests.conftest import ROOT
+from tests.nightly import KILLS, SEQUENCES
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
-
-SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "200" if NIGHTLY else "3"))
-"""How many of the 200 sequences run; `make edits` runs them all."""
-KILLS = 20 if NIGHTLY else 4
 
 
 @pytest.fixture(autouse=True)
