@@ -249,7 +249,8 @@ def diff(root: Path | None, base: str, as_json: bool) -> None:
                 f"the catalog at {base} does not load with this version of fitcard, so nothing can be compared: {fault}"
                 + (f" (the first of {count:,} faults)" if count > 1 else "")
             ) from None
-    every = changes(before, after, lambda done, of: say(f"compared {done} of {of} models"))
+        # Here, while the folder is there: records are read when they are asked for.
+        every = changes(before, after, lambda done, of: say(f"compared {done} of {of} models"))
     if as_json:
         counts = {kind: sum(change.kind == kind for change in every) for kind in dict.fromkeys(c.kind for c in every)}
         document = {"base": base, "counts": counts, "changes": [change.model_dump() for change in every]}

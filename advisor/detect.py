@@ -66,7 +66,7 @@ class Detected(Record):
         return f"{count}{self.name}{lacking}: {memory}{driver}{note}"
 
 
-class Memory(NamedTuple):
+class MainMemory(NamedTuple):
     """Main memory, in bytes."""
 
     total: int
@@ -297,14 +297,14 @@ def _processor() -> Iterator[Detected]:
         yield Detected(name=cpu_label(), vendor="CPU", memory_bytes=total, free_bytes=free, driver=None, gpu=cpu_id())
 
 
-def _main_memory() -> Memory:
+def _main_memory() -> MainMemory:
     info: dict[str, str] = dict(re.findall(r"^(\w+):\s+(\d+) kB", _read(Path("/proc/meminfo")), re.M))
     if "MemTotal" in info:
-        return Memory(int(info["MemTotal"]) * 1024, int(info.get("MemAvailable", info["MemTotal"])) * 1024)
+        return MainMemory(int(info["MemTotal"]) * 1024, int(info.get("MemAvailable", info["MemTotal"])) * 1024)
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return Memory(total, total)
-    return Memory(0, 0)
+        return MainMemory(total, total)
+    return MainMemory(0, 0)
 
 
 def _unknown(name: str, vendor: str, note: str, driver: str | None = None) -> Detected:

@@ -8,7 +8,7 @@ from fitcard.catalog.catalog import Catalog
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What `fitcard check` counts."""
 
     counts: dict[str, int]
@@ -18,7 +18,7 @@ class Report:
     """`file: figure` of those that nobody has read."""
 
 
-def check(catalog: Catalog) -> Report:
+def check(catalog: Catalog) -> CheckReport:
     """Count through a catalog that has been loaded, and so is well-formed."""
     cards = catalog.gpu_index.values()
     unverified = [f"gpus: {key}: {figure}" for key, card in catalog.gpu_index.items() for figure in card.unverified]
@@ -38,7 +38,7 @@ def check(catalog: Catalog) -> Report:
         + 1
         + sum(len(entry.speeds) for entry in catalog.published_index.values())
     )
-    return Report(counts(catalog), figures, tuple(unverified))
+    return CheckReport(counts(catalog), figures, tuple(unverified))
 
 
 def counts(catalog: Catalog) -> dict[str, int]:

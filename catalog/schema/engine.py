@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, WithJsonSchema
 
 from fitcard.catalog.schema.record import UNVERIFIED, Count, Record, Slug, Text
 
@@ -29,8 +29,8 @@ class Libraries(Record):
 class Engine(Record):
     """What executes variants."""
 
-    id: str = ""
-    """Its key under `engines:`, filled in on loading."""
+    id: Annotated[str, WithJsonSchema(None, mode="validation")] = ""
+    """Its key under `engines:`, filled in on loading: documents hold it, and nobody writes it."""
     words: Text
     """What it is, for pages."""
     backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]

@@ -32,7 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Source(Protocol):
+class Readable(Protocol):
     """What memoized functions read from: a catalog."""
 
     @property
@@ -50,7 +50,7 @@ class Source(Protocol):
         ...
 
 
-S = TypeVar("S", bound=Source)
+S = TypeVar("S", bound=Readable)
 
 
 class memo(Generic[S, P, T]):
@@ -125,7 +125,7 @@ def warm(function: memo[S, [str], Any], source: S, arguments: Iterable[str]) -> 
 
 def shared(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Decorate a function whose result several outputs ask for in turn: its last few results stay in memory, with what they read."""
-    results: WeakKeyDictionary[Source, dict[tuple[object, ...], tuple[T, Reads]]] = WeakKeyDictionary()
+    results: WeakKeyDictionary[Readable, dict[tuple[object, ...], tuple[T, Reads]]] = WeakKeyDictionary()
 
     @wraps(function)
     def remembered(source: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -143,5 +143,5 @@ def shared(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, 
     return remembered
 
 
-def _row(source: Source, key: tuple[str, ...]) -> str:
+def _row(source: Readable, key: tuple[str, ...]) -> str:
     return " ".join((package_digest(), VERSION, source.name, *key))

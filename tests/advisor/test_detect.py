@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fitcard.advisor import detect as detecting
-from fitcard.advisor.detect import Detected, Memory, detect, with_free_memory
+from fitcard.advisor.detect import Detected, MainMemory, detect, with_free_memory
 from fitcard.catalog import Catalog
 from tests.conftest import Cli
 
@@ -24,7 +24,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(detecting, "DRM", tmp_path)
     monkeypatch.setattr(detecting, "WSL_NVIDIA_SMI", str(tmp_path / "wsl"))
-    monkeypatch.setattr(detecting, "_main_memory", lambda: Memory(62 * GIB, 50 * GIB))
+    monkeypatch.setattr(detecting, "_main_memory", lambda: MainMemory(62 * GIB, 50 * GIB))
 
 
 def nvidia(case: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> list[Detected]:
@@ -137,7 +137,7 @@ def test_what_the_kernel_states(
 
 def test_a_large_carve_out_still_is_the_machine_that_it_is(real: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Strix Halo with 96 GiB set aside and 31 GiB left has 128 GB."""
-    monkeypatch.setattr(detecting, "_main_memory", lambda: Memory(31 * GIB, 20 * GIB))
+    monkeypatch.setattr(detecting, "_main_memory", lambda: MainMemory(31 * GIB, 20 * GIB))
     (device,) = sysfs("amd-sysfs/strix-halo-96gb-vram", real, monkeypatch)
     assert device.gpu == "ryzen-ai-max-395-128gb"
 

@@ -12,11 +12,11 @@ import pytest
 from fitcard.catalog import Catalog
 from fitcard.catalog.linters.prose import prose_of
 from fitcard.catalog.prose import fill
-from fitcard.site.generator.data.csv_tables import TABLES, Table, csv_bytes, metadata, whole
+from fitcard.site.generator.data.csv_tables import TABLES, CsvTable, csv_bytes, metadata, whole
 from fitcard.site.generator.data.documents import CatalogDocument
 
 
-def read(table: Table, catalog: Catalog) -> list[dict[str, str]]:
+def read(table: CsvTable, catalog: Catalog) -> list[dict[str, str]]:
     text = csv_bytes(table, catalog).decode()
     assert text.endswith("\r\n")
     rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))

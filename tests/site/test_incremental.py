@@ -450,7 +450,7 @@ def test_serving_shows_edits(small: Path, checkout: Path, tmp_path: Path) -> Non
         template = checkout / "site/theme/model.html"
         template.write_text(template.read_text().replace("<h1>", "<h1>Template ", 1))
         until(lambda: "<h1>Template " in fetched(page))
-        code = checkout / "site/generator/outputs.py"
+        code = checkout / "site/generator/pages/listing.py"
         code.write_text(code.read_text().replace("All models", "All the models"))
         until(lambda: "All the models" in fetched(f"{address}models/"))
         assert "There is no such page" in fetched(f"{address}nowhere/")

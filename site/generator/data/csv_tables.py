@@ -46,7 +46,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class CsvTable:
     """One CSV file."""
 
     name: str
@@ -84,7 +84,7 @@ def _filled(catalog: Catalog, key: str, model: Model) -> Model:
     return model.model_copy(update={**texts, **lists, "corrections": tuple(corrections)})
 
 
-def csv_bytes(table: Table, catalog: Catalog) -> bytes:
+def csv_bytes(table: CsvTable, catalog: Catalog) -> bytes:
     """A table as CSV, its header first."""
     head = _lines([[column.name for column in table.columns]])
     return b"".join((head.encode(), *table.lines(catalog)))
@@ -285,12 +285,12 @@ _PUBLISHED = (
 )  # fmt: skip
 
 TABLES = (
-    Table("models", "Every model, by id.", _each(_models, _MODEL_COLUMNS), _MODEL_COLUMNS),
-    Table("gpus", "Every card, the smallest memory first.", _each(_gpus, _GPUS), _GPUS),
-    Table(
+    CsvTable("models", "Every model, by id.", _each(_models, _MODEL_COLUMNS), _MODEL_COLUMNS),
+    CsvTable("gpus", "Every card, the smallest memory first.", _each(_gpus, _GPUS), _GPUS),
+    CsvTable(
         "runs", "Every run by fitcard, oldest first, a line for each batch.", _each(_runs, _RUN_COLUMNS), _RUN_COLUMNS
     ),
-    Table(
+    CsvTable(
         "published",
         "Every throughput that others measured, by model.",
         _each(_published, _PUBLISHED),

@@ -23,11 +23,12 @@ from fitcard.catalog.linters.prose import prose_of
 from fitcard.catalog.prose import fill
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
-from fitcard.catalog.storage.hashing import combined, file_digest
+from fitcard.catalog.storage.hashing import combined
 from fitcard.catalog.storage.memo import memo
+from fitcard.catalog.storage.reads import note
 from fitcard.site.generator.data.pagefind import SearchRecord, indexed
 from fitcard.site.generator.engine.output import Asset, Page
-from fitcard.site.generator.engine.sources import documents_folder
+from fitcard.site.generator.engine.sources import documents_digest, documents_folder, read_documents
 from fitcard.site.generator.pages.listing import gpu, site_pages
 from fitcard.site.generator.pages.vram_tiers import sizes_that_fit
 
@@ -47,8 +48,9 @@ def _content(catalog: Catalog, name: str) -> bytes:
 
 def _by_hand() -> str:
     """Identifies what the index is made from besides the catalog."""
-    docs = (f"{path} {file_digest(path)}" for path in _documents())
-    return combined((version("pagefind_bin"), *docs))
+    docs = documents_digest(read_documents())
+    note("docs", lambda: docs)
+    return combined((version("pagefind_bin"), docs))
 
 
 @memo

@@ -61,7 +61,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Written:
+class StoredManifest:
     """A manifest as it was found, known to be whole."""
 
     head: Mapping[str, Any]
@@ -76,7 +76,7 @@ class Written:
         return Manifest(self.head["key"], self.head["code"], outputs)
 
 
-def find(folder: Path) -> Written | None:
+def find(folder: Path) -> StoredManifest | None:
     """The manifest of a site; None where there is none, or one that is damaged or of another version."""
     try:
         content = (folder / NAME).read_bytes()
@@ -86,7 +86,7 @@ def find(folder: Path) -> Written | None:
         whole = head["fitcard"] == _VERSION and total == combined((_json(head), digest(memoryview(content)[end + 1 :])))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return Written(head, content) if whole else None
+    return StoredManifest(head, content) if whole else None
 
 
 def read(folder: Path) -> Manifest | None:

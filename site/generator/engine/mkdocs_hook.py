@@ -61,6 +61,7 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     env.trim_blocks = env.lstrip_blocks = True
     env.globals["view"] = ours.globals["view"]  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
     env.filters |= {name: ours.filters[name] for name in ours.filters if name not in env.filters}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
+    env.filters["url"] = ours.filters["url"]  # MkDocs' own gives `/.` for the home page where a page has no place
     return env
 
 

@@ -88,6 +88,11 @@ def read_documents() -> dict[str, bytes]:
     return _read(documents_folder())
 
 
+def documents_digest(docs: Mapping[str, bytes]) -> str:
+    """The digest of all hand-written pages, for what reads each of them."""
+    return combined(f"{name} {digest(content)}" for name, content in docs.items() if name.endswith(".md"))
+
+
 def read_sources() -> Sources:
     """The sources of today. Raises FitcardError outside a checkout."""
     root = configuration().parent
@@ -151,6 +156,8 @@ class World:
             return digest(self.sources.theme[key]) if key in self.sources.theme else NONE
         if kind == "doc":
             return digest(self.sources.docs[key]) if key in self.sources.docs else NONE
+        if name == "docs":
+            return documents_digest(self.sources.docs)
         if kind == "link":
             return "there" if key in self.linkable else NONE
         return self.catalog.digest_of(name)
