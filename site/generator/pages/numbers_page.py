@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fitcard.advisor.accuracy import MemoryErrors, memory_summary
 from fitcard.advisor.choice import TIGHT_ABOVE
 from fitcard.catalog import Catalog
-from fitcard.catalog.check import Report, check
+from fitcard.catalog.check import CheckReport, check
 from fitcard.catalog.schema.engine import Libraries
 from fitcard.catalog.schema.layers import LayerMemory
 from fitcard.catalog.schema.runtimes import Runtimes
@@ -27,7 +27,7 @@ class NumbersPage(PageView):
     libraries: dict[str, Libraries]
     """What an engine's own libraries take, by engine."""
     types: Sequence[TensorType]
-    report: Report
+    report: CheckReport
     fit: SpeedFile | None
     """The fitted constants of predicted speed."""
     memory: MemoryErrors
