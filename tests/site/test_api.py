@@ -35,10 +35,14 @@ KINDS: dict[str, type[Record]] = {
 
 @pytest.fixture(scope="module")
 def written(sample: Catalog) -> dict[str, bytes]:
+    return documents_in(sample)
+
+
+def documents_in(catalog: Catalog) -> dict[str, bytes]:
     """Every JSON document of the API, by its path below api/v1/."""
-    made = [*api.assets(sample), *csv_tables.assets(sample)]
-    made += [asset for key in sample.models for asset in api.of_model(sample, key)]
-    made += [asset for key in sample.gpus for asset in api.of_gpu(sample, key)]
+    made = [*api.assets(catalog), *csv_tables.assets(catalog)]
+    made += [asset for key in catalog.models for asset in api.of_model(catalog, key)]
+    made += [asset for key in catalog.gpus for asset in api.of_gpu(catalog, key)]
     return {a.path.removeprefix(api.ROOT): a.content() for a in made if a.path.endswith(".json")}
 
 
@@ -50,9 +54,9 @@ def documents_of(written: dict[str, bytes]) -> dict[str, tuple[type[Record], byt
     }  # fmt: skip
 
 
-def test_every_document_is_of_its_kind(written: dict[str, bytes]) -> None:
+def test_every_document_is_of_its_kind(each: Catalog) -> None:
     """Read back by the classes that give the schema, none of which takes an unknown key; the version is in each."""
-    for path, (kind, content) in documents_of(written).items():
+    for path, (kind, content) in documents_of(documents_in(each)).items():
         TypeAdapter(kind).validate_json(content)
         assert json.loads(content)["schema_version"] == 1, path
 

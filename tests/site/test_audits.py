@@ -36,8 +36,8 @@ class Head(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def heads(site: Path) -> dict[str, Head]:
-    return {str(path.relative_to(site)): Head(path.read_text("utf-8")) for path in site.rglob("*.html")}
+def heads(each_site: Path) -> dict[str, Head]:
+    return {str(path.relative_to(each_site)): Head(path.read_text("utf-8")) for path in each_site.rglob("*.html")}
 
 
 def test_every_head_is_whole(heads: dict[str, Head]) -> None:

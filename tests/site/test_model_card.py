@@ -26,24 +26,24 @@ def data_of(text: str) -> dict[str, Any]:
     return found
 
 
-def test_the_hubs_library_reads_every_card(sample: Catalog, tmp_path: Path) -> None:
+def test_the_hubs_library_reads_every_card(each: Catalog, tmp_path: Path) -> None:
     """Both of its ways, and what comes out is what went in."""
-    for key, model in sample.models.items():
-        text = card(sample, key).decode()
+    for key, model in each.models.items():
+        text = card(each, key).decode()
         data = data_of(text)
-        assert data == metadata(sample, key)
+        assert data == metadata(each, key)
         (tmp_path / "README.md").write_text(text)
-        assert metadata_load(tmp_path / "README.md") == metadata(sample, key)
+        assert metadata_load(tmp_path / "README.md") == metadata(each, key)
         assert data["base_model"] == key
         assert data["license"] == model.license.id
         assert data["pipeline_tag"] in TASKS
         assert text.count("\n# ") == 1
 
 
-def test_the_tables_hold_the_apis_variants(sample: Catalog) -> None:
-    for key in sample.models:
-        text = card(sample, key).decode()
-        for v in api.variants(sample, key):
+def test_the_tables_hold_the_apis_variants(each: Catalog) -> None:
+    for key in each.models:
+        text = card(each, key).decode()
+        for v in api.variants(each, key):
             size = f"{v.file_bytes / 1e9:,.3f} GB | {v.file_evidence}" if v.file_bytes else "not known | not known"
             row = f"| {v.quantization} | {v.bits_per_weight:.2f} | {size} | {v.weights_bytes / 1e9:,.3f} GB | {v.required_bytes / 1e9:,.3f} GB |"
             assert row.replace("_", "\\_") in text, row

@@ -26,11 +26,11 @@ LITERALS = {
 
 
 @pytest.mark.parametrize("base", ["", "https://fitcard.example/at/"])
-def test_a_feed_reader_reads_every_feed(base: str, sample: Catalog) -> None:
+def test_a_feed_reader_reads_every_feed(base: str, each: Catalog) -> None:
     """Well-formed, known as Atom 1.0, and each entry has what readers show: id, title, link, date and summary."""
-    for model in (None, *sample.models):
+    for model in (None, *each.models):
         read = feedparser.parse(
-            feeds.feed(sample, base, model), response_headers={"content-type": "application/atom+xml"}
+            feeds.feed(each, base, model), response_headers={"content-type": "application/atom+xml"}
         )
         assert not read.bozo, read.get("bozo_exception")
         assert read.version == "atom10"
@@ -76,9 +76,9 @@ def faults(thing: Any, expected: tuple[str, ...] = ("Thing",)) -> list[str]:
     return found
 
 
-def test_structured_data_are_in_the_vocabulary_of_schema_org(site: Path) -> None:
+def test_structured_data_are_in_the_vocabulary_of_schema_org(each_site: Path) -> None:
     """Each type exists, each property belongs to its type, each value is of a kind that the property takes."""
-    pages = dict(structured(site))
+    pages = dict(structured(each_site))
     assert len(pages) > 20
     kinds: set[str] = set()
     for path, document in pages.items():
