@@ -56,7 +56,7 @@ def test_runs_of_a_day_and_device_are_one_event(sample: Catalog) -> None:
     catalog = with_runs(
         sample,
         {"quantization": "NF4"},
-        {"quantization": "BF16", "measured_at": "2026-01-02T23:59:59Z", "speed": [{"batch": 4, "samples_s": [[1.0]], "settled": [True]}]},
+        {"quantization": "BF16", "measured_at": "2026-01-02T23:59:59Z", "speed": [{"batch": 4, "samples_s": [[1.0]], "settled": [True]}], "memory": [{"batch": 4, "runtime_bytes": 1, "loaded_bytes": 2, "peak_bytes": 3}]},
         failed | {"quantization": "FP16"},
         {"measured_at": "2026-01-03T00:00:00Z"},
     )  # fmt: skip
