@@ -80,7 +80,7 @@ def test_sizes_are_those_of_a_card_of_which_nothing_is_known(sample: Catalog) ->
         ({"memory": took(8 * GIB), "machine": GPU}, "predicted"),  # a card of 8 GB has less than that available
         ({"memory": took(3 * GIB), "machine": GPU, "component": "text"}, "predicted"),
         ({"memory": took(3 * GIB), "machine": GPU, "config_sha256": "0" * 64}, "predicted"),
-        ({"memory": [{"batch": 4, "runtime_bytes": 1, "loaded_bytes": 2, "peak_bytes": 3}], "speed": [], "machine": GPU}, "predicted"),
+        ({"memory": [{"batch": 4, "runtime_bytes": 1, "loaded_bytes": 2, "peak_bytes": 3}], "speed": [{"batch": 4, "samples_s": [[1.0]], "settled": [True]}], "machine": GPU}, "predicted"),
     ],
 )  # fmt: skip
 def test_what_counts_as_measured(run: dict[str, Any], says: str, sample: Catalog) -> None:
