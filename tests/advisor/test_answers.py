@@ -28,10 +28,10 @@ SO400M = "google/siglip-so400m-patch14-384"
 
 
 def with_memory(catalog: Catalog, gib: float) -> Catalog:
-    """The catalog with a single card, whose memory is changed."""
+    """The catalog with the memory of one card changed."""
     card = catalog.gpus["rtx-4090"]
     spec = card.spec.model_copy(update={"memory_gib": gib})
-    return replace(catalog, gpus={"rtx-4090": card.model_copy(update={"spec": spec})})
+    return replace(catalog, gpus={**catalog.gpus, "rtx-4090": card.model_copy(update={"spec": spec})})
 
 
 def test_the_sum_is_its_parts(real: Catalog) -> None:
@@ -103,9 +103,10 @@ def test_more_memory_or_a_smaller_batch_never_turns_fits_into_no(
     real: Catalog, gib: float, batch: int, label: str
 ) -> None:
     order = {"no": 0, "tight": 1, "fits": 2}
-    one = ask(with_memory(real, gib), SO400M, "rtx-4090", label, batch=batch, with_speed=False)
-    more = ask(with_memory(real, gib * 1.5), SO400M, "rtx-4090", label, batch=batch, with_speed=False)
-    less = ask(with_memory(real, gib), SO400M, "rtx-4090", label, batch=max(1, batch // 2), with_speed=False)
+    alone = replace(real, gpus={"rtx-4090": real.gpus["rtx-4090"]})
+    one = ask(with_memory(alone, gib), SO400M, "rtx-4090", label, batch=batch, with_speed=False)
+    more = ask(with_memory(alone, gib * 1.5), SO400M, "rtx-4090", label, batch=batch, with_speed=False)
+    less = ask(with_memory(alone, gib), SO400M, "rtx-4090", label, batch=max(1, batch // 2), with_speed=False)
     assert order[more.verdict] >= order[one.verdict]
     assert order[less.verdict] >= order[one.verdict]
     assert more.max_batch >= one.max_batch
