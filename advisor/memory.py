@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
@@ -83,10 +83,15 @@ class Terms:
             runtime_bytes=self.runtime,
         )
 
+    @cached_property
+    def least_bytes(self) -> int:
+        """What is required at batch 1."""
+        return self.need(1).required_bytes
+
     def max_batch(self, available: int, most: int) -> int:
         """The largest batch up to `most` whose need is available; need grows with the batch, so bisection finds it. 0
         when none is."""
-        if self.need(1).required_bytes > available:
+        if self.least_bytes > available:
             return 0
         low, high = 1, most
         # Beyond the last traced point the sum is a straight line, so a first guess is next to exact.

@@ -43,7 +43,7 @@ class Pick(NamedTuple):
     least_bytes: int | None
     """What the smallest quantization that the GPU could serve needs, where none fits."""
     speeds: tuple[Span | None, ...]
-    """Of `best` at each of `BATCHES`; None where it does not fit or is not known."""
+    """Of `best` at each of the batches asked for; None where it does not fit or is not known."""
 
 
 @shared
@@ -61,7 +61,7 @@ def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
 
 @shared
 def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
-    """The pick of every model on one GPU. Models with one trace share it where nothing is known of either there."""
+    """The pick of every model on one GPU, with its speeds at each of `BATCHES`. Models with one trace share it where nothing is known of either there."""
     here, rules = catalog.gpus[gpu], rules_of(catalog)
     # Asked of the GPU, so that a run of one of these models elsewhere changes nothing here.
     seen = {run.model for run in catalog.summaries_on(gpu)}
@@ -70,11 +70,11 @@ def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
     by_model: dict[str, Pick] = {}
     for model in catalog.model_index:
         if model in seen:
-            by_model[model] = picks_of(question(catalog, model, rules=rules), [here])[gpu]
+            by_model[model] = picks_of(question(catalog, model, rules=rules), [here], BATCHES)[gpu]
             continue
         trace = catalog.traces[model]
         if trace not in unseen:
-            unseen[trace] = unseen_picks(trace, [here], rules)[gpu]
+            unseen[trace] = unseen_picks(trace, [here], rules, BATCHES)[gpu]
         by_model[model] = named(unseen[trace], model)
     return by_model
 
@@ -87,9 +87,9 @@ def known_on(catalog: Catalog, model: str) -> frozenset[str]:
     return frozenset(gpu for gpu in gpus if gpu in catalog.gpus)
 
 
-def unseen_picks(trace: Trace, gpus: Iterable[Gpu], rules: Rules) -> dict[str, Pick]:
+def unseen_picks(trace: Trace, gpus: Iterable[Gpu], rules: Rules, batches: Sequence[int] = ()) -> dict[str, Pick]:
     """The picks on GPUs on which nothing is known of a model, whatever it is called: its name is left empty."""
-    return picks_of(ModelQuestion("", trace, main_component(trace.components()), None, rules), gpus)
+    return picks_of(ModelQuestion("", trace, main_component(trace.components()), None, rules), gpus, batches)
 
 
 def named(pick: Pick, model: str) -> Pick:
@@ -98,8 +98,8 @@ def named(pick: Pick, model: str) -> Pick:
     return Pick(nearest if pick.best else None, nearest, *pick[2:])
 
 
-def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu]) -> dict[str, Pick]:
-    """The picks on GPUs of the catalog, from the records alone."""
+def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu], batches: Sequence[int] = ()) -> dict[str, Pick]:
+    """The picks on GPUs of the catalog, from the records alone, with their speeds at these batches."""
     by_gpu: dict[str, Pick] = {}
     for gpu, rows in _rows(asked, gpus):
         hardware = Hardware(gpu)
@@ -114,7 +114,7 @@ def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu]) -> dict[str, Pick]:
             throughput=throughput,
             fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
             least_bytes=None if first else min((size for _, verdict, size in rows if verdict == "no"), default=None),
-            speeds=tuple(_span(asked, nearest, hardware, batch, throughput) if first else None for batch in BATCHES),
+            speeds=tuple(_span(asked, nearest, hardware, batch, throughput) if first else None for batch in batches),
         )
     return by_gpu
 
@@ -166,10 +166,7 @@ def _in_full(asked: ModelQuestion, gpu: Gpu) -> Iterable[Row]:
 def _needs(asked: ModelQuestion, vendor: str) -> list[tuple[str, int]]:
     """What each quantization needs at batch 1."""
     runtimes = asked.rules.runtimes
-    return [
-        (label, terms(asked.records(label), runtimes, vendor).need(1).required_bytes)
-        for label in asked.rules.quantizations
-    ]
+    return [(label, terms(asked.records(label), runtimes, vendor).least_bytes) for label in asked.rules.quantizations]
 
 
 def _refused(rules: Rules, gpu: Gpu) -> frozenset[str]:

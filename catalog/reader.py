@@ -19,12 +19,12 @@ from fitcard.catalog.errors import CatalogError, Problem
 
 MAX_BYTES = 64 << 20
 """The largest text file that is read. The largest honest one, a file of 2,000 runs, has some 10 MB."""
-MAX_YAML_BYTES = 4 << 20
-"""The largest YAML file. People write these by hand; the largest in the catalog has 70 kB."""
+MAX_YAML_BYTES = 8 << 20
+"""The largest YAML file. People write these by hand; an import of 20,000 rows has 7 MB."""
 MAX_VALUES = 1_000_000
 """Values in one JSON file. Python needs up to 80 bytes for an empty list that takes 3 bytes in the file."""
-MAX_YAML_VALUES = 100_000
-"""Values in one YAML file, each use of an alias counted again. The largest in the catalog has 2,000."""
+MAX_YAML_VALUES = 300_000
+"""Values in one YAML file, each use of an alias counted again. An import of 20,000 rows has 260,000."""
 MAX_DEPTH = 64
 """Lists and mappings inside each other. A trace has 6, a configuration 4."""
 MAX_DIGITS = 100

@@ -78,7 +78,7 @@ def _size_of(records: VariantRecords, runtimes: Runtimes) -> QuantizedSize:
         bits=bits_per_weight(census),
         file_bytes=None,
         weights_bytes=weights_of(records, quantization.held_bits).bytes,
-        needed_bytes=terms(records, runtimes, vendor).need(1).required_bytes,
+        needed_bytes=terms(records, runtimes, vendor).least_bytes,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )
 
