@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 import tomllib
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,13 @@ from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.record import Record, read_record
 from fitcard.catalog.schema.run import Content
 from fitcard.catalog.schema.waivers import ExceptionsFile
+from fitcard.cli import COMMANDS
 from tests.conftest import ROOT, Cli
+
+DOCUMENTS = [
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
+]
 
 KINDS: dict[str, type[Record]] = {
     "model": Model, "gpus": GpuFile, "published": PublishedFile, "run": Content, "exceptions": ExceptionsFile,
@@ -39,16 +49,71 @@ def test_every_make_target_of_the_documents_exists() -> None:
             assert re.search(rf"^{target}:", makefile, re.M), (document, target)
 
 
-def test_every_command_of_the_documents_exists_and_has_an_example(cli: Cli) -> None:
-    text = "".join((ROOT / document).read_text() for document in ("README.md", "CONTRIBUTING.md"))
-    commands = set(
-        re.findall(r"fitcard (gpus|fit|models|accuracy|profile|trace|add|import|build|diff|serve|check)\b", text)
-    )
-    assert {"gpus", "fit", "models", "profile", "add", "build"} <= commands
-    for command in commands:
-        done = cli(command, "--help")
-        assert done.returncode == 0
-        assert f"Example: fitcard {command}" in done.stdout
+Usage = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def usage(cli: Cli) -> Usage:
+    """What `fitcard COMMAND --help` prints, asked once."""
+    return lru_cache(lambda command: cli(command, "--help"))
+
+
+def options(usage: Usage, command: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", usage(command).stdout))
+
+
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.S | re.M)
+"""A block of code: its language, and its text."""
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """The words of every `fitcard ...` in a document, in blocks of code and in sentences, without `# comments`."""
+    blocks = [code for language, code in BLOCK.findall(text) if not language]
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("fitcard ")]
+
+
+def test_every_command_line_of_the_documents_exists(usage: Usage) -> None:
+    """Each names a command that has an example, and only options that its help lists."""
+    lines = [(name, words) for name in DOCUMENTS for words in command_lines((ROOT / name).read_text())]
+    assert {words[1] for _, words in lines} > {"gpus", "fit", "models", "profile", "add", "build", "import"}
+    for name, (_, command, *words) in lines:
+        assert usage(command).returncode == 0, (name, command)
+        assert f"Example: fitcard {command}" in usage(command).stdout
+        unknown = {word for word in words if word.startswith("-")} - options(usage, command)
+        assert not unknown, (name, command, unknown)
+
+
+def test_every_option_in_a_sentence_belongs_to_a_command(usage: Usage) -> None:
+    every = set().union(*(options(usage, command) for command in COMMANDS))
+    for name in DOCUMENTS:
+        assert set(re.findall(r"`(--[a-z-]+)`", (ROOT / name).read_text())) <= every, name
+
+
+def test_every_file_that_the_maps_name_exists() -> None:
+    """Paths in sentences and tables may leave out the room; those in a tree are below the folder of its heading. Words in
+    capitals stand for any name."""
+    rooms = ("catalog", "advisor", "profiler", "site", "src", "tests", "docs")
+    paths = [path.relative_to(ROOT).as_posix() for room in rooms for path in (ROOT / room).rglob("*")]
+    paths += [path.name for path in ROOT.iterdir()] + [f"src/fitcard/{room}" for room in rooms[:4]]
+    for document in DOCUMENTS[2:]:
+        for path in named_paths((ROOT / document).read_text()):
+            pattern = re.compile(r"(.*/)?" + re.sub(r"[A-Z]{2,}(\\-[A-Z]+)*|\\\*", "[^/]+", re.escape(path)))
+            assert any(map(pattern.fullmatch, paths)), (document, path)
+
+
+def named_paths(text: str) -> set[str]:
+    """The files and folders that a map names."""
+    endings = r"(?:/|\.(?:py|yaml|yml|json|md|html|js|css|toml))"
+    prose = BLOCK.sub("", text)
+    code = [word for span in re.findall(r"`([^`\n]+)`", prose) for word in span.split()]
+    named = {word for word in code if re.fullmatch(rf"[\w*][\w./*-]*{endings}|\w[\w-]*/[\w./*-]+", word)}
+    named |= set(re.findall(r"\]\(([^):#]+)", prose))
+    for heading, tree in re.findall(r"^## (\S+/)[^\n]*\n\n```\n(.*?)^```$", text, re.S | re.M):
+        entries = [line.split("  ")[0] for line in tree.splitlines() if not line.startswith(" ")]
+        named |= {heading + word for entry in entries for word in entry.split() if re.search(rf"{endings}$", word)}
+    return {path.rstrip("/") for path in named if path not in ("/", "/.")}
 
 
 def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli) -> None:
