@@ -22,6 +22,7 @@ from fitcard.catalog.schema.waivers import ExceptionsFile
 from fitcard.cli import COMMANDS
 from tests.conftest import ROOT, Cli
 
+ROOMS = ("catalog", "advisor", "profiler", "site")
 DOCUMENTS = [
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")))
@@ -94,9 +95,9 @@ def test_every_option_in_a_sentence_belongs_to_a_command(usage: Usage) -> None:
 def test_every_file_that_the_maps_name_exists() -> None:
     """Paths in sentences and tables may leave out the room; those in a tree are below the folder of its heading. Words in
     capitals stand for any name."""
-    rooms = ("catalog", "advisor", "profiler", "site", "src", "tests", "docs")
-    paths = [path.relative_to(ROOT).as_posix() for room in rooms for path in (ROOT / room).rglob("*")]
-    paths += [path.name for path in ROOT.iterdir()] + [f"src/fitcard/{room}" for room in rooms[:4]]
+    folders = (*ROOMS, "src", "tests", "docs")
+    paths = [path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*")]
+    paths += [path.name for path in ROOT.iterdir()]
     for document in DOCUMENTS[2:]:
         for path in named_paths((ROOT / document).read_text()):
             pattern = re.compile(r"(.*/)?" + re.sub(r"[A-Z]{2,}(\\-[A-Z]+)*|\\\*", "[^/]+", re.escape(path)))
@@ -114,6 +115,25 @@ def named_paths(text: str) -> set[str]:
         entries = [line.split("  ")[0] for line in tree.splitlines() if not line.startswith(" ")]
         named |= {heading + word for entry in entries for word in entry.split() if re.search(rf"{endings}$", word)}
     return {path.rstrip("/") for path in named if path not in ("/", "/.")}
+
+
+def test_the_index_of_the_log_links_every_entry() -> None:
+    """In order, newest first, by the anchors that GitHub gives to headings."""
+    text = (ROOT / "LOG.md").read_text()
+    headings = re.findall(r"^## (.+)$", text, re.M)
+    anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.M) == list(zip(headings, anchors, strict=True))
+    days = [heading[:10] for heading in headings]
+    assert days == sorted(days, reverse=True)
+
+
+def test_the_log_has_every_day_that_the_code_cites() -> None:
+    """Constants of the code and of the data name the entry that they come from by its day."""
+    days = set(re.findall(r"^## (\S+)", (ROOT / "LOG.md").read_text(), re.M))
+    files = [*(ROOT / "catalog").glob("*.yaml"), *(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))]
+    cited = {day for file in files for day in re.findall(r"LOG\.md,[\s#]*(\d{4}-\d\d-\d\d)", file.read_text())}
+    assert len(cited) >= 4
+    assert cited <= days
 
 
 def test_the_workflow_to_copy_runs_commands_that_exist(cli: Cli) -> None:
