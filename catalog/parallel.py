@@ -26,7 +26,8 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
     """What `work` makes of each part, in their order. `work` may not rely on changing anything in memory.
 
     The parts are done by forked copies of this process, which need not be sent what is in memory. Raises what `work` raised, and
-    FitcardError when a process died. Where there is one core, or threads, which do not survive a fork, it is done here.
+    FitcardError when a process died. Where there is one core, or threads, which do not survive a fork, or no room
+    for locks, it is done here.
     """
     count = min(cores(), len(parts))
     if count < 2 or not hasattr(os, "fork") or threading.active_count() > 1:
@@ -41,7 +42,11 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks in general; threads were looked for
         _task.append((work, parts))
         try:
-            with ProcessPoolExecutor(count, mp_context=context, initializer=_start) as pool:
+            try:
+                pool = ProcessPoolExecutor(count, mp_context=context, initializer=_start)
+            except OSError:  # no room for its locks, or no shared memory to hold them
+                return [work(part) for part in parts]
+            with pool:
                 return list(pool.map(_do, range(len(parts))))
         except BrokenProcessPool:
             message = "a process that did part of the work was killed: is there enough memory? Run it again"

@@ -72,7 +72,8 @@ def command_lines(text: str) -> list[list[str]]:
     blocks = [code for language, code in BLOCK.findall(text) if not language]
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("fitcard ")]
+    lines = [re.sub(r"^(\.venv/bin/)?fitcard --catalog \S+", "fitcard", line) for line in lines]
+    return [words for line in lines if line.startswith("fitcard ") and (words := shlex.split(line, comments=True))[1:]]
 
 
 def test_every_command_line_of_the_documents_exists(usage: Usage) -> None:
@@ -110,7 +111,7 @@ def named_paths(text: str) -> set[str]:
     prose = BLOCK.sub("", text)
     code = [word for span in re.findall(r"`([^`\n]+)`", prose) for word in span.split()]
     named = {word for word in code if re.fullmatch(rf"[\w*][\w./*-]*{endings}|\w[\w-]*/[\w./*-]+", word)}
-    named |= set(re.findall(r"\]\(([^):#]+)", prose))
+    named |= {link.removeprefix("../") for link in re.findall(r"\]\(([^):#]+)", prose)}
     for heading, tree in re.findall(r"^## (\S+/)[^\n]*\n\n```\n(.*?)^```$", text, re.S | re.M):
         entries = [line.split("  ")[0] for line in tree.splitlines() if not line.startswith(" ")]
         named |= {heading + word for entry in entries for word in entry.split() if re.search(rf"{endings}$", word)}

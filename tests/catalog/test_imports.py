@@ -172,7 +172,7 @@ def test_text_is_added_and_nothing_else_is_touched(copied: Path, tmp_path: Path)
     )
     before, others = path.read_bytes(), {**snapshot(copied)}
     catalog = load(copied)
-    found = planned(catalog, tmp_path, TIMM, NAME.replace("rtx4090", "rtx4070"))
+    found = planned(catalog, tmp_path, TIMM, NAME.replace("rtx4090", "rtx5090"))
     written = write(copied, found)
     assert [p.relative_to(copied / "published").as_posix()[:-5] for p in written] == [SMALL, SO400M]
     assert lines_kept(before, path.read_bytes())
@@ -181,7 +181,7 @@ def test_text_is_added_and_nothing_else_is_touched(copied: Path, tmp_path: Path)
     )
     file = load(copied).published[SO400M]
     assert file.speeds == (*catalog.published[SO400M].speeds, file.speeds[-1])
-    assert (file.speeds[-1].gpu, file.speeds[-1].per_second) == ("rtx-4070", 153.85)
+    assert (file.speeds[-1].gpu, file.speeds[-1].per_second) == ("rtx-5090", 153.85)
     assert file.sources[file.speeds[-1].source].license == "Apache-2.0"
     assert load(copied).published[SMALL].speeds[0].where == "row vit_small_patch14_reg4_dinov2"
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_added_to_is_said_before_anything_is_written(copied: Path
     with pytest.raises(
         CatalogError, match=r"384\.yaml:2: sources: is written in braces or brackets: write it an entry a line"
     ):
-        write(copied, planned(catalog, tmp_path, TIMM, NAME.replace("rtx4090", "rtx4070")))
+        write(copied, planned(catalog, tmp_path, TIMM, NAME.replace("rtx4090", "rtx5090")))
     assert snapshot(copied) == before
 
 
@@ -300,7 +300,7 @@ OPTIONS = ["--title", NAME, "--publisher", "timm", "--licence", "Apache-2.0", "-
 def test_a_full_disk_leaves_whole_files(blocks: int, written: int, copied: Path, tmp_path: Path) -> None:
     """No file may grow beyond so many KiB: the new file fits six, the longer one does not. What is there is whole, and the same
     command goes on later."""
-    name = NAME.replace("rtx4090", "rtx4070")
+    name = NAME.replace("rtx4090", "rtx5090")
     (copied / "published" / f"{SMALL}.yaml").unlink()
     (tmp_path / name).write_text(TIMM)
     options = [word.replace(NAME, name) for word in OPTIONS]
@@ -420,7 +420,7 @@ def test_many_rows_of_one_model_are_imported_quickly(copied: Path, tmp_path: Pat
     written = write(copied, found)
     assert time.process_time() - started < 5
     assert len(found.mapped) == 20_000
-    assert written[0].read_text().count("\n  - gpu: ") >= 20_000
+    assert len(load(copied).published[SO400M].speeds) > 20_000
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def optimum(
     report = {
         "load_model": {**empty, "latency": timing},
         "forward": {
-            **empty, "memory": {"unit": "MB", "max_allocated": 900.0}, "latency": timing, "throughput": {"unit": "samples/s", "value": 640.123456789},
+            **empty, "memory": {"unit": "MB", "max_allocated": 900.0}, "latency": timing, "throughput": {"unit": "samples/s", "value": 40.123456789},
         },
     }  # fmt: skip
     return {"config": config, "report": report}
@@ -508,7 +508,7 @@ def test_the_throughput_of_a_forward_pass_is_a_speed(real: Catalog, tmp_path: Pa
         "FP16",
         "eager",
     )
-    assert (speed.batch, speed.text_tokens, speed.image_size, speed.per_second) == (64, 512, None, 640.123)
+    assert (speed.batch, speed.text_tokens, speed.image_size, speed.per_second) == (64, 512, None, 40.1235)
     assert (speed.where, speed.settings) == ("forward.throughput", "FP16 weights, torch 2.4.0, transformers 4.49.0")
     assert reasons(found) == {
         "load_model.latency": "is no plain forward pass (load_model)",
