@@ -40,7 +40,8 @@ class _Trickling(_Quiet):
         self.end_headers()
         body = text.index(b"<main")
         cuts = [match.end() for match in re.finditer(rb"</a>", text[:body])]
-        cuts += [body + (len(text) - body) * piece // PIECES for piece in range(PIECES)]
+        # At ends of lines: half a word that is whole a moment later would wrap, which no page can help.
+        cuts += [text.find(b"\n", body + (len(text) - body) * piece // PIECES) for piece in range(PIECES)]
         for start, end in pairwise([0, *cuts, len(text)]):
             self.wfile.write(text[start:end])
             time.sleep(PAUSE_S)
