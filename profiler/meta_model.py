@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,15 @@ from torch import nn
 import fitcard.profiler.backends  # noqa: F401 - it silences what torchao says when transformers imports it
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.trace import Component
+from fitcard.profiler.architecture import Architecture, check_plain
+from fitcard.profiler.input_sizes import (
+    USUAL_PIXELS,
+    Pixels,
+    naflex_patches,
+    own_image_size,
+    text_length,
+    vision_config,
+)
 from fitcard.profiler.out_of_memory import out_of_memory
 from fitcard.profiler.safe_config import safe_config
 
@@ -24,7 +32,8 @@ class EntryPoint:
     """One way of running a model: what goes in, and the call."""
 
     component: Component
-    image_size: int | None
+    pixels: Pixels | None
+    """Height and width of an image; None where none goes in."""
     text_tokens: int | None
     call: Callable[[nn.Module, dict[str, torch.Tensor]], torch.Tensor]
 
@@ -35,11 +44,19 @@ def build(config: dict[str, Any]) -> nn.Module:
 
     Raises FitcardError for a configuration that the installed transformers cannot build.
     """
-    import transformers
+    return build_as(config, architecture(config))
 
-    resolved = resolve(config)
+
+def architecture(config: dict[str, Any]) -> Architecture:
+    """The class that a configuration means. Raises FitcardError for one that fitcard does not answer for."""
+    check_plain(config)
+    return Architecture(config, resolve(config))
+
+
+def build_as(config: dict[str, Any], chosen: Architecture) -> nn.Module:
+    """The same of a class that was chosen."""
     with explained(config["model_type"]), _parameters_on_meta():
-        model: nn.Module = transformers.AutoModel.from_config(resolved)
+        model: nn.Module = chosen.model._from_config(chosen.config)  # type: ignore[operator]
     return model.eval().requires_grad_(False)
 
 
@@ -97,55 +114,44 @@ def _parameters_on_meta() -> Generator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
-def entry_points(model: nn.Module) -> tuple[EntryPoint, ...]:
+def entry_points(model: nn.Module, image: Pixels | None = None, tokens: int | None = None) -> tuple[EntryPoint, ...]:
     """The ways to run a model: each component of a two-component model and both together, or the one encoder that
-    there is."""
+    there is. Images and texts have the size that is asked for, or the one that the model is made for.
+
+    Raises FitcardError for what is neither, and for a size that the model does not take.
+    """
     config: Any = model.config
     if hasattr(model, "get_image_features") and hasattr(model, "get_text_features"):
-        image, text = _image_size(config.vision_config), config.text_config.max_position_embeddings
+        size, text = _pixels(vision_config(config), image), text_length(model, _text_config(config), tokens)
         return (
-            EntryPoint("vision", image, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
+            EntryPoint("vision", size, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
             EntryPoint("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
-            EntryPoint("all", image, text, lambda m, x: m(**x).image_embeds),
+            EntryPoint("all", size, text, lambda m, x: m(**x).image_embeds),
         )
-    if image_size := _image_size(config):
-        return (EntryPoint("vision", image_size, None, lambda m, x: _embedding(m(**x))),)
-    if hasattr(config, "vocab_size") and hasattr(config, "max_position_embeddings"):
-        return (EntryPoint("text", None, _longest_text(model), lambda m, x: _embedding(m(**x))),)
-    raise FitcardError(f"{type(model).__name__} is neither a two-tower model nor a vision or text encoder")
+    if model.main_input_name == "pixel_values":
+        return (EntryPoint("vision", _pixels(config, image), None, lambda m, x: _embedding(m(**x))),)
+    if model.main_input_name == "input_ids" and hasattr(config, "vocab_size"):
+        return (EntryPoint("text", None, text_length(model, config, tokens), lambda m, x: _embedding(m(**x))),)
+    raise FitcardError(f"{type(model).__name__} takes neither images alone nor texts alone nor both as two components")
 
 
-def vision_config(config: Any) -> Any:
-    """The part of a configuration that is about images, which for a vision encoder is all of it."""
-    return getattr(config, "vision_config", config)
+def _pixels(config: Any, asked: Pixels | None) -> Pixels:
+    return asked or own_image_size(config) or (USUAL_PIXELS, USUAL_PIXELS)
 
 
-def _image_size(config: Any) -> int | None:
-    """Pixels along each side of the image that a vision encoder takes; None for what is none. A model that takes
-    images of any
-    shape up to so many patches (NaFlex) is run on the square that fills them."""
-    if patches := getattr(config, "num_patches", None):
-        return int(config.patch_size) * math.isqrt(patches)
-    size: int | None = getattr(config, "image_size", None)
-    return size
-
-
-def _longest_text(model: nn.Module) -> int:
-    """Tokens of the longest text. Tables of positions with a padding row begin to count after it, as RoBERTa's do."""
-    config: Any = model.config
-    embeddings = getattr(model, "embeddings", None)
-    table = getattr(embeddings, "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    return int(config.max_position_embeddings) - (0 if padding is None else int(padding) + 1)
+def _text_config(config: Any) -> Any:
+    return getattr(config, "text_config", config)
 
 
 def _embedding(output: Any) -> torch.Tensor:
-    """The embedding in whatever the model returns: a tensor, or an output with a pooled or a last hidden state."""
+    """The embedding in whatever the model returns: a tensor, or an output with a projected, a pooled or a last hidden
+    state."""
     if isinstance(output, torch.Tensor):
         return output
-    pooled: torch.Tensor | None = getattr(output, "pooler_output", None)
-    last: torch.Tensor = output.last_hidden_state
-    return last if pooled is None else pooled
+    names = ("image_embeds", "text_embeds", "pooler_output", "last_hidden_state")
+    own = (getattr(output, name, None) for name in names)
+    tensors = (value for value in (*own, *output.values()) if isinstance(value, torch.Tensor))
+    return next(tensors)
 
 
 def inputs(
@@ -159,23 +165,23 @@ def inputs(
     shared = torch.Generator().manual_seed(seed)
     tensors: dict[str, torch.Tensor] = {}
     if entry_point.text_tokens is not None:
-        vocabulary = getattr(config, "text_config", config).vocab_size
         shape: tuple[int, ...] = (batch, entry_point.text_tokens)
         if device == "meta":
             tensors["input_ids"] = torch.empty(shape, dtype=torch.int64, device="meta")
         else:
-            tensors["input_ids"] = torch.randint(0, vocabulary, shape, generator=shared).to(device)
-    if entry_point.image_size is not None:
+            ids = torch.randint(0, _text_config(config).vocab_size, shape, generator=shared)
+            tensors["input_ids"] = ids.to(device)
+    if entry_point.pixels is not None:
         vision = vision_config(config)
         channels = getattr(vision, "num_channels", 3)
-        shape = (batch, channels, entry_point.image_size, entry_point.image_size)
-        if patches := getattr(vision, "num_patches", None):
+        shape = (batch, channels, *entry_point.pixels)
+        if naflex_patches(vision):
             # Images cut into patches, and how many those are along each side, which is read and so is real everywhere. No mask:
             # where no patch is padding, the model drops the one that its processor makes.
-            side = entry_point.image_size // vision.patch_size
-            shape = (batch, patches, channels * vision.patch_size**2)
+            rows, columns = (side // vision.patch_size for side in entry_point.pixels)
+            shape = (batch, rows * columns, channels * vision.patch_size**2)
             tensors["spatial_shapes"] = torch.tensor(
-                [[side, side]] * batch, device="cpu" if device == "meta" else device
+                [[rows, columns]] * batch, device="cpu" if device == "meta" else device
             )
         pixels = torch.empty(shape, device="meta") if device == "meta" else torch.rand(shape, generator=shared) * 2 - 1
         tensors["pixel_values"] = pixels.to(device=device, dtype=dtype)

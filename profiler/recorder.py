@@ -22,15 +22,36 @@ _NORMS = {"native_layer_norm", "native_group_norm", "_fused_rms_norm", "native_b
 _COPIES = {"clone", "_to_copy", "copy_", "cat", "repeat", "contiguous", "stack", "index"}
 
 
-# torch leaves its modes untyped, hence the ignored calls of their constructors below.
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+# torch leaves its modes untyped, hence the ignored calls of their constructors.
+class WithoutPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Answers what a model asks of inputs that have no values, as of texts without padding: whether any token is padding
+    or otherwise special (no), whether a mask lets all tokens pass (yes). On the meta device torch itself can only raise.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in ("item", "_local_scalar_dense") and hasattr(args[0], _ANSWER):
+            return getattr(args[0], _ANSWER)
+        out = func(*args, **(kwargs or {}))
+        if (name := func.overloadpacket.__name__) in ("any", "all") and out.is_meta:
+            setattr(out, _ANSWER, name == "all")
+        return out
+
+
+_ANSWER = "answer_without_padding"
+"""The attribute of a tensor on the meta device that holds its value."""
+
+
+class LiveBytes(WithoutPadding):
     """Counts the bytes of storages that are alive, and remembers the peak.
 
     A storage is born with the first tensor on it and dies when Python drops the last, as memory does in a real run.
     """
 
     def __init__(self, weights: Sequence[torch.Tensor], batch_inputs: Sequence[torch.Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.live = 0
         self.peak = 0
         self._alive: set[int] = {tensor.untyped_storage()._cdata for tensor in weights}
@@ -38,7 +59,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._born(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = super().__torch_dispatch__(func, types, args, kwargs)
         for tensor in _tensors(out):
             self._born(tensor)
         return out
@@ -59,11 +80,11 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live -= size
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(WithoutPadding):
     """Writes down every operation that moves or computes data."""
 
     def __init__(self, weights: dict[int, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.weights = weights
         self.rows: list[dict[str, Any]] = []
         self.used: set[str] = set()
@@ -71,7 +92,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no two ever share an address
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = super().__torch_dispatch__(func, types, args, kwargs)
         name = func.overloadpacket.__name__
         read = list(_tensors((args, kwargs)))
         weights = [(tensor.numel(), self.weights.get(tensor.untyped_storage()._cdata)) for tensor in read]
@@ -152,18 +173,18 @@ def _arithmetic(name: str, read: list[torch.Tensor], written: list[torch.Tensor]
     return {"kind": "elementwise", "shape": {"elements": out}, "flops": out}
 
 
-class StridedLinears(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class StridedLinears(WithoutPadding):
     """Notes linear layers whose three-dimensional input is not contiguous. Seen in inference mode, where they arrive
     whole."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.layers: list[tuple[int, int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.ops.aten.linear.default and args[0].dim() == 3 and not args[0].is_contiguous():
             self.layers.append((args[0].shape[0], *args[1].shape))
-        return func(*args, **(kwargs or {}))
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 class FusedAttention(TorchFunctionMode):

@@ -118,7 +118,15 @@ def _check_size(path: str, value: Any) -> None:
     if size is None or (value is None and size.optional):
         return
     least = 0 if _MAY_BE_ZERO.fullmatch(name) else 1
-    numbers = value if isinstance(value, list) and 0 < len(value) <= _DEEPEST * 50 else [value]
-    for number in numbers:
+    for number in _numbers(value):
         if type(number) is not int or not least <= number <= size.most:
             raise FitcardError(f"{path} is {shorten(value)}; it takes a whole number from {least} to {size.most:,}")
+
+
+def _numbers(value: Any) -> list[Any]:
+    """The numbers of a size that has one for each stage of a model or each side of an image, in lists or by name."""
+    if isinstance(value, dict):
+        value = [side for name, side in value.items() if name in ("height", "width")] or [value]
+    if not (isinstance(value, list) and 0 < len(value) <= _DEEPEST * 50):
+        return [value]
+    return [number for item in value for number in (item if isinstance(item, list) and item else [item])]

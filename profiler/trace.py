@@ -19,8 +19,9 @@ from fitcard.catalog.schema.model import config_sha256
 from fitcard.catalog.schema.trace import Activations, Fused, Operation, Phase, StridedLinear, Trace, layer_pattern
 from fitcard.profiler.batch_growth import Frozen, compact, fields_of, linear, operation, without_loops
 from fitcard.profiler.fusion import fuse
-from fitcard.profiler.meta_model import EntryPoint, build, entry_points, explained, inputs, vision_config
-from fitcard.profiler.recorder import FusedAttention, LiveBytes, Recorder, StridedLinears
+from fitcard.profiler.input_sizes import image_tokens
+from fitcard.profiler.meta_model import EntryPoint, architecture, build_as, entry_points, explained, inputs
+from fitcard.profiler.recorder import FusedAttention, LiveBytes, Recorder, StridedLinears, WithoutPadding
 from fitcard.profiler.traced_tensors import traced_tensors
 
 BATCHES = (1, 2, 4, 16, 64)
@@ -35,7 +36,8 @@ def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: No
     import transformers
 
     kind = config["model_type"]
-    model = build(config)
+    chosen = architecture(config)
+    model = build_as(config, chosen)
     with explained(kind):
         points = entry_points(model)
     phases: list[Phase] = []
@@ -56,6 +58,9 @@ def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: No
 
 def _phase(twins: dict[torch.dtype, nn.Module], entry_point: EntryPoint) -> tuple[Phase, set[str]]:
     model = twins[torch.float32]
+    for dtype, twin in twins.items():  # fills what transformers caches, so that every later pass does the same
+        with torch.no_grad(), WithoutPadding():
+            entry_point.call(twin, inputs(twin, entry_point, 2, dtype, "meta"))
     # Not batch 1: reshaping a single item sometimes needs no copy where every larger batch needs one.
     two, used, width, fused_two = _operations(model, entry_point, 2)
     four, _, _, fused_four = _operations(model, entry_point, 4)
@@ -73,8 +78,8 @@ def _phase(twins: dict[torch.dtype, nn.Module], entry_point: EntryPoint) -> tupl
     }
     return Phase(
         component=entry_point.component,
-        image_size=entry_point.image_size,
-        image_tokens=_image_tokens(model, entry_point),
+        image_size=entry_point.pixels and entry_point.pixels[0],
+        image_tokens=entry_point.pixels and image_tokens(model.config, entry_point.pixels),
         text_tokens=entry_point.text_tokens,
         output_width=width,
         activations=tuple(
@@ -98,7 +103,7 @@ def _operations(
     batch_inputs = inputs(model, entry_point, batch, torch.float32, "meta")
     with torch.no_grad(), recorder, FusedAttention(recorder):
         out = entry_point.call(model, batch_inputs)
-    return recorder.rows, recorder.used, out.shape[-1], fuse(recorder.flows, out)
+    return recorder.rows, recorder.used, out.shape[1 if out.dim() == 4 else -1], fuse(recorder.flows, out)
 
 
 def _strided(model: nn.Module, entry_point: EntryPoint) -> tuple[StridedLinear, ...]:
@@ -123,10 +128,3 @@ def _peak(model: nn.Module, entry_point: EntryPoint, batch: int, dtype: torch.dt
     with torch.no_grad(), live, FusedAttention():
         entry_point.call(model, batch_inputs)
     return live.peak
-
-
-def _image_tokens(model: nn.Module, entry_point: EntryPoint) -> int | None:
-    if entry_point.image_size is None:
-        return None
-    patch = vision_config(model.config).patch_size
-    return int((entry_point.image_size // patch) ** 2)

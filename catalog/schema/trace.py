@@ -133,9 +133,11 @@ class Phase(Record):
 
     component: Component
     image_size: int | None = None
-    """Pixels along each side; null where no image goes in."""
+    """Pixels along each side, or the height where `image_width` is there; null where no image goes in."""
+    image_width: int | None = None
+    """Pixels along the other side of an image that is not square."""
     image_tokens: int | None = None
-    """Patches that an image becomes."""
+    """Patches that an image becomes; null for a model without patches of one size."""
     text_tokens: int | None = None
     """Tokens of one text; null where no text goes in."""
     output_width: int
@@ -148,6 +150,11 @@ class Phase(Record):
     def flops(self, batch: int = 1) -> int:
         """Floating-point operations of one forward pass, a multiply-add counted as 2."""
         return sum(at_batch(op.count, batch) * at_batch(op.flops, batch) for op in self.operations)
+
+    @property
+    def pixels(self) -> str | None:
+        """Height and width of an image in words; None where no image goes in."""
+        return None if self.image_size is None else f"{self.image_size} x {self.image_width or self.image_size}"
 
     @property
     def one_by_one(self) -> bool:
@@ -170,6 +177,8 @@ class Trace(Record):
     """Library versions that made it."""
     tensors: Written[Tensor]
     phases: Written[Phase]
+    notes: Written[Text] | None = None
+    """What an answer must say of it: parts that were left out, or sizes that the configuration does not name."""
 
     def parameters(self, component: Component = "all") -> int:
         """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""
