@@ -26,6 +26,24 @@ DOES_NOT_FIT = 3
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _sizes(command: F) -> F:
+    """The options for what goes in."""
+    for option in (
+        click.option(
+            "--image-size",
+            type=click.IntRange(1, 1 << 14),
+            help="Pixels along each side of an image. Default: what the model is made for; others are traced, with torch.",
+        ),
+        click.option(
+            "--tokens",
+            type=click.IntRange(1, 1 << 20),
+            help="Tokens of one text. Default: the most that the model takes; others are traced, with torch.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def _options(command: F) -> F:
     """The options that every question shares."""
     for option in (
@@ -52,9 +70,18 @@ def _options(command: F) -> F:
 @click.argument("model")
 @click.option("--quant", "quants", multiple=True, help="Quantization; repeat for several. Default: all.")
 @_options
+@_sizes
 @click.pass_obj
 def gpus(
-    root: Path | None, model: str, quants: tuple[str, ...], component: Any, batch: int, mode: Any, as_json: bool
+    root: Path | None,
+    model: str,
+    quants: tuple[str, ...],
+    component: Any,
+    batch: int,
+    tokens: int | None,
+    image_size: int | None,
+    mode: Any,
+    as_json: bool,
 ) -> None:
     """Which GPUs run which quantization of MODEL.
 
@@ -63,7 +90,8 @@ def gpus(
     """
     catalog, model_id = _model(root, model)
     labels = [find_quantization(catalog, label) for label in quants]
-    asked = answers.gpus(catalog, model_id, Workload(batch), quantizations=labels, component=component, mode=mode)
+    workload = Workload(batch, image_size, tokens)
+    asked = answers.gpus(catalog, model_id, workload, quantizations=labels, component=component, mode=mode)
     rows = list(asked)
     if as_json:
         return _print_rows(rows)
@@ -79,6 +107,7 @@ def gpus(
 @click.option("--quant", help="Quantization. Default: the best choice for the card.")
 @click.option("--evidence", type=click.Choice(["predicted"]), help="Ignore every run and published figure.")
 @_options
+@_sizes
 @click.pass_obj
 def fit(
     root: Path | None,
@@ -88,6 +117,8 @@ def fit(
     evidence: str | None,
     component: Any,
     batch: int,
+    tokens: int | None,
+    image_size: int | None,
     mode: Any,
     as_json: bool,
 ) -> None:
@@ -104,7 +135,7 @@ def fit(
         model_id,
         labels,
         setup,
-        Workload(batch),
+        Workload(batch, image_size, tokens),
         component=component,
         only_predicted=evidence == "predicted",
     )
@@ -124,8 +155,11 @@ def fit(
 @click.option("--gpu", help="The card, as you would type its name.")
 @click.option("--vram", help="Free memory of a GPU, as GPUs are sold: 8GB, 8G or 8.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_sizes
 @click.pass_obj
-def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) -> None:
+def models(
+    root: Path | None, gpu: str | None, vram: str | None, tokens: int | None, image_size: int | None, as_json: bool
+) -> None:
     """What runs on one GPU, or in so much memory."""
     catalog = load(root)
     if (gpu is None) == (vram is None):
@@ -134,7 +168,8 @@ def models(root: Path | None, gpu: str | None, vram: str | None, as_json: bool) 
         catalog, key = _with_memory(catalog, vram)
     else:
         key = find_gpu(catalog, gpu or "")
-    rows = list(answers.models(catalog, Setup(key)))
+    workload = Workload(image_size=image_size, text_tokens=tokens)
+    rows = list(answers.models(catalog, Setup(key), workload, skipped=_skipped))
     if as_json:
         return _print_rows(rows)
     from fitcard.advisor import console
@@ -284,6 +319,10 @@ def _model(root: Path | None, typed: str) -> tuple[Catalog, str]:
     from fitcard.advisor.adhoc import with_model
 
     return with_model(catalog, typed)
+
+
+def _skipped(model: str, reason: str) -> None:
+    click.echo(f"skipped: {reason if model in reason else f'{model}: {reason}'}", err=True)
 
 
 def _print_rows(rows: Iterable[Answer]) -> None:

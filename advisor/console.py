@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from fitcard.advisor import fit
 from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
+from fitcard.advisor.adhoc import sizes_in_words
 from fitcard.advisor.detect import Detected, with_free_memory
 from fitcard.advisor.fit import Answer
 from fitcard.advisor.hardware import gpu_of
@@ -24,7 +25,7 @@ def matrix(catalog: Catalog, rows: Sequence[Answer], labels: Sequence[str]) -> N
     """GPUs against quantizations: memory needed and verdict, then the pick for each GPU."""
     served = {row.quantization for row in rows if row.verdict != "unsupported"}
     shown = labels or [label for label in catalog.quantizations if label in served]
-    title = f"{rows[0].model}, {rows[0].component}, batch {rows[0].workload.batch}: memory needed in GB" if rows else ""
+    title = f"{rows[0].model}, {rows[0].component}, {workload(rows[0])}: memory needed in GB" if rows else ""
     table = Table(
         Column("GPU", no_wrap=True),
         "GB",
@@ -51,7 +52,10 @@ def runs_on(catalog: Catalog, gpu: str, rows: Sequence[Answer]) -> None:
     title = f"What runs on {escape(gpu_of(catalog, gpu).name)}"
     table = Table("model", "best", "memory needed", "largest batch", "speed at batch 1", title=title)
     for model in catalog.models:
-        best = fit.best([row for row in rows if row.model == model], catalog)
+        mine = [row for row in rows if row.model == model]
+        if not mine:  # it does not take the size that is asked for
+            continue
+        best = fit.best(mine, catalog)
         if best is None:
             table.add_row(model, "[red]none[/red]", "", "", "")
             continue
@@ -67,6 +71,7 @@ def explain(catalog: Catalog, answer: Answer) -> None:
     console.print(
         f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(gpu.name)}: [{style} bold]{answer.verdict}[/]"
     )
+    console.print(f"  workload: {workload(answer)}")
     for reason in answer.reasons:
         console.print(f"  {escape(reason)}")
     if answer.verdict != "unsupported":
@@ -134,6 +139,13 @@ def accuracy(memory: Sequence[MemoryRow], total: MemoryErrors, speeds: Sequence[
     console.print(table)
     for way, meaning in WAYS.items():
         console.print(f"{way}: {meaning}.")
+
+
+def workload(answer: Answer) -> str:
+    """What goes into one pass: `batch 8 of images of 224 x 224 pixels`."""
+    batch, height, tokens, width = answer.workload
+    pixels = height and f"{height} x {width or height}"
+    return f"batch {batch} of {' and '.join(sizes_in_words(pixels or None, tokens))}"
 
 
 def speed(answer: Answer) -> str:

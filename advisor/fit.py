@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from fitcard.advisor.adhoc import traced_at
 from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.device_runs import run_times
 from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
@@ -76,7 +77,10 @@ class Answer(NamedTuple):
     def document(self) -> dict[str, Any]:
         """As it is written as JSON."""
         speed = self.speed and self.speed._asdict()
-        return {**self._asdict(), "workload": self.workload._asdict(), "memory": self.memory._asdict(), "speed": speed}
+        workload = self.workload._asdict()
+        if self.workload.image_width is None:
+            del workload["image_width"]
+        return {**self._asdict(), "workload": workload, "memory": self.memory._asdict(), "speed": speed}
 
 
 def default_component(catalog: Catalog, model: str) -> Component:
@@ -159,13 +163,16 @@ class ModelQuestion(NamedTuple):
             component=self.component,
             quantization=label,
             gpu=gpu.id,
-            workload=Workload(batch=batch, image_size=phase.image_size, text_tokens=phase.text_tokens),
+            workload=Workload(batch, phase.image_size, phase.text_tokens, phase.image_width),
             verdict=verdict,
             evidence=memory.evidence,
             memory=memory,
             max_batch=largest,
             speed=speed,
-            reasons=tuple(_reasons(verdict, memory, batch, gpu, quantization, refused, why if speed else "")),
+            reasons=(
+                *_reasons(verdict, memory, batch, gpu, quantization, refused, why if speed else ""),
+                *(self.trace.notes or ()),
+            ),
         )
 
     def _speed(self, label: str, run: Run | None, hardware: Hardware, batch: int) -> tuple[SpeedAnswer | None, str]:
@@ -206,16 +213,22 @@ def question(
     mode: Mode = "eager",
     only_predicted: bool = False,
     rules: Rules | None = None,
+    workload: Workload = Workload(),  # noqa: B008 - a value that cannot change
 ) -> ModelQuestion:
     """The question about a model of the catalog; `only_predicted` ignores every run and publication on the GPU asked
-    for.
+    for. So do sizes of images and texts in `workload` that are not those of the model's trace, as nothing was run at
+    them.
 
-    Raises FitcardError for a component that the model does not have.
+    Raises FitcardError for a component that the model does not have, or sizes that it does not take.
     """
     trace = catalog.traces[model]
     component = component or main_component(trace.components())
     if component not in trace.components():
         raise FitcardError(f"{model} has no component {component} (it has: {', '.join(trace.components())})")
+    phase = trace.phase(component)
+    sizes = workload.image_size or phase.image_size, workload.text_tokens or phase.text_tokens
+    if sizes != (phase.image_size, phase.text_tokens) or (workload.image_size and phase.image_width):
+        trace, only_predicted = traced_at(catalog, model, phase, workload), True
     evidence = None if only_predicted else evidence_of(catalog, model)
     return ModelQuestion(model, trace, component, evidence, rules or rules_of(catalog), mode)
 
@@ -259,9 +272,11 @@ def fits(
     with_speed: bool = True,
 ) -> list[Answer]:
     """The same of one component in several quantizations."""
-    asked = question(catalog, model, component, mode=setup.mode, only_predicted=only_predicted)
     _check(workload)
+    asked = question(catalog, model, component, mode=setup.mode, only_predicted=only_predicted, workload=workload)
     hardware = hardware_of(catalog, setup.device, only_predicted=only_predicted, with_speed=with_speed)
+    if asked.evidence is None:
+        hardware = hardware._replace(runs=None)
     return [asked.answer(label, hardware, workload, with_speed=with_speed) for label in labels]
 
 
@@ -277,8 +292,8 @@ def gpus(
     with_speed: bool = True,
 ) -> Iterator[Answer]:
     """Every GPU of the catalog with every quantization, GPUs by memory, then by id."""
-    asked = question(catalog, model, component, mode=mode, only_predicted=only_predicted)
     _check(workload)
+    asked = question(catalog, model, component, mode=mode, only_predicted=only_predicted, workload=workload)
     for gpu in gpus_by_memory(catalog):
         hardware = hardware_of(catalog, gpu, only_predicted=only_predicted, with_speed=with_speed)
         for label in quantizations or tuple(catalog.quantizations):
@@ -292,17 +307,30 @@ def models(
     *,
     quantizations: Sequence[str] = (),
     with_speed: bool = True,
+    skipped: Callable[[str, str], None] = lambda model, reason: None,
 ) -> Iterator[Answer]:
-    """Every model of the catalog, in every quantization, on one GPU."""
+    """Every model of the catalog, in every quantization, on one GPU. A size holds for the models that take images, or
+    texts; one that does not take that size is skipped, with the reason."""
     hardware, rules = hardware_of(catalog, setup.device, with_speed=with_speed), rules_of(catalog)
     _check(workload)
     for model in catalog.models:
-        asked = question(catalog, model, mode=setup.mode, rules=rules)
+        own = catalog.traces[model].phase(default_component(catalog, model))
+        sizes = workload._replace(
+            image_size=own.image_size and workload.image_size, text_tokens=own.text_tokens and workload.text_tokens
+        )
+        try:
+            asked = question(catalog, model, mode=setup.mode, rules=rules, workload=sizes)
+        except FitcardError as reason:
+            skipped(model, str(reason))
+            continue
         for label in quantizations or tuple(catalog.quantizations):
             yield asked.answer(label, hardware, workload, with_speed=with_speed)
 
 
 def _check(workload: Workload) -> None:
+    for what, size in (("an image has", workload.image_size), ("a text has", workload.text_tokens)):
+        if size is not None and size < 1:
+            raise FitcardError(f"{what} a size of at least 1 (got {size})")
     if workload.batch < 1:
         raise FitcardError(f"a batch holds at least one item (got {workload.batch})")
 

@@ -17,6 +17,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from fitcard.catalog.configuration_formats import as_encoder, from_open_clip, from_timm, makes_embeddings
 from fitcard.catalog.errors import FitcardError, UnknownName
 from fitcard.catalog.reader import load_json, read_json
 
@@ -57,12 +58,35 @@ def from_path(path: Path) -> Configuration:
 
     The folders of the hub's own cache say which model it is, at which commit.
     """
-    file = path / "config.json" if path.is_dir() else path
-    values = read_json(file, "give a Hugging Face config.json or a folder with one", MAX_CONFIGURATION_BYTES)
+    file = _file_in(path) if path.is_dir() else path
+    values = _checked(_read(file), str(file))
+    if (path / "modules.json").is_file() or makes_embeddings(local_name(path)):
+        values = as_encoder(values)
     found = _SNAPSHOT.search(file.absolute().parent.as_posix())
-    return Configuration(
-        _checked(values, str(file)), str(file), f"{found[1]}/{found[2]}" if found else None, found[3] if found else None
-    )
+    return Configuration(values, str(file), f"{found[1]}/{found[2]}" if found else None, found[3] if found else None)
+
+
+def local_name(path: Path) -> str:
+    """What a model is called by its folder, or by a file of its own."""
+    if path.is_dir():
+        return path.resolve().name
+    return path.resolve().parent.name if path.name == "config.json" else path.resolve().stem
+
+
+def _read(file: Path) -> Any:
+    return read_json(file, "give a Hugging Face config.json or a folder with one", MAX_CONFIGURATION_BYTES)
+
+
+def _file_in(folder: Path) -> Path:
+    """The configuration in a folder of transformers, timm, open_clip or sentence-transformers, which keeps the model in
+    a folder that its modules.json names first."""
+    modules = _read(folder / "modules.json") if (folder / "modules.json").is_file() else None
+    first = modules[0] if isinstance(modules, list) and modules else None
+    inner = first.get("path") if isinstance(first, dict) else None
+    if isinstance(inner, str) and re.fullmatch(r"[\w-][\w.-]*", inner) and (folder / inner / "config.json").is_file():
+        return folder / inner / "config.json"
+    names = ("config.json", "open_clip_config.json")
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
 
 
 def from_hub(model_id: str) -> Configuration:
@@ -88,12 +112,18 @@ def from_hub(model_id: str) -> Configuration:
         raise UnknownName(f"The Hugging Face hub took longer than {HUB_SECONDS:g} seconds: try again later.") from None
     except (OSError, ValueError, HTTPException):
         raise UnknownName("The Hugging Face hub, which may have it, cannot be reached.") from None
+    checked = _checked(values, address)
     return Configuration(
-        _checked(values, address), address, model_id, commit if re.fullmatch(r"[0-9a-f]{40}", commit) else None
+        as_encoder(checked) if makes_embeddings(model_id) else checked,
+        address,
+        model_id,
+        commit if re.fullmatch(r"[0-9a-f]{40}", commit) else None,
     )
 
 
 def _checked(config: Any, where: str) -> dict[str, Any]:
+    if isinstance(config, dict) and "model_type" not in config:  # pyright: ignore[reportUnknownMemberType]
+        config = from_timm(config) or from_open_clip(config, where) or config  # pyright: ignore[reportUnknownArgumentType]
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):  # pyright: ignore[reportUnknownMemberType]
         raise FitcardError(f"{where} is no Hugging Face configuration: it has no model_type")
     return config  # pyright: ignore[reportUnknownVariableType]

@@ -35,6 +35,10 @@ class TraceRequest(BaseModel):
     config: dict[str, Any]
     minimal: bool
     """Whether to leave out first what transformers would assume anyway."""
+    pixels: int | None = None
+    """Along each side of an image; None for the size that the model is made for."""
+    tokens: int | None = None
+    """Of a text; None for the most that the model takes."""
 
 
 class TraceAnswer(BaseModel):
@@ -50,7 +54,12 @@ class TraceAnswer(BaseModel):
 
 
 def trace_bounded(
-    config: dict[str, Any], progress: Callable[[str], None] = lambda _: None, *, minimal: bool = False
+    config: dict[str, Any],
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    minimal: bool = False,
+    pixels: int | None = None,
+    tokens: int | None = None,
 ) -> tuple[dict[str, Any], Trace]:
     """The trace of a configuration, with that configuration, in which `minimal` leaves out what transformers assumes
     anyway.
@@ -71,7 +80,8 @@ def trace_bounded(
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(TraceRequest(config=config, minimal=minimal).model_dump_json())
+                request = TraceRequest(config=config, minimal=minimal, pixels=pixels, tokens=tokens)
+                process.stdin.write(request.model_dump_json())
                 process.stdin.close()
             for line in process.stdout:
                 if not line.endswith("\n"):  # it was killed while it answered
@@ -117,7 +127,7 @@ def _answer(request: TraceRequest, progress: Callable[[str], None]) -> TraceAnsw
         return TraceAnswer(missing_package=error.name or str(error))
     try:
         config = minimal_config(request.config) if request.minimal else request.config
-        return TraceAnswer(config=config, trace=trace(config, progress))
+        return TraceAnswer(config=config, trace=trace(config, progress, pixels=request.pixels, tokens=request.tokens))
     except FitcardError as error:
         return TraceAnswer(refused=str(error))
     except BaseException as error:  # nothing that a configuration causes is a traceback

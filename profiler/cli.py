@@ -25,12 +25,10 @@ from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.units import parse_bytes
 from fitcard.profiler.bounded_trace import trace_bounded
-from fitcard.profiler.safe_config import safe_config
 
 _BUSY = "[bold]"
 UNSTABLE = 0.05
 """The spread between processes from which a speed is worth a warning."""
-_IGNORED = "fitcard builds the model with the code and the weights' types of transformers alone"
 _stderr = Console(stderr=True)
 
 
@@ -267,22 +265,36 @@ class _Board:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the trace. Default: the catalog's traces/, or here for a file.",
 )
+@click.option("--tokens", type=click.IntRange(1, 1 << 20), help="Tokens of a text. Default: the most it takes.")
+@click.option(
+    "--image-size",
+    "pixels",
+    type=click.IntRange(1, 1 << 14),
+    help="Pixels along each side of an image. Default: the size that the model is made for.",
+)
 @click.pass_obj
-def trace(root: Path | None, model: str | None, every: bool, output: Path | None) -> None:
+def trace(
+    root: Path | None, model: str | None, every: bool, output: Path | None, tokens: int | None, pixels: int | None
+) -> None:
     """Trace MODEL, or the Hugging Face configuration in a file, without weights: tensors, operations, activation
     peaks."""
     if (model is None) != every:
         raise click.UsageError("give a model, the file of a configuration, or --all")
     if model and model.endswith(".json"):
         path = (output or Path.cwd()) / f"{Path(model).stem}.trace.json"
-        _write_trace(path, trace_with_status(from_path(Path(model)).values, Path(model).stem)[1])
+        values, name = from_path(Path(model)).values, Path(model).stem
+        _write_trace(path, trace_with_status(values, name, pixels=pixels, tokens=tokens)[1])
         return
+    if (tokens or pixels) and output is None:
+        raise click.UsageError(
+            "the catalog's traces have each model's own sizes: for others, name a folder as --output"
+        )
     from fitcard.profiler.trace import trace as trace_model
 
     catalog = load(root, traces_needed=False)
     for key in [find_model(catalog, model)] if model else catalog.models:
         with _stderr.status(f"{key}: building the model without weights"):
-            traced = trace_model(catalog.models[key].config)
+            traced = trace_model(catalog.models[key].config, pixels=pixels, tokens=tokens)
         _write_trace((output or catalog.root / "traces") / f"{key}.json", traced)
 
 
@@ -294,18 +306,25 @@ def _write_trace(path: Path, traced: Trace) -> None:
     click.echo(str(path))
 
 
-def trace_with_status(config: dict[str, Any], name: str, *, minimal: bool = False) -> tuple[dict[str, Any], Trace]:
+def trace_with_status(
+    config: dict[str, Any], name: str, *, minimal: bool = False, pixels: int | None = None, tokens: int | None = None
+) -> tuple[dict[str, Any], Trace]:
     """The trace of a configuration that nobody has checked, and the configuration, with what is being done on the
     screen meanwhile.
 
     What in it was left out, and could make it another model, is said in a warning.
     """
-    for path in safe_config(config).warnings:
-        _stderr.print(
-            f"[yellow]warning[/yellow]: {escape(name)}: {escape(path)} is ignored: {_IGNORED}", soft_wrap=True
-        )
     with _stderr.status(f"{escape(name)}: building the model without weights") as status:
-        return trace_bounded(config, lambda what: status.update(f"{escape(name)}: {escape(what)}"), minimal=minimal)
+        made = trace_bounded(
+            config,
+            lambda what: status.update(f"{escape(name)}: {escape(what)}"),
+            minimal=minimal,
+            pixels=pixels,
+            tokens=tokens,
+        )
+    for note in made[1].notes or ():
+        _stderr.print(f"[yellow]warning[/yellow]: {escape(name)}: {escape(note)}", soft_wrap=True)
+    return made
 
 
 def trace_table(traced: Trace) -> Table:

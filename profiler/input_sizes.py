@@ -14,6 +14,9 @@ Pixels = tuple[int, int]
 USUAL_PIXELS = 224
 """Of an image for models that take any size and name none, as ResNet: what ImageNet's classifiers are compared at."""
 
+USUAL_TOKENS = 512
+"""Of a text for models that take any length and name none, as T5: what it and BERT were trained at."""
+
 
 def vision_config(config: Any) -> Any:
     """The part of a configuration that is about images, which for a vision encoder is all of it."""
@@ -54,13 +57,15 @@ def image_tokens(config: Any, size: Pixels) -> int | None:
     return None if patch is None else (size[0] // patch[0]) * (size[1] // patch[1])
 
 
-def longest_text(model: nn.Module, config: Any) -> int | None:
+def longest_text(model: nn.Module | None, config: Any) -> int | None:
     """Tokens of the longest text; None where its configuration names no length.
 
     Tables of positions with a padding row begin to count after it, as RoBERTa's do.
     """
     longest = next((n for key in _LENGTHS if isinstance(n := getattr(config, key, None), int) and n > 0), None)
-    tables = (module for name, module in model.named_modules() if name.endswith("position_embeddings"))
+    tables = (
+        module for name, module in (model.named_modules() if model else ()) if name.endswith("position_embeddings")
+    )
     rows = [one.padding_idx for one in tables if isinstance(one, nn.Embedding) and one.num_embeddings == longest]
     padding = rows[0] if rows else None
     return None if longest is None else longest - (0 if padding is None else padding + 1)
@@ -70,13 +75,11 @@ _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_length", "max_seq
 
 
 def text_length(model: nn.Module, config: Any, asked: int | None) -> int:
-    """Tokens of the texts to run: as asked, or the most that the model takes.
+    """Tokens of the texts to run: as asked, or the most that the model takes, or the usual length.
 
-    Raises FitcardError where neither is there, or for more than there are positions.
+    Raises FitcardError for more than there are positions.
     """
     longest = longest_text(model, config)
-    if asked is None and longest is None:
-        raise FitcardError(f"{type(model).__name__} names no longest text: say how long a text is with --tokens")
     if asked is not None and longest is not None and asked > longest and hasattr(config, "max_position_embeddings"):
         raise FitcardError(f"{type(model).__name__} takes texts of at most {longest:,} tokens (--tokens is {asked:,})")
-    return asked or longest or 0
+    return asked or longest or USUAL_TOKENS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator
+import inspect
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ from fitcard.catalog.schema.trace import Component
 from fitcard.profiler.architecture import Architecture, check_plain
 from fitcard.profiler.input_sizes import (
     USUAL_PIXELS,
+    USUAL_TOKENS,
     Pixels,
+    longest_text,
     naflex_patches,
     own_image_size,
     text_length,
@@ -89,6 +92,8 @@ def explained(kind: str, what: str = "build") -> Generator[None]:
         if (reason := out_of_memory(error)) is None:
             cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
             reason = (str(cause).strip().splitlines() or [""])[0] or type(cause).__name__
+            if "meta tensors" in reason:
+                reason = "what it does depends on the values of its inputs, and a trace has only their sizes"
             if isinstance(error, KeyError | AssertionError | IndexError | ZeroDivisionError | RecursionError):
                 reason = f"{type(error).__name__}: {reason}"
         raise FitcardError(
@@ -121,18 +126,50 @@ def entry_points(model: nn.Module, image: Pixels | None = None, tokens: int | No
     Raises FitcardError for what is neither, and for a size that the model does not take.
     """
     config: Any = model.config
+    resized = _resized(model, image)
     if hasattr(model, "get_image_features") and hasattr(model, "get_text_features"):
         size, text = _pixels(vision_config(config), image), text_length(model, _text_config(config), tokens)
         return (
-            EntryPoint("vision", size, None, lambda m, x: _embedding(m.get_image_features(**x))),  # type: ignore[operator]
+            EntryPoint("vision", size, None, lambda m, x: _embedding(m.get_image_features(**x, **resized))),  # type: ignore[operator]
             EntryPoint("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
-            EntryPoint("all", size, text, lambda m, x: m(**x).image_embeds),
+            EntryPoint("all", size, text, lambda m, x: m(**x, **resized).image_embeds),
         )
     if model.main_input_name == "pixel_values":
-        return (EntryPoint("vision", _pixels(config, image), None, lambda m, x: _embedding(m(**x))),)
+        return (EntryPoint("vision", _pixels(config, image), None, lambda m, x: _embedding(m(**x, **resized))),)
     if model.main_input_name == "input_ids" and hasattr(config, "vocab_size"):
         return (EntryPoint("text", None, text_length(model, config, tokens), lambda m, x: _embedding(m(**x))),)
     raise FitcardError(f"{type(model).__name__} takes neither images alone nor texts alone nor both as two components")
+
+
+def _resized(model: nn.Module, image: Pixels | None) -> dict[str, bool]:
+    """What tells a model to stretch its table of positions over an image of another size than its own, where it waits
+    to be told."""
+    own = own_image_size(vision_config(model.config))
+    if image is None or image == own:
+        return {}
+    forwards = (inspect.unwrap(type(module).forward) for module in model.modules())
+    asks = any(_STRETCH in getattr(getattr(forward, "__code__", None), "co_varnames", ()) for forward in forwards)
+    return {_STRETCH: True} if asks else {}
+
+
+_STRETCH = "interpolate_pos_encoding"
+
+
+def size_notes(config: Any, points: tuple[EntryPoint, ...], pixels: int | None, tokens: int | None) -> Iterator[str]:
+    """What a reader of a trace must be told of the sizes that it was made at."""
+    if any(point.pixels for point in points):
+        vision = vision_config(config)
+        if pixels is None and own_image_size(vision) is None:
+            yield f"the configuration names no image size: {USUAL_PIXELS} pixels are assumed (--image-size takes others)"
+        if config.model_type == "vit_mae":
+            share = 1 - config.mask_ratio
+            yield f"ViTMAEModel drops patches at random: its encoder is traced with {share:.0%} of them, as it runs"
+    if (
+        tokens is None
+        and any(point.text_tokens for point in points)
+        and longest_text(None, _text_config(config)) is None
+    ):
+        yield f"the configuration names no longest text: {USUAL_TOKENS} tokens are assumed (--tokens takes others)"
 
 
 def _pixels(config: Any, asked: Pixels | None) -> Pixels:
@@ -149,9 +186,11 @@ def _embedding(output: Any) -> torch.Tensor:
     if isinstance(output, torch.Tensor):
         return output
     names = ("image_embeds", "text_embeds", "pooler_output", "last_hidden_state")
-    own = (getattr(output, name, None) for name in names)
-    tensors = (value for value in (*own, *output.values()) if isinstance(value, torch.Tensor))
-    return next(tensors)
+    values = [getattr(output, name, None) for name in names]
+    tensors = [value for value in (*values, *output.values()) if isinstance(value, torch.Tensor)]
+    if not tensors:
+        raise FitcardError(f"{type(output).__name__} holds no embedding")
+    return tensors[0]
 
 
 def inputs(

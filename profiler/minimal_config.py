@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fitcard.catalog.errors import FitcardError
-from fitcard.profiler.meta_model import resolve
+from fitcard.profiler.meta_model import architecture, resolve
 
 _SILENT = re.compile(
     r"architectures|auto_map|id2label|label2id|num_labels|problem_type|_?name_or_path|transformers_version|(torch_)?dtype"
@@ -38,7 +38,18 @@ def minimal_config(config: dict[str, Any]) -> dict[str, Any]:
             continue
         if same:
             minimal = shorter
+    if "architectures" in config and _class(minimal) != _class(config):
+        minimal["architectures"] = config["architectures"]
     return {"model_type": minimal.pop("model_type"), **minimal}
+
+
+def _class(config: dict[str, Any]) -> tuple[type, tuple[str, ...]] | None:
+    """What is built for a configuration, and what is to be said of it; None for one that is refused."""
+    try:
+        chosen = architecture(config)
+    except FitcardError:
+        return None
+    return chosen.model, chosen.notes
 
 
 def _meaning(config: dict[str, Any], read: dict[str, Any]) -> dict[str, Any]:

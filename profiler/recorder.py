@@ -32,7 +32,7 @@ class WithoutPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket.__name__ in ("item", "_local_scalar_dense") and hasattr(args[0], _ANSWER):
+        if func.overloadpacket.__name__ in _READS_A_VALUE and hasattr(args[0], _ANSWER):
             return getattr(args[0], _ANSWER)
         out = func(*args, **(kwargs or {}))
         if (name := func.overloadpacket.__name__) in ("any", "all") and out.is_meta:
@@ -40,6 +40,7 @@ class WithoutPadding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+_READS_A_VALUE = ("item", "is_nonzero", "_local_scalar_dense")
 _ANSWER = "answer_without_padding"
 """The attribute of a tensor on the meta device that holds its value."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -20,18 +20,26 @@ from fitcard.catalog.schema.trace import Activations, Fused, Operation, Phase, S
 from fitcard.profiler.batch_growth import Frozen, compact, fields_of, linear, operation, without_loops
 from fitcard.profiler.fusion import fuse
 from fitcard.profiler.input_sizes import image_tokens
-from fitcard.profiler.meta_model import EntryPoint, architecture, build_as, entry_points, explained, inputs
+from fitcard.profiler.meta_model import EntryPoint, architecture, build_as, entry_points, explained, inputs, size_notes
 from fitcard.profiler.recorder import FusedAttention, LiveBytes, Recorder, StridedLinears, WithoutPadding
+from fitcard.profiler.safe_config import safe_config
 from fitcard.profiler.traced_tensors import traced_tensors
 
 BATCHES = (1, 2, 4, 16, 64)
 """Where activation peaks are traced; between and beyond them they are interpolated."""
 
 
-def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: None) -> Trace:
-    """Trace the model of a Hugging Face configuration through each of its entry points.
+def trace(
+    config: dict[str, Any],
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    pixels: int | None = None,
+    tokens: int | None = None,
+) -> Trace:
+    """Trace the model of a Hugging Face configuration through each of its entry points, with square images of `pixels`
+    along each side and texts of so many `tokens`, or of the sizes that the model is made for.
 
-    Raises FitcardError when transformers cannot build or run its configuration.
+    Raises FitcardError when transformers cannot build or run its configuration, or at these sizes.
     """
     import transformers
 
@@ -39,7 +47,8 @@ def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: No
     chosen = architecture(config)
     model = build_as(config, chosen)
     with explained(kind):
-        points = entry_points(model)
+        points = entry_points(model, pixels and (pixels, pixels), tokens)
+    notes = (*chosen.notes, *_ignored(config), *size_notes(model.config, points, pixels, tokens))
     phases: list[Phase] = []
     used: dict[str, set[str]] = {}
     twins = {dtype: copy.deepcopy(model).to(device="meta", dtype=dtype) for dtype in (torch.float32, torch.bfloat16)}
@@ -53,7 +62,13 @@ def trace(config: dict[str, Any], progress: Callable[[str], None] = lambda _: No
         made_with={"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
         tensors=tuple(traced_tensors(model, used)),
         phases=tuple(phases),
+        notes=notes or None,
     )
+
+
+def _ignored(config: dict[str, Any]) -> Iterator[str]:
+    for path in safe_config(config).warnings:
+        yield f"{path} is ignored: the model is built with the code and the weights' types of transformers alone"
 
 
 def _phase(twins: dict[torch.dtype, nn.Module], entry_point: EntryPoint) -> tuple[Phase, set[str]]:
@@ -79,6 +94,7 @@ def _phase(twins: dict[torch.dtype, nn.Module], entry_point: EntryPoint) -> tupl
     return Phase(
         component=entry_point.component,
         image_size=entry_point.pixels and entry_point.pixels[0],
+        image_width=_width(entry_point),
         image_tokens=entry_point.pixels and image_tokens(model.config, entry_point.pixels),
         text_tokens=entry_point.text_tokens,
         output_width=width,
@@ -93,6 +109,12 @@ def _phase(twins: dict[torch.dtype, nn.Module], entry_point: EntryPoint) -> tupl
         ),
         strided_linears=_strided(model, entry_point),
     ), used
+
+
+def _width(entry_point: EntryPoint) -> int | None:
+    """The width of an image that is not square."""
+    height, width = entry_point.pixels or (None, None)
+    return None if width == height else width
 
 
 def _operations(

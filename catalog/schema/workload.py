@@ -30,6 +30,8 @@ class Workload(NamedTuple):
     """Pixels along each side."""
     text_tokens: int | None = None
     """Tokens of one text."""
+    image_width: int | None = None
+    """Pixels across, in an answer about images that are not square; `image_size` is then the height."""
 
 
 class Setup(NamedTuple):
