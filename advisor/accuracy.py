@@ -14,6 +14,7 @@ from fitcard.advisor.device_runs import only_run
 from fitcard.advisor.evidence import good_runs
 from fitcard.advisor.memory import terms
 from fitcard.advisor.records import records_of
+from fitcard.advisor.run_band import flagged
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.record import Record
 from fitcard.catalog.schema.speed import Errors
@@ -49,9 +50,13 @@ class MemoryRow(NamedTuple):
 
 
 def memory_errors(catalog: Catalog) -> list[MemoryRow]:
-    """Every good run in eager mode, batch by batch."""
+    """Every good run in eager mode that is not flagged, batch by batch."""
     warm(_memory_rows, catalog, catalog.models)
-    return [row for model in catalog.models for row in _memory_rows(catalog, model)]
+    doubted = {
+        key for model in dict.fromkeys(run.model for run in catalog.run_index) for key in flagged(catalog, model)
+    }
+    rows = (row for model in catalog.models for row in _memory_rows(catalog, model))
+    return [row for row in rows if row.record not in doubted]
 
 
 @memo

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from fitcard.advisor.device_runs import RunTimes, newest_on, only_run, run_times, timed_on, timed_runs
+from fitcard.advisor.device_runs import RunTimes, newest_on, only_run, run_times, timed_runs
 from fitcard.advisor.fit_speed import Basis, Point, Told, basis_of, fit_factors, fit_without
 from fitcard.advisor.rates import fit_sustained, measured_gpus, measured_rate, sustained_rate
 from fitcard.advisor.records import VariantRecords
+from fitcard.advisor.run_band import believed_on, flagged_on_gpus
 from fitcard.advisor.speed import Setting, number_type, speeds_of, work
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.record import Date
@@ -21,7 +22,8 @@ from fitcard.catalog.storage.memo import memo
 
 
 def points(catalog: Catalog) -> Iterator[Point]:
-    """Every measured and published throughput on a GPU of the catalog, in a fixed order."""
+    """Every measured and published throughput on a GPU of the catalog, in a fixed order, without runs that are
+    flagged."""
     for model in _models(catalog):
         yield from _points_of(catalog, model)
 
@@ -38,8 +40,9 @@ def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
         setting = Setting(speed.mode, speed.batch, speed.autocast, speed.channels_last)
         url = file.sources[speed.source].url if file else ""
         yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
+    doubted = flagged_on_gpus(catalog, model)
     for run in timed_runs(catalog, model):
-        if run.device in catalog.gpus:
+        if run.device in catalog.gpus and run.key not in doubted:
             for batch, per_second, _ in run.speeds:
                 setting = Setting(run.mode, batch)
                 yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
@@ -149,7 +152,7 @@ def device_left_out(catalog: Catalog) -> list[Residual]:
 def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
     """The same of one device: it depends on what was run there, and on nothing else."""
     residuals: list[Residual] = []
-    timed = timed_on(catalog, device)
+    timed = believed_on(catalog, device)
     newest, seen = newest_on(timed), dict[tuple[str, str, Setting], RunTimes]()
     for model, run in ((model, run) for model, runs in timed.items() for run in runs):
         for batch, per_second, multiply_adds in run.speeds:
@@ -200,6 +203,7 @@ def summary(signed: Sequence[float], half_width: float) -> Errors:
 def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
     """All constants, from all the figures there are."""
     rest, measured = basis(catalog), measured_in_16_bit(catalog)
+    published = basis_of([one for one in rest.told if one.point.record.startswith("http")])
     factors = fit_factors(rest.gpus, measured)
     rates = sorted(abs(error) for error in rate_errors(catalog))
     by: tuple[Way, ...] = ("model", "gpu", "gpu_whole")
@@ -217,6 +221,7 @@ def calibrate(catalog: Catalog, today: Date) -> SpeedFile:
         },
         evidence_sha256=evidence_sha256(catalog),
         factors=factors,
+        published_factors=fit_factors(published.gpus, measured),
         sustained=dict(fit_sustained(catalog.matmul, measured_gpus(catalog))),
         known=_known(rest.told, factors),
         half_width=half,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from fitcard.advisor.adhoc import traced_at
@@ -11,8 +12,9 @@ from fitcard.advisor.device_runs import run_times
 from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
 from fitcard.advisor.hardware import Hardware, gpus_by_memory, hardware_of
 from fitcard.advisor.memory import Need, available_bytes, terms
-from fitcard.advisor.predict import Predicted, predict, predict_from_runs
+from fitcard.advisor.predict import Predicted, anchored, predict, predict_from_runs
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
+from fitcard.advisor.run_band import flagged_on_gpus
 from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
@@ -104,13 +106,30 @@ class ModelQuestion(NamedTuple):
     """What was measured or published of the model; None where only predictions are wanted."""
     rules: Rules
     mode: Mode = "eager"
+    doubted: frozenset[str] = frozenset()
+    """The keys of its runs on GPUs that are outside the expected band, so that no prediction rests on them."""
 
     def records(self, label: str) -> VariantRecords:
         """The variant in a quantization."""
         return VariantRecords(self.trace, self.component, self.rules.quantizations[label])
 
     def predicted(self, label: str, hardware: Hardware, batch: int) -> Predicted | None:
-        """The throughput that is expected; None where nothing says anything of it."""
+        """The throughput that is expected, anchored to the variant's own run on that very device; None where nothing
+        says anything of it."""
+        own = self._own_speeds(label, hardware)
+        return anchored(partial(self._unanchored, label, hardware), batch, own)
+
+    def _own_speeds(self, label: str, hardware: Hardware) -> Sequence[tuple[int, float]]:
+        """What the variant's newest run there reached, by batch."""
+        if self.evidence is None:
+            return ()
+        if hardware.only_runs:
+            timed = (hardware.runs or {}).get((self.component, label, self.mode), {}).get(self.model)
+            return [(batch, per_second) for batch, per_second, _ in timed.speeds] if timed else ()
+        run = self.evidence.run(self.component, label, Setup(hardware.gpu.id, self.mode))
+        return [(speed.batch, speed.per_second) for speed in run.speed] if run and run.key not in self.doubted else ()
+
+    def _unanchored(self, label: str, hardware: Hardware, batch: int) -> Predicted | None:
         of, speed = self.records(label), self.rules.speed
         if not hardware.only_runs:
             return predict(of, hardware.gpu, Setting(self.mode, batch), self.rules, without=hardware.without)
@@ -178,13 +197,15 @@ class ModelQuestion(NamedTuple):
     def _speed(self, label: str, run: Run | None, hardware: Hardware, batch: int) -> tuple[SpeedAnswer | None, str]:
         """Measured at this batch, or else published where that holds, or else predicted; and what there is to say of
         it."""
-        expected, unit = self.predicted(label, hardware, batch), COMPONENTS[self.component].unit
-        why = expected.why if expected else ""
+        unit = COMPONENTS[self.component].unit
         if run and (measured := run.batch_speed(batch)):
-            medians = measured.medians_s()
+            medians, plain = measured.medians_s(), self._unanchored(label, hardware, batch)
             low, high = batch / max(medians), batch / min(medians)
-            return SpeedAnswer(measured.per_second, unit, low, high, "measured", run.key, batch), why
-        predicted = None
+            return SpeedAnswer(
+                measured.per_second, unit, low, high, "measured", run.key, batch
+            ), plain.why if plain else ""
+        expected, predicted = self.predicted(label, hardware, batch), None
+        why = expected.why if expected else ""
         if expected:
             predicted = SpeedAnswer(expected.per_second, unit, expected.low, expected.high, "predicted", None, batch)
         setup = Setup(hardware.gpu.id, self.mode)
@@ -230,7 +251,8 @@ def question(
     if sizes != (phase.image_size, phase.text_tokens) or (workload.image_size and phase.image_width):
         trace, only_predicted = traced_at(catalog, model, phase, workload), True
     evidence = None if only_predicted else evidence_of(catalog, model)
-    return ModelQuestion(model, trace, component, evidence, rules or rules_of(catalog), mode)
+    doubted = frozenset(flagged_on_gpus(catalog, model)) if evidence and evidence.good else frozenset[str]()
+    return ModelQuestion(model, trace, component, evidence, rules or rules_of(catalog), mode, doubted)
 
 
 def fit(

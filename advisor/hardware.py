@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from fitcard.advisor.calibrate import factors_without
-from fitcard.advisor.device_runs import NewestRuns, newest_on, timed_on
+from fitcard.advisor.device_runs import NewestRuns, newest_on
+from fitcard.advisor.run_band import believed_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import UnknownName
 from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec, PublishedRates, Segment
@@ -37,7 +38,7 @@ def hardware_of(catalog: Catalog, device: str, *, only_predicted: bool = False, 
     if machine is None:
         raise UnknownName(f"no GPU is called {device!r}")
     features = frozenset(machine.cpu_features) if machine.device_vendor == "CPU" else None
-    runs = newest_on(timed_on(catalog, device)) if with_speed and not only_predicted else None
+    runs = newest_on(believed_on(catalog, device)) if with_speed and not only_predicted else None
     return Hardware(_described(machine, device), features, True, runs)
 
 

@@ -7,7 +7,7 @@ What is reported and is so all the same stands in `exceptions.yaml`; an exceptio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, Protocol
 
 from fitcard.catalog.catalog import Catalog
@@ -59,14 +59,18 @@ _OF_RUNS = (run_counts, run_memory, run_speed, run_machine, run_dates)
 """Those that say whether a run can have been."""
 
 
-def problems(catalog: Catalog, scope: Scope | None = None) -> Iterator[Problem]:
-    """Every fault that a linter finds and no exception covers; with a scope, of the linters of that scope alone."""
+def problems(catalog: Catalog, scope: Scope | None = None, also: Sequence[Linter] = ()) -> Iterator[Problem]:
+    """Every fault that a linter finds and no exception covers; with a scope, of the linters of that scope alone.
+
+    `also` are linters that stand above the catalog, since they ask the predictor.
+    """
     needed: set[int] = set()
-    for linter in LINTERS:
+    linters = (*LINTERS, *also)
+    for linter in linters:
         if scope in (None, linter.SCOPE):
             yield from _found(catalog, linter, needed)
     if scope is None:
-        yield from _needless(catalog, needed)
+        yield from _needless(catalog, needed, [linter.NAME for linter in linters])
 
 
 def _found(catalog: Catalog, linter: Linter, needed: set[int]) -> Iterator[Problem]:
@@ -99,9 +103,8 @@ def _untrue(catalog: Catalog, name: str) -> list[Problem]:
     return list(_found(catalog, linter, set()))
 
 
-def _needless(catalog: Catalog, needed: set[int]) -> Iterator[Problem]:
-    """Exceptions that no linter needs."""
-    names = [linter.NAME for linter in LINTERS]
+def _needless(catalog: Catalog, needed: set[int], names: Collection[str]) -> Iterator[Problem]:
+    """Exceptions that no linter of these names needs."""
     for index, excepted in enumerate(catalog.exceptions):
         place = ("exceptions", index)
         if excepted.linter not in names:

@@ -75,6 +75,8 @@ class SpeedFile(Record):
     """Of the figures; when it differs from today's, the fit is stale."""
     factors: Factors
     """How long each kind of work takes."""
+    published_factors: Factors
+    """The same, fitted on published figures alone: by them a run is expected in which no run takes part."""
     sustained: dict[Text, Sustained]
     """By `vendor generation` and, for generations without a measurement, by vendor."""
     known: dict[Text, dict[Mode, Known]]

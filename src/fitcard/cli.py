@@ -28,7 +28,7 @@ COMMANDS = {
     "add": "fitcard.profiler.add",
     "build": "fitcard.site.generator.cli",
     "serve": "fitcard.site.generator.cli",
-    "check": "fitcard.catalog.cli",
+    "check": "fitcard.advisor.check",
     "import": "fitcard.catalog.cli",
     "diff": "fitcard.advisor.cli",
 }
