@@ -20,6 +20,7 @@ from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.trace import Component
 
 if TYPE_CHECKING:
+    from fitcard.catalog.schema.run import Run
     from fitcard.advisor.evidence import BestSpeed
     from fitcard.advisor.fit import MemoryAnswer
     from fitcard.advisor.recommend import Span
@@ -118,11 +119,20 @@ def _markdown() -> markdown.Markdown:
     return converter
 
 
-def tag(word: str, kind: str, href: str | None = None) -> Markup:
+def tag(word: str, kind: str, href: str | None = None, title: str | None = None) -> Markup:
     """A verdict or a word of evidence in its colour, as a link where it is told where to."""
+    said = Markup(' title="{}"').format(title) if title else ""
     if href is None:
-        return Markup(f'<span class="tag {kind}-{escape(word)}">{escape(word)}</span>')
-    return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}">{escape(word)}</a>')
+        return Markup(f'<span class="tag {kind}-{escape(word)}"{said}>{escape(word)}</span>')
+    return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}"{said}>{escape(word)}</a>')
+
+
+IMPORTED = "○ imported: others measured and published it"
+
+
+def recorder(run: Run) -> str:
+    """Who measured a run, as a mark, a word and a name; figures that others published are `IMPORTED`."""
+    return f"◐ contributed by {run.recorded_by}" if run.recorded_by else "● own: by fitcard's own runners"
 
 
 def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
@@ -168,6 +178,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "prose": prose,
     "phrase": phrase,
     "tag": tag,
+    "recorder": recorder,
     "known_speed": known_speed,
     "span": span,
     "needed_of_free": needed_of_free,

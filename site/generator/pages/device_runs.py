@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from fitcard.advisor.evidence import Utilisation, good_runs, utilisation
+from fitcard.advisor.run_band import flagged
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.run import Machine, Memory, Run, Speed
 
@@ -19,6 +20,8 @@ class BatchRow:
     speed: Speed
     memory: Memory | None
     utilisation: Utilisation | None
+    outside: bool
+    """Whether the run is outside the expected band, and nobody signed it off."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def device_runs(catalog: Catalog, key: str) -> list[DeviceRuns]:
     groups = [
         (device, on(device, good.values()), on(device, failed), on(device, capped.values())) for device in devices
     ]
+    doubted = flagged(catalog, key)
     machines = {device: (*runs, *failures, *limited)[-1].machine for device, runs, failures, limited in groups}
     times = Counter(machine.device_name for machine in machines.values())
     return [
@@ -69,7 +73,7 @@ def device_runs(catalog: Catalog, key: str) -> list[DeviceRuns]:
             name=machine.device_name if times[machine.device_name] == 1 else f"{machine.device_name} ({device})",
             machine=machine,
             runs=runs,
-            rows=tuple(_rows(catalog, runs)),
+            rows=tuple(_rows(catalog, runs, doubted)),
             failed=failures,
             capped=limited,
         )
@@ -77,10 +81,11 @@ def device_runs(catalog: Catalog, key: str) -> list[DeviceRuns]:
     ]
 
 
-def _rows(catalog: Catalog, runs: Iterable[Run]) -> Iterator[BatchRow]:
+def _rows(catalog: Catalog, runs: Iterable[Run], doubted: Container[str]) -> Iterator[BatchRow]:
     for run in runs:
         for speed in run.speed:
-            yield BatchRow(run, speed, run.batch_memory(speed.batch), utilisation(catalog, run, speed))
+            used = utilisation(catalog, run, speed)
+            yield BatchRow(run, speed, run.batch_memory(speed.batch), used, run.key in doubted)
 
 
 def _variant(run: Run) -> tuple[object, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fitcard.advisor.evidence import Utilisation, utilisation
+from fitcard.advisor.run_band import OutOfBand, flagged
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import Gpu
@@ -54,6 +55,8 @@ class RunPage(PageView):
     """None where the device is no GPU of the catalog."""
     current: bool
     """Whether the model's configuration is still that of the run."""
+    outside: OutOfBand | None
+    """How far it is outside the expected band, where nobody signed it off."""
 
 
 def view(catalog: Catalog, entry: RunSummary) -> RunPage:
@@ -77,6 +80,7 @@ def view(catalog: Catalog, entry: RunSummary) -> RunPage:
         speeds=[BatchSamples(speed, utilisation(catalog, run, speed), _strips(speed.samples_s)) for speed in run.speed],
         gpu=catalog.gpus.get(run.machine.device),
         current=run.config_sha256 == model.config_sha256,
+        outside=flagged(catalog, entry.model).get(run.key),
     )
 
 
