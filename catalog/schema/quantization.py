@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from fitcard.catalog.schema.engine import NO_ENGINE, Engine, engine_from
+from fitcard.catalog.schema.gguf_form import gguf_form
 from fitcard.catalog.schema.gpu import NumberType
 from fitcard.catalog.schema.layers import LayerMemory, LayerSpeed
 from fitcard.catalog.schema.record import (
@@ -28,10 +29,10 @@ from fitcard.catalog.schema.record import (
     Text,
 )
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, TensorTypeName, tensor_bytes
-from fitcard.catalog.schema.trace import Component, Kind, Role, Tensor, Trace
+from fitcard.catalog.schema.trace import Component, Kind, Role, Tensor, Trace, Trait
 
 Format = Literal["safetensors", "gguf", "onnx"]
-Layers = Literal["all", "more_bits", "first_two", "first_sixteenth"]
+Layers = Literal["all", "more_bits", "first_two", "first_four", "first_sixteenth", "first_eighth"]
 
 
 class Rule(Record):
@@ -43,8 +44,15 @@ class Rule(Record):
     """The kinds of module whose weights it is for."""
     layers: Layers = "all"
     """`more_bits`: the first and last eighth of the layers and every third between, as llama.cpp's `use_more_bits`."""
-    type: TensorTypeName
-    """The type that those tensors get."""
+    by_place: bool = False
+    """Whether `layers` counts the tensors of a role in a mixture of experts too, where it goes by the layer's own number
+    else."""
+    traits: Many[Trait] = ()
+    """What must all hold of the model."""
+    stacked: bool = False
+    """Whether it is only for tensors of three dimensions, as experts are."""
+    type: TensorTypeName | None = None
+    """The type that those tensors get; null for the label's own `weight_type`."""
     unless_row_fits: TensorTypeName | None = None
     """The type to take instead when the row is no multiple of the label's own block."""
 
@@ -62,23 +70,45 @@ class Requirements(Record):
     """Where that was read: a key of `sources:`."""
 
 
-class Quantization(Record):
-    """One label."""
+class Storage(Record):
+    """What a label makes of tensors, whatever executes it."""
 
     name: Text
     """The label as people write it."""
     aliases: Many[Text] = ()
     """What else people call it; a word that several labels share (8bit) names none of them alone."""
-    runtime: Slug
-    """What executes it: a key of `engines:`."""
-    engine: Engine = NO_ENGINE
-    """That engine, filled in on loading."""
     format: Format
     """The format of its file."""
     summary: Text
     """What a person should know before picking it."""
     weight_type: TensorTypeName
     """The type of every weight matrix that no rule names."""
+    rules: Many[Rule] = ()
+    """Tensors that get another type; the first that fits decides."""
+    language_rules: Many[Rule] | None = None
+    """The same for the tensors of a language model; null where `rules` hold for these too."""
+    importance_matrix: bool = False
+    """Whether llama.cpp makes it only with an importance matrix, so that these are the rules with one."""
+    other_type: TensorTypeName
+    """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention
+    weights)."""
+    vector_type: TensorTypeName
+    """The type of one-dimensional tensors (norms, biases) and position embeddings."""
+    fallbacks: dict[TensorTypeName, TensorTypeName] = {}
+    """What a type becomes for rows that it cannot hold."""
+    last_resort: TensorTypeName | None = None
+    """What a tensor becomes whose rows the fallback cannot hold either."""
+    sources: Many[Slug] = ()
+    """Where all this was read: keys of `sources:`."""
+
+
+class Quantization(Storage):
+    """One label, and how its engine runs it."""
+
+    runtime: Slug
+    """What executes it: a key of `engines:`."""
+    engine: Engine = NO_ENGINE
+    """That engine, filled in on loading."""
     plain: bool
     """Whether its weights are multiplied as they are stored, so that no layer is quantized."""
     multiplies_in: NumberType
@@ -94,23 +124,10 @@ class Quantization(Record):
     """What its layers need in memory for a moment."""
     speed: LayerSpeed
     """What its layers take in time."""
-    rules: Many[Rule] = ()
-    """Tensors that get another type; the first that fits decides."""
-    other_type: TensorTypeName
-    """The type of tensors of two or more dimensions that are never quantized (patch embedding, packed attention
-    weights)."""
-    vector_type: TensorTypeName
-    """The type of one-dimensional tensors (norms, biases) and position embeddings."""
-    fallbacks: dict[TensorTypeName, TensorTypeName] = {}
-    """What a type becomes for rows that it cannot hold."""
-    last_resort: TensorTypeName | None = None
-    """What a tensor becomes whose rows the fallback cannot hold either."""
     held_bits: Literal[16, 32] = 16
     """How wide a number of a tensor that is not packed is in memory while it runs, and every activation."""
     requires: Requirements = Field(default_factory=Requirements)
     """The hardware that it needs."""
-    sources: Many[Slug] = ()
-    """Where all this was read: keys of `sources:`."""
 
 
 class Quantizations(Record):
@@ -124,6 +141,8 @@ class Quantizations(Record):
     """What executes labels, by the short keys that name it."""
     quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Quantization]
     """The labels."""
+    language_quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Storage] = {}
+    """Labels that are for language models alone, which llama.cpp runs."""
 
     @model_validator(mode="after")
     def _sources_known(self) -> Quantizations:
@@ -140,6 +159,9 @@ class Quantizations(Record):
             }
             if unknown := sorted(used - sources - {None}, key=str):
                 raise ValueError(f"quantizations.{label}: no source {', '.join(map(str, unknown))} in this file")
+        for label, storage in self.language_quantizations.items():
+            if unknown := sorted(set(storage.sources) - sources):
+                raise ValueError(f"language_quantizations.{label}: no source {', '.join(unknown)} in this file")
         return self
 
     @model_validator(mode="before")
@@ -172,18 +194,19 @@ class Quantizations(Record):
         return tuple(name for name, source in sources.items() if source == UNVERIFIED)
 
 
-def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -> str:
-    """The type that `tensor` gets in `quantization`; `layer` is its number in its stack, if it has one.
+def tensor_type(quantization: Storage, tensor: Tensor, place: int | None) -> str:
+    """The type that `tensor` gets in `quantization`; `place` is which of its layers it is, if it is one of a stack.
 
     Raises ValueError for a label that has no type for such rows.
     """
     if len(tensor.shape) < 2:
         return quantization.vector_type
     row = tensor.shape[-1]
-    rule = next((rule for rule in quantization.rules if _applies(rule, tensor, layer)), None)
+    rule = next((rule for rule in _rules(quantization, tensor) if _applies(rule, tensor, place)), None)
     if rule is not None:
         label_fits = TENSOR_TYPES[quantization.weight_type].holds(row)
-        first = rule.unless_row_fits if rule.unless_row_fits and not label_fits else rule.type
+        own = rule.type or quantization.weight_type
+        first = rule.unless_row_fits if rule.unless_row_fits and not label_fits else own
     elif tensor.role == "position_embedding":
         return quantization.vector_type
     elif tensor.kind not in ("linear", "embedding"):
@@ -200,25 +223,49 @@ def tensor_type(quantization: Quantization, tensor: Tensor, layer: int | None) -
     return quantization.last_resort
 
 
-def _applies(rule: Rule, tensor: Tensor, layer: int | None) -> bool:
+def _rules(quantization: Storage, tensor: Tensor) -> tuple[Rule, ...]:
+    if tensor.component == "language" and quantization.language_rules is not None:
+        return quantization.language_rules
+    return quantization.rules
+
+
+def _applies(rule: Rule, tensor: Tensor, place: int | None) -> bool:
+    return _names(rule, tensor) and _in_layers(rule, tensor, place)
+
+
+def _names(rule: Rule, tensor: Tensor) -> bool:
+    """Whether a rule is for tensors of this sort, in whatever layer."""
     return (
         tensor.role in (rule.roles or (tensor.role,))
         and tensor.kind in rule.kinds
-        and _in_layers(rule.layers, layer, tensor.layers)
+        and set(rule.traits) <= set(tensor.traits or ())
+        and (len(tensor.shape) == 3 or not rule.stacked)
     )
 
 
-def _in_layers(layers: Layers, layer: int | None, count: int | None) -> bool:
-    if layers == "all":
+def _in_layers(rule: Rule, tensor: Tensor, place: int | None) -> bool:
+    if rule.layers == "all":
         return True
-    if layer is None or count is None:
+    if place is None or tensor.layers is None:
         return False
-    if layers == "first_two":
+    layer, count = _layer_as_counted(rule, tensor, place), tensor.stack or tensor.layers
+    if rule.layers == "first_two":
         return layer < 2
-    if layers == "first_sixteenth":
+    if rule.layers == "first_four":
+        return layer < 4
+    if rule.layers == "first_sixteenth":
         return layer < count // 16
     eighth = count // 8
+    if rule.layers == "first_eighth":
+        return layer < eighth
     return layer < eighth or layer >= 7 * count // 8 or (layer - eighth) % 3 == 2
+
+
+def _layer_as_counted(rule: Rule, tensor: Tensor, place: int) -> int:
+    """llama.cpp counts the tensors of a role as they come; in a mixture it reads the layer from the name of feed-forward ones."""
+    if "mixture" in (tensor.traits or ()) and tensor.role.startswith("ffn") and not rule.by_place:
+        return tensor.numbers[place] if tensor.numbers else place
+    return tensor.ordinals[place] if tensor.ordinals else place
 
 
 class CensusRow(Record):
@@ -246,18 +293,23 @@ class StoredTensor:
         return tensor_bytes(self.type, self.shape)
 
 
-def types_of(quantization: Quantization, tensor: Tensor) -> list[str]:
+def types_of(quantization: Storage, tensor: Tensor) -> list[str]:
     """The type that each layer of a tensor gets; of one that is in no numbered stack, its own."""
     if _by_layer(quantization, tensor):
-        return [tensor_type(quantization, tensor, layer) for layer in range(tensor.count)]
+        each = tensor.count // (tensor.layers or 1)
+        return [tensor_type(quantization, tensor, place) for place in range(tensor.layers or 1) for _ in range(each)]
     return [tensor_type(quantization, tensor, 0 if tensor.layers else None)] * tensor.count
 
 
-def stored_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> Iterator[StoredTensor]:
+def stored_tensors(quantization: Storage, tensors: Iterable[Tensor]) -> Iterator[StoredTensor]:
     """Every single tensor of a variant with the type that it gets."""
-    for tensor in tensors:
+    for tensor in _as_stored(quantization, tensors):
         for (name, _), type_name in zip(tensor.each(), types_of(quantization, tensor), strict=True):
             yield StoredTensor(name, tensor.shape, type_name, tensor)
+
+
+def _as_stored(quantization: Storage, tensors: Iterable[Tensor]) -> Iterable[Tensor]:
+    return gguf_form(tensors) if quantization.format == "gguf" else tensors
 
 
 class Typed(NamedTuple):
@@ -276,10 +328,10 @@ class Typed(NamedTuple):
         return len(self.layers)
 
 
-def typed_tensors(quantization: Quantization, tensors: Iterable[Tensor]) -> list[Typed]:
+def typed_tensors(quantization: Storage, tensors: Iterable[Tensor]) -> list[Typed]:
     """The types that each tensor gets, with the layers that get them: the same as `stored_tensors`, together."""
     typed: list[Typed] = []
-    for tensor in tensors:
+    for tensor in _as_stored(quantization, tensors):
         if not _by_layer(quantization, tensor):
             name = tensor_type(quantization, tensor, 0 if tensor.layers else None)
             typed.append(Typed(name, tensor, range(tensor.count), tensor_bytes(name, tensor.shape)))
@@ -297,11 +349,10 @@ def typed_of(trace: Trace, component: Component, quantization: Quantization) -> 
     return typed_tensors(quantization, trace.tensors_of(component))
 
 
-def _by_layer(quantization: Quantization, tensor: Tensor) -> bool:
+def _by_layer(quantization: Storage, tensor: Tensor) -> bool:
     """Whether some layers of a tensor may get another type than others."""
     return tensor.layers is not None and any(
-        rule.layers != "all" and tensor.kind in rule.kinds and tensor.role in (rule.roles or (tensor.role,))
-        for rule in quantization.rules
+        rule.layers != "all" and _names(rule, tensor) for rule in _rules(quantization, tensor)
     )
 
 
@@ -319,7 +370,7 @@ def _census(stored: Iterable[tuple[str, int, int, int]]) -> Census:
     return {name: CensusRow(tensors=row[0], elements=row[1], bytes=row[2]) for name, row in ordered}
 
 
-def predicted_census(quantization: Quantization, tensors: Iterable[Tensor]) -> Census:
+def predicted_census(quantization: Storage, tensors: Iterable[Tensor]) -> Census:
     """The census that the label's rule predicts for `tensors`."""
     return census_of(typed_tensors(quantization, tensors))
 

@@ -78,6 +78,14 @@ TENSOR_TYPES = {
         TensorType("Q4_K", 256, 2 + 2 + 12 + 128),
         TensorType("Q5_K", 256, 2 + 2 + 12 + 32 + 128),
         TensorType("Q6_K", 256, 128 + 64 + 16 + 2),
+        TensorType(
+            "IQ2_S", 256, 2 + 64 + 8 + 8
+        ),  # f16 scale, 256 x 2-bit codes with signs, high bits, 16 x 4-bit scales
+        TensorType("IQ3_XXS", 256, 2 + 64 + 32),  # f16 scale, 64 codes of 8 bit, signs and scales
+        TensorType("IQ3_S", 256, 2 + 64 + 8 + 32 + 4),
+        TensorType("IQ4_NL", 32, 2 + 16),  # f16 scale, 32 x 4 bit on levels that are not evenly spaced
+        TensorType("IQ4_XS", 256, 2 + 2 + 4 + 128),
+        TensorType("MXFP4", 32, 1 + 16),  # a scale that is a power of 2, 32 x E2M1
         TensorType("INT8C", 1, 1, row_bytes=4),  # a scale (F32) for each row
         TensorType("INT8CZ", 1, 1, row_bytes=4 + 1),  # torchao keeps a zero point beside each scale
         TensorType("INT8T", 1, 1, tensor_bytes=4 + 1),  # one scale (F32) and one zero point for the whole tensor

@@ -14,12 +14,18 @@ from pydantic import Field
 from fitcard.catalog.schema.record import Count, Record, Text, Written
 
 Component = Literal["vision", "text", "all"]
-Reader = Literal["vision", "text", "shared", "joint", "unused"]
+Reader = Literal["vision", "text", "language", "shared", "joint", "unused"]
 Kind = Literal["linear", "embedding", "convolution", "other"]
 Role = Literal[
     "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down",
     "token_embedding", "position_embedding", "patch_embedding", "projection", "other",
+    "output_head", "router", "bias",
+    "mla_q_a", "mla_q_b", "mla_kv_a", "mla_kv_b", "mla_k_b", "mla_v_b",
+    "ssm_in", "ssm_x", "ssm_dt", "ssm_out", "ssm_conv", "ssm_state", "conv_in", "conv_kernel", "conv_out",
 ]  # fmt: skip
+Trait = Literal["untied", "grouped_queries", "mixture", "four_experts", "eight_experts", "seventy_b"]
+"""What llama.cpp asks about a model before it picks a type: `untied` (the output head is a tensor of its own), at least 4
+queries a key, experts at all, at least 4 of them, exactly 8, and whether it takes the model for one of 70 billion parameters."""
 Linear = Annotated[Written[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
 
@@ -30,11 +36,21 @@ ONNX_LOOP = "the model handles each image of a batch in a loop of its own, and a
 
 LAYER = "{layer}"
 """What stands in the name of a tensor in place of the number of its layer."""
+EXPERT = "{expert}"
+"""What stands there in place of the number of its expert."""
 
 
 def at_batch(size: tuple[int, ...] | int, batch: int) -> int:
     """A size at a batch, whether it grows with it or not."""
     return size if isinstance(size, int) else size[0] + size[1] * batch
+
+
+class Part(Record):
+    """A piece that the converter to GGUF cuts a tensor into: of each layer's, if it has one in each."""
+
+    name: Text
+    shape: Written[int]
+    role: Role
 
 
 class Tensor(Record):
@@ -50,11 +66,35 @@ class Tensor(Record):
     """What kind of module owns it; only weights of plain linear and embedding layers can be quantized."""
     role: Role
     """The part that it plays in its layer, which mixed quantizations look at."""
+    numbers: Written[int] | None = None
+    """Numbers of the layers that have one; null where these are 0, 1, 2, ..."""
+    experts: Annotated[int, Field(ge=1)] | None = None
+    """How many experts share it: each has one of its own where the name holds `{expert}`, else it is all of theirs."""
+    experts_used: Annotated[int, Field(ge=1)] | None = None
+    """How many of these experts work on one token."""
+    traits: Written[Trait] | None = None
+    """What llama.cpp's rule asks about its model."""
+    stack: Annotated[int, Field(ge=1)] | None = None
+    """Of how many layers llama.cpp takes an eighth or a sixteenth for it; null for `layers`."""
+    ordinals: Written[int] | None = None
+    """The place of each among all tensors of its role, in the order of a GGUF file; null where that is 0, 1, 2, ..."""
+    parts: Written[Part] | None = None
+    """What the converter to GGUF cuts it into; null where it stays whole."""
 
     @property
     def count(self) -> int:
         """How many tensors this stands for."""
-        return self.layers or 1
+        return (self.layers or 1) * self._each_expert
+
+    @property
+    def _each_expert(self) -> int:
+        return self.experts or 1 if EXPERT in self.name else 1
+
+    @property
+    def active_elements(self) -> int | float:
+        """Elements of all of them that work on one token, on average over the experts."""
+        share = self.experts_used / self.experts if self.experts and self.experts_used else 1
+        return self.count * self.elements * share
 
     @property
     def elements(self) -> int:
@@ -66,11 +106,10 @@ class Tensor(Record):
 
     def each(self) -> Iterator[tuple[str, int | None]]:
         """The full name and layer number of each tensor that this stands for."""
-        if self.layers is None:
-            yield self.name, None
-        else:
-            for layer in range(self.layers):
-                yield self.name.replace(LAYER, str(layer)), layer
+        for layer in [None] if self.layers is None else self.numbers or range(self.layers):
+            name = self.name if layer is None else self.name.replace(LAYER, str(layer))
+            for expert in range(self._each_expert):
+                yield name.replace(EXPERT, str(expert)), layer
 
 
 class Operation(Record):

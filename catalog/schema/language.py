@@ -1,0 +1,79 @@
+"""The part of a trace that is about a language model: what it keeps of each token, and which part each tensor plays."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from fitcard.catalog.schema.record import Count, Many, Record
+
+CacheKind = Literal["full", "sliding", "latent", "state", "shared", "none"]
+
+
+class CacheLayers(Record):
+    """Layers that keep the same of each token or of each sequence."""
+
+    kind: CacheKind
+    """`full`: keys and values of every token; `sliding`: of the last `window` tokens; `latent`: what keys and values are
+    worked out from (MLA); `state`: something of fixed size for each sequence; `shared`: they read another layer's; `none`."""
+    layers: Many[int]
+    """Their numbers."""
+    heads: Count = 0
+    """Query heads, each of which reads the cache."""
+    key_width: Count = 0
+    """Numbers that a token's keys are, all heads together; for `latent` those of one shared key."""
+    value_width: Count = 0
+    """The same for values; for `latent` they are part of the key."""
+    window: Count | None = None
+    """Tokens that a sliding layer looks back to, itself included."""
+    expanded_key_width: Count | None = None
+    """For `latent`: numbers that a token's keys are once worked out, which is what transformers keeps."""
+    expanded_value_width: Count | None = None
+    """The same for values."""
+    convolution_state: Count = 0
+    """Numbers of the inputs that a causal convolution keeps of a sequence."""
+    recurrent_state: Count = 0
+    """Numbers that the recurrence keeps of a sequence."""
+
+
+CachePlan = Many[CacheLayers]
+
+
+LanguageRole = Literal[
+    "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down", "token_embedding",
+    "output_head", "router", "bias", "mla_q_a", "mla_q_b", "mla_kv_a", "mla_kv_b", "ssm_in", "ssm_x", "ssm_dt", "ssm_out",
+    "ssm_conv", "ssm_state", "conv_in", "conv_kernel", "conv_out", "other",
+]  # fmt: skip
+
+_LANGUAGE_ROLES: tuple[tuple[str, LanguageRole], ...] = (
+    (r"bias$", "bias"),
+    (r"(embed_tokens|backbone\.embeddings|\bwte)\.weight$", "token_embedding"),
+    (r"lm_head\.weight$", "output_head"),
+    (r"(mlp\.gate|block_sparse_moe\.gate|router(\.layer)?)\.weight$", "router"),
+    (r"q_a_proj\.weight$", "mla_q_a"),
+    (r"q_b_proj\.weight$", "mla_q_b"),
+    (r"kv_a_proj_with_mqa\.weight$", "mla_kv_a"),
+    (r"kv_b_proj\.weight$", "mla_kv_b"),
+    (r"qkv_proj\.weight$", "attn_qkv"),
+    (r"q_proj\.weight$", "attn_q"),
+    (r"k_proj\.weight$", "attn_k"),
+    (r"v_proj\.weight$", "attn_v"),
+    (r"attn\.(o_proj|out_proj|dense)\.weight$", "attn_output"),
+    (r"(experts\.\{expert\}|feed_forward)\.w1\.weight$|gate_proj\.weight$", "ffn_gate"),
+    (r"(experts\.\{expert\}|feed_forward)\.w3\.weight$|(gate_up|up)_proj(\.weight)?$|input_linear\.weight$", "ffn_up"),
+    (r"(experts\.\{expert\}|feed_forward)\.w2\.weight$|down_proj(\.weight)?$|output_linear\.weight$", "ffn_down"),
+    (r"\bconv\.in_proj\.weight$", "conv_in"),
+    (r"\bconv\.out_proj\.weight$", "conv_out"),
+    (r"\bconv\.conv\.weight$", "conv_kernel"),
+    (r"(mixer|mamba)\.in_proj\.weight$", "ssm_in"),
+    (r"(mixer|mamba)\.x_proj\.weight$", "ssm_x"),
+    (r"(mixer|mamba)\.dt_proj\.weight$", "ssm_dt"),
+    (r"(mixer|mamba)\.out_proj\.weight$", "ssm_out"),
+    (r"(mixer|mamba)\.conv1d\.weight$", "ssm_conv"),
+    (r"(mixer|mamba)\.(A_log|D)$", "ssm_state"),
+)  # fmt: skip
+
+
+def language_role(name: str) -> LanguageRole:
+    """The part that a tensor of a language model plays, from its name on the hub; the first pattern that fits wins."""
+    return next((role for pattern, role in _LANGUAGE_ROLES if re.search(pattern, name)), "other")

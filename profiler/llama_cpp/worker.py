@@ -1,0 +1,84 @@
+"""llama.cpp in a process of its own: `python -m fitcard.profiler.llama_cpp.worker`.
+
+A task comes as JSON on standard input. Each answer goes out as one line of JSON as soon as it is there, so that what was
+answered before a crash is kept. llama.cpp ends the process on some inputs; it may do so here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fitcard.catalog.errors import FitcardError
+from fitcard.profiler.llama_cpp import bindings
+from fitcard.profiler.llama_cpp.settings import Setting, context_params
+
+Answers = Iterator[Mapping[str, Any]]
+
+
+def main() -> None:
+    """Do the task that standard input asks for."""
+    task = json.load(sys.stdin)
+    _die_with(task["parent"])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the library prints goes to standard error
+    for answer in _answers(task):
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    os._exit(0)  # llama.cpp's own clearing up at exit has crashed before; all is written
+
+
+def _answers(task: Mapping[str, Any]) -> Answers:
+    try:
+        yield from TASKS[task["task"]](task)
+    except FitcardError as error:
+        yield {"refused": str(error)}
+
+
+def memory(task: Mapping[str, Any]) -> Answers:
+    """Buffers of the file's model in each setting, without reading a weight."""
+    loaded = bindings.library()
+    model = load_model(loaded, task["file"], no_alloc=True)
+    for fields in task["settings"]:
+        context = new_context(loaded, model, Setting(**fields))
+        yield {"buffers": [dataclasses.asdict(buffer) for buffer in bindings.memory_breakdown(loaded, context)]}
+        loaded.llama_free(context)
+
+
+def load_model(loaded: ctypes.CDLL, file: str, *, no_alloc: bool = False) -> int:
+    """A model from a file, read whole; with `no_alloc`, only what its tensors are. Raises FitcardError when llama.cpp says no."""
+    params = loaded.llama_model_default_params()
+    params.load_mode = bindings.LOAD_WHOLE
+    params.no_alloc = no_alloc
+    model: int | None = loaded.llama_model_load_from_file(os.fsencode(file), params)
+    if not model:
+        raise FitcardError("llama.cpp does not load the file")
+    return model
+
+
+def new_context(loaded: ctypes.CDLL, model: int, setting: Setting) -> int:
+    """A context of a model. Raises FitcardError when llama.cpp says no."""
+    context: int | None = loaded.llama_init_from_model(model, context_params(loaded, setting))
+    if not context:
+        raise FitcardError("llama.cpp makes no context")
+    return context
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel to end this process when the one that started it is gone, even by kill -9. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
+        if os.getppid() != parent:
+            sys.exit("the process that started this one is gone")
+
+
+TASKS: Mapping[str, Callable[[Mapping[str, Any]], Answers]] = {"memory": memory}
+
+if __name__ == "__main__":
+    main()
