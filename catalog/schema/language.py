@@ -26,12 +26,10 @@ class CacheLayers(Record):
     """The same for values; for `latent` they are part of the key."""
     window: Count | None = None
     """Tokens that a sliding layer looks back to, itself included."""
-    expanded_key_width: Count | None = None
-    """For `latent`: numbers that a token's keys are once worked out, which is what transformers keeps."""
-    expanded_value_width: Count | None = None
-    """The same for values."""
-    convolution_state: Count = 0
-    """Numbers of the inputs that a causal convolution keeps of a sequence."""
+    convolution_channels: Count = 0
+    """For `state`: what a causal convolution runs over, of whose last inputs the layer keeps some."""
+    convolution_kernel: Count = 0
+    """How many inputs that convolution looks at."""
     recurrent_state: Count = 0
     """Numbers that the recurrence keeps of a sequence."""
 
