@@ -1,11 +1,13 @@
-"""The part of a trace that is about a language model: what it keeps of each token, and which part each tensor plays."""
+"""The part of a trace that is about a language model: what it keeps, what it does, and which part each tensor plays."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from fitcard.catalog.schema.record import Count, Many, Record
+from pydantic import Field
+
+from fitcard.catalog.schema.record import Count, Many, Record, Text
 
 CacheKind = Literal["full", "sliding", "latent", "state", "shared", "none"]
 
@@ -34,7 +36,70 @@ class CacheLayers(Record):
     """Numbers that the recurrence keeps of a sequence."""
 
 
-CachePlan = Many[CacheLayers]
+TokenPhaseName = Literal["prefill", "decode"]
+Growth = Annotated[Many[int], Field(min_length=1, max_length=3)]
+"""`[constant, per token, per token squared]` of a size that grows with the tokens of a phase; what is 0 at the end is left out."""
+
+
+def at_tokens(size: tuple[int, ...] | int, tokens: int) -> int:
+    """A size at a number of tokens, whether it grows with them or not."""
+    return size if isinstance(size, int) else sum(factor * tokens**power for power, factor in enumerate(size))
+
+
+class TokenOperation(Record):
+    """Operations alike in kind and shape, and how often one pass runs them."""
+
+    kind: Literal["matmul", "attention", "convolution", "norm", "elementwise", "embedding", "copy"]
+    count: Count
+    name: Text
+    """The operator as the framework names it."""
+    shape: dict[str, Growth]
+    """matmul: m, n, k and groups; attention: batch, heads, queries, keys, head_dim; others: elements."""
+    flops: Growth
+    """Floating-point operations of one of them, a multiply-add counted as 2."""
+    read: Growth
+    """Elements of activations that one of them reads, the cache included."""
+    written: Growth
+    """Elements that one of them writes."""
+    weight: Text | None = None
+    """The tensor whose values it reads, if it reads one, as transformers names it while it runs: a layer's experts are one."""
+
+
+class TokenActivations(Record):
+    """The most bytes that are alive at once besides the weights, in 16 bit, with the cache of these tokens."""
+
+    tokens: Annotated[int, Field(ge=1)]
+    bytes_16: Count
+
+
+class TokenPhase(Record):
+    """A pass of a language model over one sequence: all tokens of a prompt, or one more after those in the cache.
+
+    What grows, grows with `tokens`: those of the prompt in prefill, those in the cache with the new one in decode.
+    """
+
+    name: TokenPhaseName
+    component: Literal["language"] = "language"
+    least_tokens: Annotated[int, Field(ge=1)]
+    """From how many tokens on the sizes hold: sliding windows are full from there."""
+    operations: Many[TokenOperation]
+    activations: Many[TokenActivations]
+
+    def flops(self, tokens: int) -> int:
+        """Floating-point operations of one pass, a multiply-add counted as 2."""
+        return sum(operation.count * at_tokens(operation.flops, tokens) for operation in self.operations)
+
+
+class Language(Record):
+    """What makes a model a language model."""
+
+    layers: Count
+    longest_context: Count | None = None
+    """Tokens that its positions were trained or set up for; null where nothing limits them."""
+    cache: Many[CacheLayers]
+    phases: Many[TokenPhase]
+    """Of prefill and decode those that can be written as sizes that grow: not the prefill of a recurrence that transformers
+    runs token by token."""
 
 
 LanguageRole = Literal[

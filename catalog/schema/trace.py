@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fitcard.catalog.schema.language import Language
 from fitcard.catalog.schema.record import Count, Record, Text, Written
 
 Component = Literal["vision", "text", "all"]
@@ -91,7 +92,7 @@ class Tensor(Record):
         return self.experts or 1 if EXPERT in self.name else 1
 
     @property
-    def active_elements(self) -> int | float:
+    def active_elements(self) -> float:
         """Elements of all of them that work on one token, on average over the experts."""
         share = self.experts_used / self.experts if self.experts and self.experts_used else 1
         return self.count * self.elements * share
@@ -218,6 +219,12 @@ class Trace(Record):
     phases: Written[Phase]
     notes: Written[Text] | None = None
     """What an answer must say of it: parts that were left out, or sizes that the configuration does not name."""
+    language: Language | None = None
+    """What a language model keeps and does; null for an encoder."""
+
+    def active_parameters(self) -> int:
+        """Parameters that work on one token: all but the experts that are not chosen for it."""
+        return round(sum(tensor.active_elements for tensor in self.tensors))
 
     def parameters(self, component: Component = "all") -> int:
         """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""
