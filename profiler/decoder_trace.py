@@ -82,7 +82,7 @@ def _phase(model: nn.Module, name: TokenPhaseName) -> TokenPhase:
     )
 
 
-class _TokenRecorder(_Recorder):
+class _TokenRecorder(_Recorder):  # type: ignore[no-untyped-call]
     """Knows the product of tokens with the experts chosen for them, which encoders do not have."""
 
     def note(

@@ -160,8 +160,8 @@ class Quantizations(Record):
             if unknown := sorted(used - sources - {None}, key=str):
                 raise ValueError(f"quantizations.{label}: no source {', '.join(map(str, unknown))} in this file")
         for label, storage in self.language_quantizations.items():
-            if unknown := sorted(set(storage.sources) - sources):
-                raise ValueError(f"language_quantizations.{label}: no source {', '.join(unknown)} in this file")
+            if missing := sorted(set(storage.sources) - sources):
+                raise ValueError(f"language_quantizations.{label}: no source {', '.join(missing)} in this file")
         return self
 
     @model_validator(mode="before")

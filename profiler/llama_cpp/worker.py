@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fitcard.catalog.errors import FitcardError
-from fitcard.profiler.llama_cpp import bindings
-from fitcard.profiler.llama_cpp.settings import Setting, context_params
+from fitcard.profiler.llama_cpp import bindings, generation
+from fitcard.profiler.llama_cpp.model import load_model, new_context
+from fitcard.profiler.llama_cpp.settings import Setting
 
 Answers = Iterator[Mapping[str, Any]]
 
@@ -51,25 +52,6 @@ def memory(task: Mapping[str, Any]) -> Answers:
         loaded.llama_free(context)
 
 
-def load_model(loaded: ctypes.CDLL, file: str, *, no_alloc: bool = False) -> int:
-    """A model from a file, read whole; with `no_alloc`, only what its tensors are. Raises FitcardError when llama.cpp says no."""
-    params = loaded.llama_model_default_params()
-    params.load_mode = bindings.LOAD_WHOLE
-    params.no_alloc = no_alloc
-    model: int | None = loaded.llama_model_load_from_file(os.fsencode(file), params)
-    if not model:
-        raise FitcardError("llama.cpp does not load the file")
-    return model
-
-
-def new_context(loaded: ctypes.CDLL, model: int, setting: Setting) -> int:
-    """A context of a model. Raises FitcardError when llama.cpp says no."""
-    context: int | None = loaded.llama_init_from_model(model, context_params(loaded, setting))
-    if not context:
-        raise FitcardError("llama.cpp makes no context")
-    return context
-
-
 def _die_with(parent: int) -> None:
     """Ask the kernel to end this process when the one that started it is gone, even by kill -9. Linux only."""
     if sys.platform == "linux":
@@ -78,7 +60,11 @@ def _die_with(parent: int) -> None:
             sys.exit("the process that started this one is gone")
 
 
-TASKS: Mapping[str, Callable[[Mapping[str, Any]], Answers]] = {"memory": memory}
+TASKS: Mapping[str, Callable[[Mapping[str, Any]], Answers]] = {
+    "memory": memory,
+    "run": generation.run,
+    "logits": generation.logits,
+}
 
 if __name__ == "__main__":
     main()
