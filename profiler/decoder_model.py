@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fitcard.profiler.meta_model import resolve
+from fitcard.profiler.meta_model import explained, resolve
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
@@ -21,7 +21,7 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     import transformers
 
     resolved = resolve(dict(config))
-    with torch.device("meta"):
+    with explained(resolved.model_type), torch.device("meta"):
         model: nn.Module = transformers.AutoModelForCausalLM.from_config(resolved, dtype=torch.bfloat16)
     return model.eval().requires_grad_(False)
 

@@ -19,7 +19,7 @@ from fitcard.catalog.schema.trace import Trace, layer_pattern
 from fitcard.profiler.cache_plan import cache_plan
 from fitcard.profiler.decoder_model import build, hub_tensors
 from fitcard.profiler.decoder_tensors import language_tensors
-from fitcard.profiler.trace import _Attention, _Live, _Recorder
+from fitcard.profiler.recorder import FusedAttention, LiveBytes, Recorder
 
 STEP = 16
 """How far apart the lengths are that sizes are worked out from."""
@@ -82,7 +82,7 @@ def _phase(model: nn.Module, name: TokenPhaseName) -> TokenPhase:
     )
 
 
-class _TokenRecorder(_Recorder):  # type: ignore[no-untyped-call]
+class _TokenRecorder(Recorder):  # type: ignore[no-untyped-call]
     """Knows the product of tokens with the experts chosen for them, which encoders do not have."""
 
     def note(
@@ -104,22 +104,22 @@ def _operations(model: nn.Module, name: TokenPhaseName, length: int) -> Rows:
     weights = {p.untyped_storage()._cdata: layer_pattern(key)[0] for key, p in model.named_parameters()}
     recorder = _TokenRecorder(weights)
     cache = _cache(model, length - 1) if name == "decode" else None
-    with torch.no_grad(), recorder, _Attention(recorder):
+    with torch.no_grad(), recorder, FusedAttention(recorder):
         _run(model, length if name == "prefill" else 1, cache)
     return recorder.rows
 
 
 def _peak(model: nn.Module, name: TokenPhaseName, length: int) -> int:
     cache = _cache(model, length - 1) if name == "decode" else None
-    live = _Live([*model.parameters(), *model.buffers()], [])
-    with torch.no_grad(), live, _Attention():
+    live = LiveBytes([*model.parameters(), *model.buffers()], [])
+    with torch.no_grad(), live, FusedAttention():
         _run(model, length if name == "prefill" else 1, cache)
     return live.peak
 
 
 def _cache(model: nn.Module, tokens: int) -> Any:
     """What is in the cache after a prompt of so many tokens."""
-    with torch.no_grad(), _Attention():
+    with torch.no_grad(), FusedAttention():
         output = _run(model, tokens, None)
     return output.cache_params if "cache_params" in output else output.past_key_values
 

@@ -15,7 +15,8 @@ import torch
 
 from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.decoder_tensors import experts_of
-from fitcard.profiler.llama_cpp.gguf_file import GgufTensor, Rows, Values, encode
+from fitcard.profiler.llama_cpp.gguf_file import ROPE, GgufTensor, Rows, Values, encode
+from fitcard.profiler.llama_cpp.rope import SERVED, rope_divisors, rope_parameters
 
 Read = Callable[[str], torch.Tensor]
 
@@ -32,6 +33,9 @@ def checkpoint_rows(folder: Path, config: Any) -> Values:
     """
     if reason := UNREAD.get(config.model_type):
         raise FitcardError(f"fitcard does not convert checkpoints of {config.model_type}: {reason}")
+    kind = rope_parameters(config).get("rope_type", "default")
+    if kind not in SERVED:
+        raise FitcardError(f"fitcard converts no rope_type {kind!r} (there are: {', '.join(SERVED)})")
     read = _reader(folder)
 
     def values(tensor: GgufTensor) -> Iterator[Rows]:
@@ -67,7 +71,9 @@ def _reader(folder: Path) -> Read:
 
 def _pieces(config: Any, name: str, read: Read) -> Iterator[torch.Tensor]:
     """The values of one tensor of the file, one expert after the other."""
-    if ".experts." in name:
+    if name == ROPE:
+        yield torch.tensor(rope_divisors(config))
+    elif ".experts." in name:
         for expert in range(experts_of(config)[0]):
             yield read(name.replace(".experts.", f".experts.{expert}."))
     elif name.endswith((".k_b_proj.weight", ".v_b_proj.weight")):

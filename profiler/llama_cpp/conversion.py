@@ -14,6 +14,7 @@ import gguf
 
 from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.decoder_tensors import ATTENTION, MAMBA_1, experts_of
+from fitcard.profiler.llama_cpp.rope import rope_metadata
 
 Value = str | bool | int | float | list[int]
 Metadata = dict[str, Value]
@@ -85,7 +86,6 @@ def _common(config: Any) -> Mapping[str, Value | None]:
     """What the converter writes of every model that it finds in the configuration."""
     experts, used = experts_of(config)
     get: Callable[[str], Any] = lambda name: getattr(config, name, None)  # noqa: E731
-    rope = get("rope_parameters") or {}
     return {
         "block_count": config.num_hidden_layers,
         "context_length": get("max_position_embeddings"),
@@ -96,7 +96,7 @@ def _common(config: Any) -> Mapping[str, Value | None]:
         "attention.layer_norm_rms_epsilon": get("rms_norm_eps") or get("norm_eps"),
         "attention.key_length": get("head_dim"),
         "attention.value_length": get("head_dim"),
-        "rope.freq_base": rope.get("full_attention", rope).get("rope_theta"),
+        **rope_metadata(config),
         "vocab_size": config.vocab_size,
         "expert_count": experts or None,
         "expert_used_count": used or None,

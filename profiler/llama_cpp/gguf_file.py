@@ -23,7 +23,10 @@ from fitcard.catalog.schema.tensor_types import PLAIN, tensor_bytes
 from fitcard.catalog.schema.trace import Tensor
 from fitcard.profiler import ggml
 from fitcard.profiler.llama_cpp.conversion import Metadata, tensor_names
+from fitcard.profiler.llama_cpp.rope import rope_divisors
 
+ROPE = "rope_freqs.weight"
+"""A tensor that no checkpoint holds: the converter works it out of the configuration."""
 TILE_ROWS = 64
 """How many rows of each type and length are made before they repeat."""
 
@@ -60,10 +63,10 @@ def gguf_tensors(config: Any, quantization: Storage, tensors: Iterable[Tensor]) 
     Raises FitcardError for a model whose architecture fitcard does not write.
     """
     name_of = tensor_names(config)
-    return tuple(
-        GgufTensor(name_of(stored.name), stored.shape, stored.type, stored.name)
-        for stored in stored_tensors(quantization, tensors)
-    )
+    divisors = rope_divisors(config)
+    turning = [GgufTensor(ROPE, (len(divisors),), "F32", ROPE)] if divisors else []
+    stored = stored_tensors(quantization, tensors)
+    return (*turning, *(GgufTensor(name_of(one.name), one.shape, one.type, one.name) for one in stored))
 
 
 def write_sparse(path: Path, metadata: Metadata, tensors: Sequence[GgufTensor]) -> int:
@@ -145,6 +148,8 @@ def tiled_rows(seed: int = 0) -> Values:
 
 def _constant(name: str) -> float:
     if "norm" in name:
+        return 1.0
+    if name == ROPE:
         return 1.0
     return -1.0 if name.endswith("ssm_a") else 0.01
 

@@ -8,11 +8,12 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Literal
+
+from fitcard.profiler.child_process import child_environment, module_command
 
 ANSWER_S = 60.0
 """How long llama.cpp may take for an answer before it counts as hung: a hundred times what a question about memory takes."""
@@ -30,15 +31,15 @@ class Failure:
 
 def answers(task: Mapping[str, Any], timeout_s: float = ANSWER_S) -> Iterator[dict[str, Any] | Failure]:
     """The answers of one worker process to a task, as they come. After a failure there is no other."""
-    command = [sys.executable, "-m", "fitcard.profiler.llama_cpp.worker"]
-    environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}  # which would start a debugger on the way out
+    command = module_command("fitcard.profiler.llama_cpp.worker")
+    environment = {**child_environment(), "GGML_NO_BACKTRACE": "1"}  # which would start a debugger on the way out
     with tempfile.TemporaryFile() as said:
         worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, env=environment
         )  # fmt: skip
         assert worker.stdin and worker.stdout
         try:
-            worker.stdin.write(json.dumps({**task, "parent": os.getpid()}).encode())
+            worker.stdin.write(json.dumps(task).encode())
             worker.stdin.close()
         except BrokenPipeError:
             pass  # it is gone already; its exit status says why

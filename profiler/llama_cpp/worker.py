@@ -1,4 +1,4 @@
-"""llama.cpp in a process of its own: `python -m fitcard.profiler.llama_cpp.worker`.
+"""llama.cpp in a process of its own: `python -m fitcard.profiler.llama_cpp.worker PARENT`.
 
 A task comes as JSON on standard input. Each answer goes out as one line of JSON as soon as it is there, so that what was
 answered before a crash is kept. llama.cpp ends the process on some inputs; it may do so here.
@@ -6,16 +6,15 @@ answered before a crash is kept. llama.cpp ends the process on some inputs; it m
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fitcard.catalog.errors import FitcardError
+from fitcard.profiler.child_process import die_with_parent
 from fitcard.profiler.llama_cpp import bindings, generation
 from fitcard.profiler.llama_cpp.model import load_model, new_context
 from fitcard.profiler.llama_cpp.settings import Setting
@@ -25,8 +24,8 @@ Answers = Iterator[Mapping[str, Any]]
 
 def main() -> None:
     """Do the task that standard input asks for."""
+    die_with_parent(int(sys.argv[1]))
     task = json.load(sys.stdin)
-    _die_with(task["parent"])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the library prints goes to standard error
     for answer in _answers(task):
@@ -50,14 +49,6 @@ def memory(task: Mapping[str, Any]) -> Answers:
         context = new_context(loaded, model, Setting(**fields))
         yield {"buffers": [dataclasses.asdict(buffer) for buffer in bindings.memory_breakdown(loaded, context)]}
         loaded.llama_free(context)
-
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process when the one that started it is gone, even by kill -9. Linux only."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
-        if os.getppid() != parent:
-            sys.exit("the process that started this one is gone")
 
 
 TASKS: Mapping[str, Callable[[Mapping[str, Any]], Answers]] = {

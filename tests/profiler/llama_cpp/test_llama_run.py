@@ -40,7 +40,12 @@ _TINY_GRANITE: dict[str, Any] = {
 RUN: dict[str, dict[str, Any]] = {
     "qwen3": {**_TINY, "model_type": "qwen3"},
     "qwen2": {**_TINY, "model_type": "qwen2"},
+    "qwen3-yarn": {**_TINY, "model_type": "qwen3", "rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 128}},
     "llama": {**_TINY, "model_type": "llama"},
+    "llama-3": {**_TINY, "model_type": "llama", "rope_parameters": {
+        "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8}},
     "mixtral": {**_TINY, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2},
     "gemma3": {**_TINY, "model_type": "gemma3_text", "num_hidden_layers": 6, "sliding_window": 8, "query_pre_attn_scalar": 32},
     "qwen3moe": {**_TINY, "model_type": "qwen3_moe", "moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2,
