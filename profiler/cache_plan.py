@@ -10,6 +10,7 @@ from fitcard.profiler.decoder_tensors import ATTENTION, MAMBA_1
 
 def cache_plan(config: Any) -> tuple[CacheLayers, ...]:
     """The layers of a model that keep the same, together; `config` is transformers' own object, with all defaults."""
+    config = config.get_text_config()
     groups: dict[CacheLayers, list[int]] = {}
     for number, kind in enumerate(_kinds(config)):
         groups.setdefault(_layer(config, kind), []).append(number)

@@ -12,9 +12,9 @@ from fitcard.profiler.meta_model import explained, resolve
 
 
 def build(config: Mapping[str, Any]) -> nn.Module:
-    """The causal language model of a Hugging Face configuration, in evaluation mode, all of it on the meta device.
+    """The language model of a Hugging Face configuration, with its image encoder if it has one, all on the meta device.
 
-    It is built there, so that a model of any size takes no memory, and in BF16, the only type in which transformers runs
+    In evaluation mode. It is built there, so that a model of any size takes no memory, and in BF16, the only type in which transformers runs
     mixtures of experts on that device.
     Raises FitcardError for a configuration that the installed transformers cannot build.
     """
@@ -22,8 +22,14 @@ def build(config: Mapping[str, Any]) -> nn.Module:
 
     resolved = resolve(dict(config))
     with explained(resolved.model_type), torch.device("meta"):
-        model: nn.Module = transformers.AutoModelForCausalLM.from_config(resolved, dtype=torch.bfloat16)
+        kind = transformers.AutoModelForImageTextToText if sees(resolved) else transformers.AutoModelForCausalLM
+        model: nn.Module = kind.from_config(resolved, dtype=torch.bfloat16)
     return model.eval().requires_grad_(False)
+
+
+def sees(config: Any) -> bool:
+    """Whether a configuration of transformers is that of a vision-language model."""
+    return hasattr(config, "vision_config") and hasattr(config, "text_config")
 
 
 def hub_tensors(model: nn.Module) -> Iterator[tuple[str, tuple[int, ...]]]:

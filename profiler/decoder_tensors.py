@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fitcard.catalog.schema.language import language_role
-from fitcard.catalog.schema.trace import EXPERT, Kind, Part, Role, Tensor, Trait, layer_pattern
+from fitcard.catalog.schema.trace import EXPERT, Kind, Part, Role, Tensor, Trait, layer_pattern, tensor_role
 
 Shape = tuple[int, ...]
 
@@ -16,6 +16,7 @@ ATTENTION = ("attention", "full_attention", "sliding_attention")
 MAMBA_1 = ("mamba", "falcon_mamba")
 """Models whose recurrence is Mamba's first; others have heads and groups."""
 
+_VISION = re.compile(r"vision_model|vision_tower|visual\.|connector|multi_modal_projector")
 _EXPERT = re.compile(r"(?<=\.experts\.)\d+(?=\.)")
 _KINDS: dict[str, Kind] = {
     "token_embedding": "embedding", "ssm_conv": "convolution", "conv_kernel": "convolution", "ssm_state": "other",
@@ -31,23 +32,55 @@ def experts_of(config: Any) -> tuple[int, int]:
 
 
 def language_tensors(config: Any, tensors: Iterable[tuple[str, Shape]]) -> tuple[Tensor, ...]:
-    """Records of a checkpoint's tensors, one for all layers and experts alike; `config` is transformers' own object."""
-    groups: dict[tuple[str, Shape], list[int | None]] = {}
-    for name, shape in tensors:
-        pattern, layer = layer_pattern(name)
-        pattern = _EXPERT.sub(EXPERT, pattern)
-        layers = groups.setdefault((pattern, shape), [])
-        if not layers or layers[-1] != layer:  # the experts of a layer follow one another
-            layers.append(layer)
+    """Records of a checkpoint's tensors, one for all layers and experts alike.
+
+    `config` is transformers' own object. Of a vision-language model these are the tensors of its language model alone.
+    """
+    config = config.get_text_config()
+    groups = _groups((name, shape) for name, shape in tensors if not _VISION.search(name))
     untied = any(pattern.endswith("lm_head.weight") for pattern, _ in groups)
-    records = [_record(config, pattern, shape, layers, untied) for (pattern, shape), layers in groups.items()]
+    records = [_record(config, pattern, shape, numbers, untied) for (pattern, shape), numbers in groups.items()]
     return tuple(_with_ordinals(records))
 
 
-def _record(config: Any, pattern: str, shape: Shape, layers: list[int | None], untied: bool) -> Tensor:
+def vision_tensors(tensors: Iterable[tuple[str, Shape]]) -> tuple[Tensor, ...]:
+    """Records of the tensors of a vision-language model's image encoder and projector."""
+    groups = _groups((name, shape) for name, shape in tensors if _VISION.search(name))
+    return tuple(
+        Tensor(
+            name=pattern,
+            shape=shape,
+            layers=len(numbers) or None,
+            component="vision",
+            kind=_vision_kind(pattern, shape),
+            role="projection" if "proj.weight" in pattern and not numbers else tensor_role(pattern),
+        )
+        for (pattern, shape), numbers in groups.items()
+    )
+
+
+def _vision_kind(pattern: str, shape: Shape) -> Kind:
+    if "position_embedding" in pattern:
+        return "embedding"
+    if len(shape) == 4:
+        return "convolution"
+    return "linear" if len(shape) == 2 else "other"
+
+
+def _groups(tensors: Iterable[tuple[str, Shape]]) -> dict[tuple[str, Shape], list[int]]:
+    """The numbers of the layers that have a tensor, by its name without them and its shape."""
+    groups: dict[tuple[str, Shape], list[int]] = {}
+    for name, shape in tensors:
+        pattern, layer = layer_pattern(name)
+        numbers = groups.setdefault((_EXPERT.sub(EXPERT, pattern), shape), [])
+        if layer is not None and layer not in numbers[-1:]:  # the experts of a layer follow one another
+            numbers.append(layer)
+    return groups
+
+
+def _record(config: Any, pattern: str, shape: Shape, numbers: list[int], untied: bool) -> Tensor:
     experts, used = experts_of(config)
     role: Role = language_role(pattern)
-    numbers = sorted({layer for layer in layers if layer is not None})
     is_expert = (bool(experts) and ".experts." in pattern) or ("block_sparse_moe." in pattern and len(shape) == 3)
     return Tensor(
         name=pattern,

@@ -18,7 +18,7 @@ from fitcard.catalog.schema.model import config_sha256
 from fitcard.catalog.schema.trace import Trace, layer_pattern
 from fitcard.profiler.cache_plan import cache_plan
 from fitcard.profiler.decoder_model import build, hub_tensors
-from fitcard.profiler.decoder_tensors import language_tensors
+from fitcard.profiler.decoder_tensors import language_tensors, vision_tensors
 from fitcard.profiler.recorder import FusedAttention, LiveBytes, Recorder
 
 STEP = 16
@@ -38,12 +38,14 @@ Growth = tuple[int, ...]
 def trace_decoder(config: Mapping[str, Any], progress: Callable[[str], None] = lambda _: None) -> Trace:
     """The trace of the language model of a Hugging Face configuration.
 
+    Of a vision-language model it holds the image encoder's tensors too, and the passes over text.
     Raises FitcardError for a configuration that the installed transformers cannot build.
     """
     import transformers
 
     model = build(config)
     resolved: Any = model.config
+    text, tensors = resolved.get_text_config(), list(hub_tensors(model))
     phases: list[TokenPhase] = []
     for name in ("prefill", "decode"):
         progress(f"tracing {name}")
@@ -54,11 +56,11 @@ def trace_decoder(config: Mapping[str, Any], progress: Callable[[str], None] = l
     return Trace(
         config_sha256=config_sha256(dict(config)),
         made_with={"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
-        tensors=language_tensors(resolved, hub_tensors(model)),
+        tensors=(*language_tensors(resolved, tensors), *vision_tensors(tensors)),
         phases=(),
         language=Language(
-            layers=resolved.num_hidden_layers,
-            longest_context=getattr(resolved, "max_position_embeddings", None),
+            layers=text.num_hidden_layers,
+            longest_context=getattr(text, "max_position_embeddings", None),
             cache=cache_plan(resolved),
             phases=tuple(phases),
         ),

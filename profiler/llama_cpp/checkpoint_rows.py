@@ -31,6 +31,7 @@ def checkpoint_rows(folder: Path, config: Any) -> Values:
 
     Raises FitcardError for a model that is not converted, and when a tensor is asked for that the folder does not hold.
     """
+    config = config.get_text_config()
     if reason := UNREAD.get(config.model_type):
         raise FitcardError(f"fitcard does not convert checkpoints of {config.model_type}: {reason}")
     kind = rope_parameters(config).get("rope_type", "default")
@@ -92,8 +93,9 @@ def _half_of_latent(config: Any, name: str, read: Read) -> torch.Tensor:
     """What works keys, or values, out of the latent, head by head; for keys transposed."""
     both = read(re.sub(r"[kv]_b_proj\.weight$", "kv_b_proj.weight", name))
     heads = both.view(config.num_attention_heads, config.qk_nope_head_dim + config.v_head_dim, -1)
-    keys, values = heads.split([config.qk_nope_head_dim, config.v_head_dim], dim=1)
-    return keys.transpose(1, 2) if name.endswith(".k_b_proj.weight") else values
+    if name.endswith(".k_b_proj.weight"):
+        return heads[:, : config.qk_nope_head_dim].transpose(1, 2)
+    return heads[:, config.qk_nope_head_dim :]
 
 
 def _converted(config: Any, name: str, tensor: torch.Tensor) -> torch.Tensor:

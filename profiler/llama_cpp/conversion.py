@@ -34,6 +34,7 @@ def metadata_of(config: Any) -> Metadata:
 
     There is no vocabulary: token ids go in and come out.
     """
+    config = config.get_text_config()
     architecture = architecture_of(config)
     own = {**_common(config), **ARCHITECTURES[config.model_type][1](config)}
     return {
@@ -45,6 +46,7 @@ def metadata_of(config: Any) -> Metadata:
 
 def tensor_names(config: Any) -> Callable[[str], str]:
     """A function from the name of a tensor of `gguf_form` to its name in the file. It raises FitcardError for others."""
+    config = config.get_text_config()
     architecture = architecture_of(config)
     number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(number, config.num_hidden_layers)

@@ -14,7 +14,7 @@ SERVED = ("default", "linear", "yarn", "llama3")
 
 def rope_parameters(config: Any) -> dict[str, Any]:
     """The parameters of layers that see the whole context; empty for a model that does not turn anything."""
-    parameters = getattr(config, "rope_parameters", None) or {}
+    parameters = getattr(config.get_text_config(), "rope_parameters", None) or {}
     full: dict[str, Any] = parameters.get("full_attention", parameters)
     return full
 
@@ -41,7 +41,7 @@ def rope_divisors(config: Any) -> list[float] | None:
     rope = rope_parameters(config)
     if rope.get("rope_type") != "llama3":
         return None
-    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config.get_text_config(), "cpu")
     count = len(scaled)
     plain = [rope["rope_theta"] ** (-index / count) for index in range(count)]
     return [first / second for first, second in zip(plain, scaled.tolist(), strict=True)]

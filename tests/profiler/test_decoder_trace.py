@@ -10,14 +10,14 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from fitcard.catalog.schema.language import at_tokens, language_role
+from fitcard.catalog.schema.language import at_tokens
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.storage.writer import trace_bytes
 from fitcard.profiler.decoder_model import build, hub_tensors
-from fitcard.profiler.decoder_tensors import language_tensors
+from fitcard.profiler.decoder_tensors import language_tensors, vision_tensors
 from fitcard.profiler.decoder_trace import trace_decoder
 from fitcard.profiler.meta_model import resolve
-from tests.profiler.llama_cpp.configs import CONFIGS, QWEN3_06B
+from tests.profiler.llama_cpp.configs import CONFIGS, QWEN3_06B, SMOLVLM_256M
 
 TINY: dict[str, Any] = {
     "model_type": "qwen3", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -99,15 +99,18 @@ def test_parameters(config: dict[str, Any], parameters: int, active: int) -> Non
 @pytest.mark.parametrize("name", CONFIGS)
 def test_no_matrix_of_a_language_model_has_no_role(name: str) -> None:
     """A tensor of two or more dimensions in no role would get the wrong type in mixed quantizations."""
-    assert not [
-        key
-        for key, shape in hub_tensors(build(CONFIGS[name]))
-        if len(shape) > 1 and language_role(_expert(key)) == "other"
-    ]
+    model = build(CONFIGS[name])
+    tensors = language_tensors(model.config, hub_tensors(model))
+    assert not [tensor.name for tensor in tensors if len(tensor.shape) > 1 and tensor.role == "other"]
 
 
-def _expert(name: str) -> str:
-    return ".".join(
-        "{expert}" if part.isdigit() and ".experts." in name and index > 4 else part
-        for index, part in enumerate(name.split("."))
-    )
+def test_a_vision_language_model_has_both_parts() -> None:
+    """SmolVLM 256M: 256,484,928 parameters, as the hub counts them; the head is a tensor of its own; images stay images."""
+    model = build(SMOLVLM_256M)
+    tensors = list(hub_tensors(model))
+    language, vision = language_tensors(model.config, tensors), vision_tensors(tensors)
+    assert sum(tensor.count * tensor.elements for tensor in (*language, *vision)) == 256_484_928
+    assert {tensor.component for tensor in language} == {"language"} and {t.component for t in vision} == {"vision"}
+    assert [tensor.traits for tensor in language if tensor.role == "token_embedding"] == [("untied",)]
+    # the encoder and its projector: 12 layers, patches of 16, and 16 neighbours' numbers made one token's
+    assert sum(tensor.count * tensor.elements for tensor in vision) == 86_433_024 + 576 * 12288

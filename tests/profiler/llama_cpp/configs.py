@@ -12,6 +12,15 @@ QWEN3_06B: Config = {
     "max_position_embeddings": 40960,
 }  # fmt: skip
 
+SMOLVLM_256M: Config = {
+    "model_type": "idefics3", "scale_factor": 4, "tie_word_embeddings": False,
+    "vision_config": {"hidden_size": 768, "image_size": 512, "patch_size": 16, "num_attention_heads": 12,
+                      "num_hidden_layers": 12, "intermediate_size": 3072},
+    "text_config": {"model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
+                    "num_key_value_heads": 3, "head_dim": 64, "intermediate_size": 1536, "vocab_size": 49280,
+                    "max_position_embeddings": 8192},
+}  # fmt: skip
+
 _DENSE: Config = {
     "hidden_size": 512, "num_hidden_layers": 17, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64,
     "intermediate_size": 1024, "vocab_size": 1024, "max_position_embeddings": 65536,
@@ -30,6 +39,7 @@ _GRANITE: Config = {
 
 CONFIGS: dict[str, Config] = {
     "qwen3": QWEN3_06B,
+    "smolvlm": SMOLVLM_256M,
     "qwen2": {**_DENSE, "model_type": "qwen2", "num_attention_heads": 8, "tie_word_embeddings": True},
     "llama": {**_DENSE, "model_type": "llama", "tie_word_embeddings": False},
     # rows of 576 = 2.25 x 256 and of 48 = 1.5 x 32
