@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fitcard.catalog.schema.record import Count, Many, Record, Text
+from fitcard.catalog.schema.record import Count, Record, Text, Written
 
 CacheKind = Literal["full", "sliding", "latent", "state", "shared", "none"]
 
@@ -18,7 +18,7 @@ class CacheLayers(Record):
     kind: CacheKind
     """`full`: keys and values of every token; `sliding`: of the last `window` tokens; `latent`: what keys and values are
     worked out from (MLA); `state`: something of fixed size for each sequence; `shared`: they read another layer's; `none`."""
-    layers: Many[int]
+    layers: Written[int]
     """Their numbers."""
     heads: Count = 0
     """Query heads, each of which reads the cache."""
@@ -37,7 +37,7 @@ class CacheLayers(Record):
 
 
 TokenPhaseName = Literal["prefill", "decode"]
-Growth = Annotated[Many[int], Field(min_length=1, max_length=3)]
+Growth = Annotated[Written[int], Field(min_length=1, max_length=3)]
 """`[constant, per token, per token squared]` of a size that grows with the tokens of a phase; what is 0 at the end is left out."""
 
 
@@ -82,8 +82,8 @@ class TokenPhase(Record):
     component: Literal["language"] = "language"
     least_tokens: Annotated[int, Field(ge=1)]
     """From how many tokens on the sizes hold: sliding windows are full from there."""
-    operations: Many[TokenOperation]
-    activations: Many[TokenActivations]
+    operations: Written[TokenOperation]
+    activations: Written[TokenActivations]
 
     def flops(self, tokens: int) -> int:
         """Floating-point operations of one pass, a multiply-add counted as 2."""
@@ -96,8 +96,8 @@ class Language(Record):
     layers: Count
     longest_context: Count | None = None
     """Tokens that its positions were trained or set up for; null where nothing limits them."""
-    cache: Many[CacheLayers]
-    phases: Many[TokenPhase]
+    cache: Written[CacheLayers]
+    phases: Written[TokenPhase]
     """Of prefill and decode those that can be written as sizes that grow: not the prefill of a recurrence that transformers
     runs token by token."""
 
