@@ -97,7 +97,7 @@ def test_a_worker_that_hangs_or_is_killed_is_a_failure(model_of: Callable[[str],
     file = model_of("llama").file
     (hung,) = memory_of(file, [Setting(256)], timeout_s=0.001)
     assert hung == Failure("hung", "no answer within 0.001 s")
-    task = {"task": "memory", "file": str(file), "settings": [dataclasses.asdict(Setting(256))] * 2}
+    task = {"task": "memory", "file": str(file), "settings": [dataclasses.asdict(Setting(256))] * 2000}
     coming = answers(task)
     assert "buffers" in next(coming)  # type: ignore[operator]
     for child in psutil.Process().children():
