@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from fitcard.advisor.cache import llama_cpp_cache_bytes, transformers_cache_bytes
+from fitcard.advisor.compute_buffer import ComputePoint, compute_buffer_bytes
 from fitcard.profiler.cache_plan import cache_plan
 from fitcard.profiler.llama_cpp.memory import Memory, memory_of
 from fitcard.profiler.llama_cpp.settings import Setting
@@ -84,3 +85,26 @@ def _tensor_bytes(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_tensor_bytes, value.values()))
     return sum(map(_tensor_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("qwen3", 0), ("llama", 0), ("qwen3moe", 0), ("deepseek2", 0), ("lfm2", 0), ("mamba", 0), ("gemma3", 0.01)],
+)
+def test_compute_buffer_between_recorded_settings(
+    name: str, tolerance: float, model_of: Callable[[str], Model]
+) -> None:
+    """From ubatches of 128 and 512 at contexts of 4,096 and 32,768: exact in between and beyond but for sliding windows."""
+    recorded = [Setting(context, ubatch=ubatch) for ubatch in (128, 512) for context in (4096, 32768)]
+    checked = [Setting(8192, ubatch=256), Setting(131072), Setting(65536, ubatch=1024)]
+    answers = memory_of(model_of(name).file, recorded + checked)
+    sizes = [answer.compute_bytes for answer in answers if isinstance(answer, Memory)]
+    points = [ComputePoint(s.ubatch, s.context, size) for s, size in zip(recorded, sizes, strict=False)]
+    for setting, size in zip(checked, sizes[4:], strict=True):
+        assert abs(compute_buffer_bytes(points, setting.ubatch, setting.context) - size) <= max(1, tolerance * size)
+
+
+def test_three_points_are_not_enough() -> None:
+    """A plane through three points would hide that they are one short."""
+    with pytest.raises(ValueError, match="four points at two ubatches and two contexts"):
+        compute_buffer_bytes([ComputePoint(128, 4096, 1), ComputePoint(512, 4096, 2), ComputePoint(128, 8192, 3)], 1, 1)
