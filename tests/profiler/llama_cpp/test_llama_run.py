@@ -84,9 +84,9 @@ def test_a_run_allocates_what_llama_cpp_said_before(
 ) -> None:
     """Buffers of the real run are those of the question without weights; resident memory is their sum; all points are timed."""
     model = model_of("smollm")
-    file, setting = tmp_path / "model.gguf", Setting(2048, threads=1)
+    file, setting = tmp_path / "model.gguf", Setting(1024, ubatch=256, threads=1)
     write_file(file, metadata_of(model.config), model.as_stored(labels["Q4_K_M"]), tiled_rows())
-    points = [Point("prefill", 512), Point("decode", 4), Point("decode", 4, depth=128)]
+    points = [Point("prefill", 256), Point("decode", 4), Point("decode", 4, depth=64)]
     result = run(file, setting, points, processes=2)
     (asked,) = memory_of(file, [setting])
     assert isinstance(result, LlamaRun) and isinstance(asked, Memory)
