@@ -1,7 +1,7 @@
 """How many bytes the cache of a language model takes in each engine, from its plan: what each layer keeps.
 
-The plan says what the model needs; an engine pads it, or keeps it in other types. Tests hold each formula to what the engine
-itself allocates.
+The plan says what the model needs; an engine pads it, or keeps it in other types. Tests hold each formula to what the
+engine itself allocates.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from fitcard.catalog.schema.language import CacheLayers
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 
 LLAMA_CPP_CELLS = 256
-"""llama.cpp makes room for tokens in steps of this many (`GGML_PAD(..., 256)` in `src/llama-context.cpp`, build b11549)."""
+"""llama.cpp makes room for tokens in steps of this many (`GGML_PAD(..., 256)` in `src/llama-context.cpp`, build
+b11549)."""
 STATE_BYTES = 4
 """Both engines keep the state of a recurrence in F32; llama.cpp the inputs of its convolution too."""
 
@@ -30,9 +31,10 @@ def llama_cpp_cache_bytes(
 ) -> int:
     """Bytes of keys, values and states for `context` tokens of all sequences together.
 
-    `unified` puts all sequences in one cache; `full_window` keeps the whole context of sliding layers, as the library does
-    and llama-server does not. Equal to llama.cpp's own figure to the byte at build b11549.
-    Source: `src/llama-kv-cache*.cpp` and `src/llama-memory-recurrent.cpp` of https://github.com/ggml-org/llama.cpp/tree/b11549.
+    `unified` puts all sequences in one cache; `full_window` keeps the whole context of sliding layers, as the library
+    does and llama-server does not. Equal to llama.cpp's own figure to the byte at build b11549.
+    Source: `src/llama-kv-cache*.cpp` and `src/llama-memory-recurrent.cpp` of
+    https://github.com/ggml-org/llama.cpp/tree/b11549.
     """
     streams = 1 if unified else sequences
     cells = _padded(_padded(context) // streams)

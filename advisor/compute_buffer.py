@@ -1,10 +1,10 @@
 """The compute buffer of llama.cpp between the settings in which llama.cpp itself was asked for it.
 
-With flash attention and one output a sequence, as servers run, it is linear in the tokens of a pass, in the context (the mask),
-and in their product. It is the widest moment of one layer, so its formula is another one for each architecture, and four
-recorded figures say more than any formula: exact for models whose layers are alike, within 1 % for sliding windows.
-With logits of every token, or without flash attention, the widest moment is another one from some size on, and no line goes
-through that: ask llama.cpp for the very setting.
+With flash attention and one output a sequence, as servers run, it is linear in the tokens of a pass, in the context
+(the mask), and in their product. It is the widest moment of one layer, so its formula is another one for each
+architecture, and four recorded figures say more than any formula: exact for models whose layers are alike, within 1 %
+for sliding windows. With logits of every token, or without flash attention, the widest moment is another one from some
+size on, and no line goes through that: ask llama.cpp for the very setting.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from fitcard.profiler.meta_model import explained, resolve
 def build(config: Mapping[str, Any]) -> nn.Module:
     """The language model of a Hugging Face configuration, with its image encoder if it has one, all on the meta device.
 
-    In evaluation mode. It is built there, so that a model of any size takes no memory, and in BF16, the only type in which transformers runs
-    mixtures of experts on that device.
+    In evaluation mode. It is built there, so that a model of any size takes no memory, and in BF16, the only type in
+    which transformers runs mixtures of experts on that device.
     Raises FitcardError for a configuration that the installed transformers cannot build.
     """
     import transformers

@@ -1,4 +1,5 @@
-"""The tensors of a language model as records: their roles, which layers have them, their experts, and what GGUF makes of them."""
+"""The tensors of a language model as records: their roles, which layers have them, their experts, and what GGUF makes
+of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Trace a language model: run it without weights on the meta device, over a prompt and then one token at a time.
 
-Four lengths of each are run. A size that is a polynomial of at most the second degree in the length is written down as one,
-and the fourth length checks it.
+Four lengths of each are run. A size that is a polynomial of at most the second degree in the length is written down as
+one, and the fourth length checks it.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def _record(key: tuple[Any, ...], count: int) -> TokenOperation:
 
 
 def _growth(sizes: Sequence[int], lengths: Sequence[int]) -> Growth:
-    """The polynomial through a size at three lengths, which the fourth checks. Raises NotTraceable for another curve."""
+    """The polynomial through a size at three lengths, which the fourth checks. Raises NotTraceable for another
+    curve."""
     a, b, c, _ = sizes
     square, rest = divmod(a - 2 * b + c, 2 * STEP**2)
     per_token, rest_too = divmod(b - a - square * (lengths[1] ** 2 - lengths[0] ** 2), STEP)

@@ -16,8 +16,9 @@ class CacheLayers(Record):
     """Layers that keep the same of each token or of each sequence."""
 
     kind: CacheKind
-    """`full`: keys and values of every token; `sliding`: of the last `window` tokens; `latent`: what keys and values are
-    worked out from (MLA); `state`: something of fixed size for each sequence; `shared`: they read another layer's; `none`."""
+    """`full`: keys and values of every token; `sliding`: of the last `window` tokens; `latent`: what keys and values
+    are worked out from (MLA); `state`: something of fixed size for each sequence; `shared`: they read another layer's;
+    `none`."""
     layers: Written[int]
     """Their numbers."""
     heads: Count = 0
@@ -38,7 +39,8 @@ class CacheLayers(Record):
 
 TokenPhaseName = Literal["prefill", "decode"]
 Growth = Annotated[Written[int], Field(min_length=1, max_length=3)]
-"""`[constant, per token, per token squared]` of a size that grows with the tokens of a phase; what is 0 at the end is left out."""
+"""`[constant, per token, per token squared]` of a size that grows with the tokens of a phase; what is 0 at the end is
+left out."""
 
 
 def at_tokens(size: tuple[int, ...] | int, tokens: int) -> int:
@@ -62,7 +64,8 @@ class TokenOperation(Record):
     written: Growth
     """Elements that one of them writes."""
     weight: Text | None = None
-    """The tensor whose values it reads, if it reads one, as transformers names it while it runs: a layer's experts are one."""
+    """The tensor whose values it reads, if it reads one, as transformers names it while it runs: a layer's experts are
+    one."""
 
 
 class TokenActivations(Record):
@@ -98,14 +101,14 @@ class Language(Record):
     """Tokens that its positions were trained or set up for; null where nothing limits them."""
     cache: Written[CacheLayers]
     phases: Written[TokenPhase]
-    """Of prefill and decode those that can be written as sizes that grow: not the prefill of a recurrence that transformers
-    runs token by token."""
+    """Of prefill and decode those that can be written as sizes that grow: not the prefill of a recurrence that
+    transformers runs token by token."""
 
 
 LanguageRole = Literal[
     "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "ffn_up", "ffn_gate", "ffn_down", "token_embedding",
-    "output_head", "router", "bias", "mla_q_a", "mla_q_b", "mla_kv_a", "mla_kv_b", "ssm_in", "ssm_x", "ssm_dt", "ssm_out",
-    "ssm_conv", "ssm_state", "conv_in", "conv_kernel", "conv_out", "other",
+    "output_head", "router", "bias", "mla_q_a", "mla_q_b", "mla_kv_a", "mla_kv_b", "ssm_in", "ssm_x", "ssm_dt",
+    "ssm_out", "ssm_conv", "ssm_state", "conv_in", "conv_kernel", "conv_out", "other",
 ]  # fmt: skip
 
 _LANGUAGE_ROLES: tuple[tuple[str, LanguageRole], ...] = (

@@ -21,8 +21,8 @@ class Rule(Record):
     layers: Layers = "all"
     """`more_bits`: the first and last eighth of the layers and every third between, as llama.cpp's `use_more_bits`."""
     by_place: bool = False
-    """Whether `layers` counts the tensors of a role in a mixture of experts too, where it goes by the layer's own number
-    else."""
+    """Whether `layers` counts the tensors of a role in a mixture of experts too, where it goes by the layer's own
+    number else."""
     traits: Many[Trait] = ()
     """What must all hold of the model."""
     stacked: bool = False
@@ -67,7 +67,8 @@ def _in_layers(rule: Rule, tensor: Tensor, place: int | None) -> bool:
 
 
 def _layer_as_counted(rule: Rule, tensor: Tensor, place: int) -> int:
-    """llama.cpp counts the tensors of a role as they come; in a mixture it reads the layer from the name of feed-forward ones."""
+    """llama.cpp counts the tensors of a role as they come; in a mixture it reads the layer from the name of
+    feed-forward ones."""
     if "mixture" in (tensor.traits or ()) and tensor.role.startswith("ffn") and not rule.by_place:
         return tensor.numbers[place] if tensor.numbers else place
     return tensor.ordinals[place] if tensor.ordinals else place

@@ -25,8 +25,9 @@ Role = Literal[
     "ssm_in", "ssm_x", "ssm_dt", "ssm_out", "ssm_conv", "ssm_state", "conv_in", "conv_kernel", "conv_out",
 ]  # fmt: skip
 Trait = Literal["untied", "grouped_queries", "mixture", "four_experts", "eight_experts", "seventy_b"]
-"""What llama.cpp asks about a model before it picks a type: `untied` (the output head is a tensor of its own), at least 4
-queries a key, experts at all, at least 4 of them, exactly 8, and whether it takes the model for one of 70 billion parameters."""
+"""What llama.cpp asks about a model before it picks a type: `untied` (the output head is a tensor of its own), at least
+4 queries a key, experts at all, at least 4 of them, exactly 8, and whether it takes the model for one of 70 billion
+parameters."""
 Linear = Annotated[Written[int], Field(min_length=2, max_length=2)]
 """`[constant, per_item]` of a size that grows with the batch."""
 

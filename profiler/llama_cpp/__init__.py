@@ -1,1 +1,2 @@
-"""llama.cpp as an engine: its library, its file format, its own memory numbers, and real runs. One worker process a question."""
+"""llama.cpp as an engine: its library, its file format, its own memory numbers, and real runs. One worker process a
+question."""

@@ -1,7 +1,9 @@
-"""The part of llama.cpp's C interface that fitcard calls, by ctypes, from the library that the wheel of `xllamacpp` carries.
+"""The part of llama.cpp's C interface that fitcard calls, by ctypes, from the library that the wheel of `xllamacpp`
+carries.
 
-Structures change from one build of llama.cpp to the next without notice, and a field that moved is read as nonsense rather
-than refused. So one build is served, `WHEEL`, and whatever else is installed is refused before anything is called with it.
+Structures change from one build of llama.cpp to the next without notice, and a field that moved is read as nonsense
+rather than refused. So one build is served, `WHEEL`, and whatever else is installed is refused before anything is
+called with it.
 
 Source: `include/llama.h` and `src/llama-ext.h` of https://github.com/ggml-org/llama.cpp/tree/b11549.
 """
@@ -115,13 +117,15 @@ class Batch(ctypes.Structure):
 
 
 class _Map(ctypes.Structure):
-    """`std::map` of libstdc++ as it is returned: a comparator, the header node of a red-black tree, the number of nodes."""
+    """`std::map` of libstdc++ as it is returned: a comparator, the header node of a red-black tree, the number of
+    nodes."""
 
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("compare", "color", "root", "leftmost", "rightmost", "count"))
 
 
 class _Node(ctypes.Structure):
-    """A node of that tree: four words of `_Rb_tree_node_base`, then the key (a buffer type) and `llama_memory_breakdown_data`."""
+    """A node of that tree: four words of `_Rb_tree_node_base`, then the key (a buffer type) and
+    `llama_memory_breakdown_data`."""
 
     _fields_ = tuple(
         (name, ctypes.c_uint64)
@@ -195,7 +199,8 @@ def library() -> ctypes.CDLL:
 
 
 def check_version(installed: str | None) -> None:
-    """Raise FitcardError unless the version of xllamacpp that is installed, None for none, is the one that is served."""
+    """Raise FitcardError unless the version of xllamacpp that is installed, None for none, is the one that is
+    served."""
     if installed is None:
         raise FitcardError(f"models run in llama.cpp through the package xllamacpp: pip install xllamacpp=={WHEEL}")
     if installed.partition("+")[0] != WHEEL:  # builds for GPUs carry the backend after a plus sign

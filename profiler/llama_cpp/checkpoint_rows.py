@@ -1,7 +1,7 @@
 """The values of a checkpoint as a GGUF file holds them: some are turned, cut, stacked or transformed on the way.
 
-Source: the `modify_tensors` methods in `conversion/` of https://github.com/ggml-org/llama.cpp/tree/b11549. Tests hold the
-logits of files made so, run in llama.cpp, to transformers' own.
+Source: the `modify_tensors` methods in `conversion/` of https://github.com/ggml-org/llama.cpp/tree/b11549. Tests hold
+the logits of files made so, run in llama.cpp, to transformers' own.
 """
 
 from __future__ import annotations
@@ -117,5 +117,6 @@ def _converted(config: Any, name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _interleaved(tensor: torch.Tensor, heads: int) -> torch.Tensor:
-    """Rows of a head in the order in which llama.cpp turns them: neighbours, where transformers pairs the two halves."""
+    """Rows of a head in the order in which llama.cpp turns them: neighbours, where transformers pairs the two
+    halves."""
     return tensor.view(heads, 2, tensor.shape[0] // heads // 2, -1).transpose(1, 2).reshape(tensor.shape)

@@ -1,7 +1,8 @@
 """What a GGUF file says of a language model: its metadata, and the names that its tensors have there.
 
 The keys are those that llama.cpp reads when it loads an architecture, with the values that its own converter writes.
-Source: `conversion/` and `src/models/` of https://github.com/ggml-org/llama.cpp/tree/b11549. Names come from the `gguf` package.
+Source: `conversion/` and `src/models/` of https://github.com/ggml-org/llama.cpp/tree/b11549. Names come from the `gguf`
+package.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def metadata_of(config: Any) -> Metadata:
 
 
 def tensor_names(config: Any) -> Callable[[str], str]:
-    """A function from the name of a tensor of `gguf_form` to its name in the file. It raises FitcardError for others."""
+    """A function from the name of a tensor of `gguf_form` to its name in the file. It raises FitcardError for
+    others."""
     config = config.get_text_config()
     architecture = architecture_of(config)
     number = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
@@ -119,7 +121,9 @@ def _gemma3(config: Any) -> Mapping[str, Value | None]:
     kinds = list(config.layer_types)
     return {
         "attention.sliding_window": config.sliding_window,
-        "attention.sliding_window_pattern": kinds.index("full_attention") + 1 if "full_attention" in kinds else len(kinds) + 1,
+        "attention.sliding_window_pattern": (
+            kinds.index("full_attention") + 1 if "full_attention" in kinds else len(kinds) + 1
+        ),
         "rope.freq_base_swa": config.rope_parameters["sliding_attention"]["rope_theta"],
     }  # fmt: skip
 
@@ -129,6 +133,8 @@ def _qwen3_moe(config: Any) -> Mapping[str, Value | None]:
 
 
 def _deepseek(config: Any) -> Mapping[str, Value | None]:
+    functions = gguf.ExpertGatingFuncType
+    gating = functions.SIGMOID if config.model_type == "deepseek_v3" else functions.SOFTMAX
     return {
         "attention.head_count_kv": 1,  # the latent is one key that all heads share
         "leading_dense_block_count": config.first_k_dense_replace,
@@ -144,7 +150,7 @@ def _deepseek(config: Any) -> Mapping[str, Value | None]:
         "expert_group_used_count": config.topk_group,
         "expert_weights_scale": float(config.routed_scaling_factor),
         "expert_weights_norm": bool(getattr(config, "norm_topk_prob", False)),
-        "expert_gating_func": int(gguf.ExpertGatingFuncType.SIGMOID if config.model_type == "deepseek_v3" else gguf.ExpertGatingFuncType.SOFTMAX),
+        "expert_gating_func": int(gating),
         "rope.dimension_count": config.qk_rope_head_dim,
     }  # fmt: skip
 

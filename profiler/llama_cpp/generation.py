@@ -20,7 +20,8 @@ WARM_TOKENS = 32
 
 
 def run(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The buffers and the time of loading, then the time of each point, then what the process holds more than at first."""
+    """The buffers and the time of loading, then the time of each point, then what the process holds more than at
+    first."""
     loaded = bindings.library()
     before = _anonymous_bytes()
     began = time.perf_counter()

@@ -1,8 +1,8 @@
 """GGUF files of a language model's exact shapes: without values, with rows from a seed, or with those of a checkpoint.
 
-llama.cpp's memory and speed follow from the types and sizes of tensors, not from their values. So a file of any size can be
-a hole with a header (`write_sparse`), which is enough for every question about memory, and a file to run can repeat a few
-rows (`tiled_rows`), since encoding K-quants of every row takes minutes where this takes seconds.
+llama.cpp's memory and speed follow from the types and sizes of tensors, not from their values. So a file of any size
+can be a hole with a header (`write_sparse`), which is enough for every question about memory, and a file to run can
+repeat a few rows (`tiled_rows`), since encoding K-quants of every row takes minutes where this takes seconds.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def gguf_tensors(config: Any, quantization: Storage, tensors: Iterable[Tensor]) 
 
 
 def write_sparse(path: Path, metadata: Metadata, tensors: Sequence[GgufTensor]) -> int:
-    """Write the header of a file and leave its data a hole, which reads as zeros and takes no room. Gives its size in bytes."""
+    """Write the header of a file and leave its data a hole, which reads as zeros and takes no room. Gives its size in
+    bytes."""
     _write(path, metadata, tensors, None)
     size = path.stat().st_size + sum(_aligned(tensor.bytes) for tensor in tensors)
     os.truncate(path, size)

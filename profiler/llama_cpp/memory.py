@@ -1,4 +1,5 @@
-"""llama.cpp's own figures for a model's memory, without its weights: it reads the header of a file and counts what it would allocate."""
+"""llama.cpp's own figures for a model's memory, without its weights: it reads the header of a file and counts what it
+would allocate."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Memory:
 def memory_of(file: Path, settings: Sequence[Setting], timeout_s: float = ANSWER_S) -> tuple[Memory | Failure, ...]:
     """What llama.cpp would allocate for a file in each setting, or why it does not say.
 
-    The file may be sparse: no weight is read. One process answers all; after one that it did not survive, another goes on.
+    The file may be sparse: no weight is read. One process answers all; after one that it did not survive, another goes
+    on.
     """
     results: list[Memory | Failure] = []
     while len(results) < len(settings):

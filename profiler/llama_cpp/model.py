@@ -11,7 +11,8 @@ from fitcard.profiler.llama_cpp.settings import Setting, context_params
 
 
 def load_model(loaded: ctypes.CDLL, file: str, *, no_alloc: bool = False) -> int:
-    """A model from a file, read whole; with `no_alloc`, only what its tensors are. Raises FitcardError when llama.cpp says no."""
+    """A model from a file, read whole; with `no_alloc`, only what its tensors are. Raises FitcardError when llama.cpp
+    says no."""
     params = loaded.llama_model_default_params()
     params.load_mode = bindings.LOAD_WHOLE
     params.no_alloc = no_alloc

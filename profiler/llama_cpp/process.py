@@ -16,7 +16,8 @@ from typing import IO, Any, Literal
 from fitcard.profiler.child_process import child_environment, module_command
 
 ANSWER_S = 60.0
-"""How long llama.cpp may take for an answer before it counts as hung: a hundred times what a question about memory takes."""
+"""How long llama.cpp may take for an answer before it counts as hung: a hundred times what a question about memory
+takes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Failure:
     """Why there is no answer."""
 
     kind: Literal["refused", "crashed", "killed", "hung"]
-    """`refused`: llama.cpp said no; `crashed`: it ended the process; `killed`: the system did, as for want of memory."""
+    """`refused`: llama.cpp said no; `crashed`: it ended the process; `killed`: the system did, as for want of
+    memory."""
     reason: str
     """In llama.cpp's own words where it said something."""
 

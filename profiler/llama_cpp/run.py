@@ -1,8 +1,8 @@
 """A model really run in llama.cpp: loaded whole, a prompt read, tokens written after contexts of several lengths.
 
-Decoding is bound by memory and prefill by arithmetic, so both are timed, and decoding at several depths of the cache. Each
-process loads the file afresh; what differs between processes is the noise. Tokens are drawn from a seed: speed does not
-depend on what they say.
+Decoding is bound by memory and prefill by arithmetic, so both are timed, and decoding at several depths of the cache.
+Each process loads the file afresh; what differs between processes is the noise. Tokens are drawn from a seed: speed
+does not depend on what they say.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def points_for(context: int) -> tuple[Point, ...]:
 def run(
     file: Path, setting: Setting, points: Sequence[Point], processes: int = 3, timeout_s: float = RUN_S
 ) -> LlamaRun | Failure:
-    """Run a file's model in one setting, each point once in each process. A failure when no process came as far as loading."""
+    """Run a file's model in one setting, each point once in each process. A failure when no process came as far as
+    loading."""
     task = {
         "task": "run",
         "file": str(file),

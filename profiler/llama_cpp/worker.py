@@ -1,7 +1,7 @@
 """llama.cpp in a process of its own: `python -m fitcard.profiler.llama_cpp.worker PARENT`.
 
-A task comes as JSON on standard input. Each answer goes out as one line of JSON as soon as it is there, so that what was
-answered before a crash is kept. llama.cpp ends the process on some inputs; it may do so here.
+A task comes as JSON on standard input. Each answer goes out as one line of JSON as soon as it is there, so that what
+was answered before a crash is kept. llama.cpp ends the process on some inputs; it may do so here.
 """
 
 from __future__ import annotations
