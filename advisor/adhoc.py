@@ -81,9 +81,9 @@ def traced_at(catalog: Catalog, model: str, phase: Phase, asked: Workload) -> Tr
     except FitcardError:
         if find_spec("torch") is not None:
             raise
-        own = " and ".join(sizes_in_words(phase.pixels, phase.text_tokens))
+        sizes = " and ".join(sizes_in_words(phase.pixels, phase.text_tokens))
         raise FitcardError(
-            f"the trace of {model} has {own}; another size is traced on demand, which needs torch: "
+            f"the trace of {model} has {sizes}; another size is traced on demand, which needs torch: "
             "pip install 'fitcard[profile]'"
         ) from None
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -59,7 +59,7 @@ def architecture(config: dict[str, Any]) -> Architecture:
 def build_as(config: dict[str, Any], chosen: Architecture) -> nn.Module:
     """The same of a class that was chosen."""
     with explained(config["model_type"]), _parameters_on_meta():
-        model: nn.Module = chosen.model._from_config(chosen.config)  # type: ignore[operator]
+        model: nn.Module = cast(Any, chosen.model)._from_config(chosen.config)
     return model.eval().requires_grad_(False)
 
 

@@ -45,7 +45,7 @@ _ANSWER = "answer_without_padding"
 """The attribute of a tensor on the meta device that holds its value."""
 
 
-class LiveBytes(WithoutPadding):
+class LiveBytes(WithoutPadding):  # type: ignore[no-untyped-call]
     """Counts the bytes of storages that are alive, and remembers the peak.
 
     A storage is born with the first tensor on it and dies when Python drops the last, as memory does in a real run.
@@ -81,7 +81,7 @@ class LiveBytes(WithoutPadding):
         self.live -= size
 
 
-class Recorder(WithoutPadding):
+class Recorder(WithoutPadding):  # type: ignore[no-untyped-call]
     """Writes down every operation that moves or computes data."""
 
     def __init__(self, weights: dict[int, str]) -> None:
@@ -174,7 +174,7 @@ def _arithmetic(name: str, read: list[torch.Tensor], written: list[torch.Tensor]
     return {"kind": "elementwise", "shape": {"elements": out}, "flops": out}
 
 
-class StridedLinears(WithoutPadding):
+class StridedLinears(WithoutPadding):  # type: ignore[no-untyped-call]
     """Notes linear layers whose three-dimensional input is not contiguous. Seen in inference mode, where they arrive
     whole."""
 

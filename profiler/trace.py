@@ -47,7 +47,7 @@ def trace(
     chosen = architecture(config)
     model = build_as(config, chosen)
     with explained(kind):
-        points = entry_points(model, pixels and (pixels, pixels), tokens)
+        points = entry_points(model, (pixels, pixels) if pixels else None, tokens)
     notes = (*chosen.notes, *_ignored(config), *size_notes(model.config, points, pixels, tokens))
     phases: list[Phase] = []
     used: dict[str, set[str]] = {}

@@ -13,7 +13,8 @@ from torch import nn
 from fitcard.catalog.schema.quantization import Quantization, StoredTensor, stored_tensors
 from fitcard.catalog.schema.trace import Component, Tensor
 from fitcard.profiler.devices import Device
-from fitcard.profiler.meta_model import EntryPoint, build, drop_unused_modules, entry_points, resolve, vision_config
+from fitcard.profiler.input_sizes import vision_config
+from fitcard.profiler.meta_model import EntryPoint, build, drop_unused_modules, entry_points, resolve
 from fitcard.profiler.parameters import set_parameter, weight_bytes
 
 Inputs = dict[str, torch.Tensor]

@@ -20,10 +20,10 @@ from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.trace import Component
 
 if TYPE_CHECKING:
-    from fitcard.catalog.schema.run import Run
     from fitcard.advisor.evidence import BestSpeed
     from fitcard.advisor.fit import MemoryAnswer
     from fitcard.advisor.recommend import Span
+    from fitcard.catalog.schema.run import Run
 
 GB = 10**9
 GIB = 2**30

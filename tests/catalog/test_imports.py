@@ -417,7 +417,7 @@ def test_many_rows_of_one_model_are_imported_quickly(copied: Path, tmp_path: Pat
     catalog = load(copied)
     started = time.process_time()
     found = planned(catalog, tmp_path, head + rows)
-    written = write(copied, found)
+    write(copied, found)
     assert time.process_time() - started < 5
     assert len(found.mapped) == 20_000
     assert len(load(copied).published[SO400M].speeds) > 20_000
