@@ -18,7 +18,7 @@ from fitcard.advisor.run_band import flagged_on_gpus
 from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
-from fitcard.catalog.schema.components import COMPONENTS
+from fitcard.catalog.schema.components import COMPONENTS, main_component
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Memory, Run
@@ -88,11 +88,6 @@ class Answer(NamedTuple):
 def default_component(catalog: Catalog, model: str) -> Component:
     """The image encoder where there is one, since that is what most people run; else the first that there is."""
     return main_component(catalog.trace_index[model].components)
-
-
-def main_component(components: Sequence[Component]) -> Component:
-    """The same of a model that has these."""
-    return "vision" if "vision" in components else components[0]
 
 
 class ModelQuestion(NamedTuple):
@@ -294,7 +289,7 @@ def fits(
     with_speed: bool = True,
 ) -> list[Answer]:
     """The same of one component in several quantizations."""
-    _check(workload)
+    workload.check()
     asked = question(catalog, model, component, mode=setup.mode, only_predicted=only_predicted, workload=workload)
     hardware = hardware_of(catalog, setup.device, only_predicted=only_predicted, with_speed=with_speed)
     if asked.evidence is None:
@@ -314,7 +309,7 @@ def gpus(
     with_speed: bool = True,
 ) -> Iterator[Answer]:
     """Every GPU of the catalog with every quantization, GPUs by memory, then by id."""
-    _check(workload)
+    workload.check()
     asked = question(catalog, model, component, mode=mode, only_predicted=only_predicted, workload=workload)
     for gpu in gpus_by_memory(catalog):
         hardware = hardware_of(catalog, gpu, only_predicted=only_predicted, with_speed=with_speed)
@@ -334,7 +329,7 @@ def models(
     """Every model of the catalog, in every quantization, on one GPU. A size holds for the models that take images, or
     texts; one that does not take that size is skipped, with the reason."""
     hardware, rules = hardware_of(catalog, setup.device, with_speed=with_speed), rules_of(catalog)
-    _check(workload)
+    workload.check()
     for model in catalog.models:
         own = catalog.traces[model].phase(default_component(catalog, model))
         sizes = workload._replace(
@@ -347,14 +342,6 @@ def models(
             continue
         for label in quantizations or tuple(catalog.quantizations):
             yield asked.answer(label, hardware, workload, with_speed=with_speed)
-
-
-def _check(workload: Workload) -> None:
-    for what, size in (("an image has", workload.image_size), ("a text has", workload.text_tokens)):
-        if size is not None and size < 1:
-            raise FitcardError(f"{what} a size of at least 1 (got {size})")
-    if workload.batch < 1:
-        raise FitcardError(f"a batch holds at least one item (got {workload.batch})")
 
 
 def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:

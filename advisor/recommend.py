@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.evidence import BestSpeed
-from fitcard.advisor.fit import Answer, ModelQuestion, main_component, question
+from fitcard.advisor.fit import Answer, ModelQuestion, question
 from fitcard.advisor.hardware import Hardware, gpus_by_memory
 from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.records import Rules, rules_of
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.components import main_component
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.workload import Workload

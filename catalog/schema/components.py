@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fitcard.catalog.schema.trace import Component
@@ -24,3 +25,8 @@ COMPONENTS: dict[Component, ComponentWords] = {
     "text": ComponentWords("Text tower", "texts", "texts/s"),
     "all": ComponentWords("Whole model", "pairs", "pairs/s"),
 }
+
+
+def main_component(components: Sequence[Component]) -> Component:
+    """The image encoder where there is one, since that is what most people run; else the first that there is."""
+    return "vision" if "vision" in components else components[0]

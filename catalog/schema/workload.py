@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.trace import Component
 
 Mode = Literal["eager", "compiled"]
@@ -32,6 +33,14 @@ class Workload(NamedTuple):
     """Tokens of one text."""
     image_width: int | None = None
     """Pixels across, in an answer about images that are not square; `image_size` is then the height."""
+
+    def check(self) -> None:
+        """Raise FitcardError for a size below 1."""
+        for what, size in (("an image has", self.image_size), ("a text has", self.text_tokens)):
+            if size is not None and size < 1:
+                raise FitcardError(f"{what} a size of at least 1 (got {size})")
+        if self.batch < 1:
+            raise FitcardError(f"a batch holds at least one item (got {self.batch})")
 
 
 class Setup(NamedTuple):

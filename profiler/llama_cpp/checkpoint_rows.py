@@ -15,7 +15,7 @@ import torch
 
 from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.decoder_tensors import experts_of
-from fitcard.profiler.llama_cpp.gguf_file import ROPE, GgufTensor, Rows, Values, encode
+from fitcard.profiler.llama_cpp.gguf_file import ROPE, Rows, TensorToWrite, Values, encode
 from fitcard.profiler.llama_cpp.rope import SERVED, rope_divisors, rope_parameters
 
 Read = Callable[[str], torch.Tensor]
@@ -39,7 +39,7 @@ def checkpoint_rows(folder: Path, config: Any) -> Values:
         raise FitcardError(f"fitcard converts no rope_type {kind!r} (there are: {', '.join(SERVED)})")
     read = _reader(folder)
 
-    def values(tensor: GgufTensor) -> Iterator[Rows]:
+    def values(tensor: TensorToWrite) -> Iterator[Rows]:
         shape = tensor.shape if len(tensor.shape) < 3 else tensor.shape[1:]
         for piece in _pieces(config, tensor.source, read):
             numbers = piece.float().contiguous().numpy()

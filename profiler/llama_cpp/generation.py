@@ -13,7 +13,7 @@ import psutil
 from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.llama_cpp import bindings
 from fitcard.profiler.llama_cpp.model import load_model, new_context
-from fitcard.profiler.llama_cpp.settings import Setting
+from fitcard.profiler.llama_cpp.settings import LlamaSetting
 
 WARM_TOKENS = 32
 """Read once before anything is timed, so that threads run and memory is touched."""
@@ -27,7 +27,7 @@ def run(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     began = time.perf_counter()
     model = load_model(loaded, task["file"])
     load_s = time.perf_counter() - began
-    setting = Setting(**task["setting"])
+    setting = LlamaSetting(**task["setting"])
     context = new_context(loaded, model, setting)
     vocabulary: int = loaded.llama_vocab_n_tokens(loaded.llama_model_get_vocab(model))
     yield {
@@ -48,7 +48,7 @@ def logits(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The logits of what follows each of the given tokens, read one by one."""
     loaded = bindings.library()
     model = load_model(loaded, task["file"])
-    context = new_context(loaded, model, Setting(**task["setting"]))
+    context = new_context(loaded, model, LlamaSetting(**task["setting"]))
     vocabulary: int = loaded.llama_vocab_n_tokens(loaded.llama_model_get_vocab(model))
     for position, token in enumerate(task["tokens"]):
         _decode(loaded, context, [token])

@@ -32,7 +32,7 @@ TILE_ROWS = 64
 
 
 @dataclass(frozen=True)
-class GgufTensor:
+class TensorToWrite:
     """One tensor of a file: its name there, its shape (rows last) and its type."""
 
     name: str
@@ -53,23 +53,23 @@ class GgufTensor:
 
 
 Rows = npt.NDArray[Any]
-Values = Callable[[GgufTensor], Iterator[Rows]]
+Values = Callable[[TensorToWrite], Iterator[Rows]]
 """Gives the bytes of a tensor, encoded as its type, in pieces of whole rows."""
 
 
-def gguf_tensors(config: Any, quantization: Storage, tensors: Iterable[Tensor]) -> tuple[GgufTensor, ...]:
+def gguf_tensors(config: Any, quantization: Storage, tensors: Iterable[Tensor]) -> tuple[TensorToWrite, ...]:
     """The tensors of a model's file in a quantization; `config` is transformers' own object of the model.
 
     Raises FitcardError for a model whose architecture fitcard does not write.
     """
     name_of = tensor_names(config)
     divisors = rope_divisors(config)
-    turning = [GgufTensor(ROPE, (len(divisors),), "F32", ROPE)] if divisors else []
+    turning = [TensorToWrite(ROPE, (len(divisors),), "F32", ROPE)] if divisors else []
     stored = stored_tensors(quantization, tensors)
-    return (*turning, *(GgufTensor(name_of(one.name), one.shape, one.type, one.name) for one in stored))
+    return (*turning, *(TensorToWrite(name_of(one.name), one.shape, one.type, one.name) for one in stored))
 
 
-def write_sparse(path: Path, metadata: Metadata, tensors: Sequence[GgufTensor]) -> int:
+def write_sparse(path: Path, metadata: Metadata, tensors: Sequence[TensorToWrite]) -> int:
     """Write the header of a file and leave its data a hole, which reads as zeros and takes no room. Gives its size in
     bytes."""
     _write(path, metadata, tensors, None)
@@ -78,13 +78,13 @@ def write_sparse(path: Path, metadata: Metadata, tensors: Sequence[GgufTensor]) 
     return size
 
 
-def write_file(path: Path, metadata: Metadata, tensors: Sequence[GgufTensor], values: Values) -> int:
+def write_file(path: Path, metadata: Metadata, tensors: Sequence[TensorToWrite], values: Values) -> int:
     """Write a whole file, one piece of a tensor at a time. Gives its size in bytes."""
     _write(path, metadata, tensors, values)
     return path.stat().st_size
 
 
-def _write(path: Path, metadata: Metadata, tensors: Sequence[GgufTensor], values: Values | None) -> None:
+def _write(path: Path, metadata: Metadata, tensors: Sequence[TensorToWrite], values: Values | None) -> None:
     writer = gguf.GGUFWriter(path, str(metadata["general.architecture"]))
     for key, value in metadata.items():
         if key != "general.architecture":  # the writer has it from its constructor
@@ -133,7 +133,7 @@ def tiled_rows(seed: int = 0) -> Values:
     """
     tiles: dict[tuple[str, int], Rows] = {}
 
-    def values(tensor: GgufTensor) -> Iterator[Rows]:
+    def values(tensor: TensorToWrite) -> Iterator[Rows]:
         columns = tensor.shape[-1]
         if tensor.type == "F32" and (len(tensor.shape) < 2 or "ssm_" in tensor.name):
             yield np.full(tensor.shape, _constant(tensor.name), dtype=np.float32)
@@ -172,4 +172,4 @@ def encode(type_name: str, numbers: npt.NDArray[np.float32]) -> Rows:
     return ggml.quantize(type_name, numbers)
 
 
-__all__ = ["GgufTensor", "encode", "gguf_tensors", "tiled_rows", "write_file", "write_sparse"]
+__all__ = ["TensorToWrite", "encode", "gguf_tensors", "tiled_rows", "write_file", "write_sparse"]

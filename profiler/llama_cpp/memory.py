@@ -10,14 +10,14 @@ from pathlib import Path
 
 from fitcard.profiler.llama_cpp.bindings import Buffer
 from fitcard.profiler.llama_cpp.process import ANSWER_S, Failure, answers
-from fitcard.profiler.llama_cpp.settings import Setting
+from fitcard.profiler.llama_cpp.settings import LlamaSetting
 
 
 @dataclass(frozen=True)
-class Memory:
+class LlamaMemory:
     """Bytes that llama.cpp allocates for a model in one setting, all buffers together and each."""
 
-    setting: Setting
+    setting: LlamaSetting
     buffers: tuple[Buffer, ...]
 
     @property
@@ -34,13 +34,15 @@ class Memory:
         return sum(buffer.compute_bytes for buffer in self.buffers)
 
 
-def memory_of(file: Path, settings: Sequence[Setting], timeout_s: float = ANSWER_S) -> tuple[Memory | Failure, ...]:
+def memory_of(
+    file: Path, settings: Sequence[LlamaSetting], timeout_s: float = ANSWER_S
+) -> tuple[LlamaMemory | Failure, ...]:
     """What llama.cpp would allocate for a file in each setting, or why it does not say.
 
     The file may be sparse: no weight is read. One process answers all; after one that it did not survive, another goes
     on.
     """
-    results: list[Memory | Failure] = []
+    results: list[LlamaMemory | Failure] = []
     while len(results) < len(settings):
         left = settings[len(results) :]
         task = {"task": "memory", "file": str(file), "settings": [dataclasses.asdict(setting) for setting in left]}
@@ -49,7 +51,7 @@ def memory_of(file: Path, settings: Sequence[Setting], timeout_s: float = ANSWER
             if isinstance(answer, Failure):
                 results.append(answer)
             else:
-                results.append(Memory(setting, tuple(Buffer(**fields) for fields in answer["buffers"])))
+                results.append(LlamaMemory(setting, tuple(Buffer(**fields) for fields in answer["buffers"])))
         if len(results) == before:
             raise AssertionError("the worker ended well and answered nothing")
     return tuple(results)

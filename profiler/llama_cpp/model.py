@@ -7,7 +7,7 @@ import os
 
 from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.llama_cpp import bindings
-from fitcard.profiler.llama_cpp.settings import Setting, context_params
+from fitcard.profiler.llama_cpp.settings import LlamaSetting, context_params
 
 
 def load_model(loaded: ctypes.CDLL, file: str, *, no_alloc: bool = False) -> int:
@@ -22,7 +22,7 @@ def load_model(loaded: ctypes.CDLL, file: str, *, no_alloc: bool = False) -> int
     return model
 
 
-def new_context(loaded: ctypes.CDLL, model: int, setting: Setting) -> int:
+def new_context(loaded: ctypes.CDLL, model: int, setting: LlamaSetting) -> int:
     """A context of a model. Raises FitcardError when llama.cpp says no."""
     context: int | None = loaded.llama_init_from_model(model, context_params(loaded, setting))
     if not context:

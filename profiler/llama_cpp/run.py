@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from fitcard.profiler.llama_cpp.bindings import Buffer
 from fitcard.profiler.llama_cpp.process import Failure, answers
-from fitcard.profiler.llama_cpp.settings import Setting
+from fitcard.profiler.llama_cpp.settings import LlamaSetting
 
 PREFILLS = (512, 4096)
 DEPTHS = (0, 4096, 16384)
@@ -29,7 +29,7 @@ RUN_S = 1800.0
 
 
 @dataclass(frozen=True)
-class Point:
+class LlamaPoint:
     """What is timed: a prompt of so many tokens, or so many decoded one by one after a depth."""
 
     phase: Literal["prefill", "decode"]
@@ -53,10 +53,10 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Speed:
+class LlamaSpeed:
     """A point as all processes saw it."""
 
-    point: Point
+    point: LlamaPoint
     samples: tuple[Sample, ...]
 
     @property
@@ -84,7 +84,7 @@ class Speed:
 class LlamaRun:
     """A file run in one setting by several processes."""
 
-    setting: Setting
+    setting: LlamaSetting
     file_bytes: int
     parameters: int
     buffers: tuple[Buffer, ...]
@@ -93,7 +93,7 @@ class LlamaRun:
     """Growth of the anonymous resident memory from before the file was loaded to after all points; the median."""
     load_s: float
     """The median."""
-    speeds: tuple[Speed, ...]
+    speeds: tuple[LlamaSpeed, ...]
     failures: tuple[Failure, ...]
     """Of processes that did not finish; what they answered before counts."""
 
@@ -103,15 +103,15 @@ class LlamaRun:
         return sum(buffer.weights_bytes + buffer.cache_bytes + buffer.compute_bytes for buffer in self.buffers)
 
 
-def points_for(context: int) -> tuple[Point, ...]:
+def points_for(context: int) -> tuple[LlamaPoint, ...]:
     """The standard points that a context has room for."""
-    prefills = [Point("prefill", tokens) for tokens in PREFILLS if tokens <= context]
-    decodes = [Point("decode", DECODED, depth) for depth in DEPTHS if depth + DECODED <= context]
+    prefills = [LlamaPoint("prefill", tokens) for tokens in PREFILLS if tokens <= context]
+    decodes = [LlamaPoint("decode", DECODED, depth) for depth in DEPTHS if depth + DECODED <= context]
     return (*prefills, *decodes)
 
 
 def run(
-    file: Path, setting: Setting, points: Sequence[Point], processes: int = 3, timeout_s: float = RUN_S
+    file: Path, setting: LlamaSetting, points: Sequence[LlamaPoint], processes: int = 3, timeout_s: float = RUN_S
 ) -> LlamaRun | Failure:
     """Run a file's model in one setting, each point once in each process. A failure when no process came as far as
     loading."""
@@ -122,7 +122,7 @@ def run(
         "points": [dataclasses.asdict(point) for point in points],
     }
     loads: list[dict[str, Any]] = []
-    samples: dict[Point, list[Sample]] = {point: [] for point in points}
+    samples: dict[LlamaPoint, list[Sample]] = {point: [] for point in points}
     failures: list[Failure] = []
     resident: list[int] = []
     for _ in range(processes):
@@ -145,13 +145,13 @@ def run(
         buffers=tuple(Buffer(**fields) for fields in loads[0]["buffers"]),
         resident_bytes=round(statistics.median(resident)) if resident else 0,
         load_s=statistics.median(load["load_s"] for load in loads),
-        speeds=tuple(Speed(point, tuple(done)) for point, done in samples.items() if done),
+        speeds=tuple(LlamaSpeed(point, tuple(done)) for point, done in samples.items() if done),
         failures=tuple(failures),
     )
 
 
 def logits(
-    file: Path, tokens: Sequence[int], setting: Setting, timeout_s: float = RUN_S
+    file: Path, tokens: Sequence[int], setting: LlamaSetting, timeout_s: float = RUN_S
 ) -> list[list[float]] | Failure:
     """The logits of what follows each token of a sequence, or why there are none."""
     task = {"task": "logits", "file": str(file), "setting": dataclasses.asdict(setting), "tokens": list(tokens)}

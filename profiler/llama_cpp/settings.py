@@ -10,7 +10,7 @@ from fitcard.profiler.llama_cpp.bindings import CACHE_TYPES, FLASH_ATTENTION, Co
 
 
 @dataclass(frozen=True)
-class Setting:
+class LlamaSetting:
     """A context: how long, for how many sequences, and what is kept of them."""
 
     context: int
@@ -34,7 +34,7 @@ class Setting:
     """None for llama.cpp's own choice."""
 
 
-def context_params(loaded: ctypes.CDLL, setting: Setting) -> ContextParams:
+def context_params(loaded: ctypes.CDLL, setting: LlamaSetting) -> ContextParams:
     """llama.cpp's parameters of a setting; what a setting does not say stays at its default."""
     params: ContextParams = loaded.llama_context_default_params()
     params.n_ctx = setting.context

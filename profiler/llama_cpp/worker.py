@@ -17,7 +17,7 @@ from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.child_process import die_with_parent
 from fitcard.profiler.llama_cpp import bindings, generation
 from fitcard.profiler.llama_cpp.model import load_model, new_context
-from fitcard.profiler.llama_cpp.settings import Setting
+from fitcard.profiler.llama_cpp.settings import LlamaSetting
 
 Answers = Iterator[Mapping[str, Any]]
 
@@ -46,7 +46,7 @@ def memory(task: Mapping[str, Any]) -> Answers:
     loaded = bindings.library()
     model = load_model(loaded, task["file"], no_alloc=True)
     for fields in task["settings"]:
-        context = new_context(loaded, model, Setting(**fields))
+        context = new_context(loaded, model, LlamaSetting(**fields))
         yield {"buffers": [dataclasses.asdict(buffer) for buffer in bindings.memory_breakdown(loaded, context)]}
         loaded.llama_free(context)
 

@@ -1,3 +1,3 @@
 """Will this model, in this quantization, run on this GPU, and how fast?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

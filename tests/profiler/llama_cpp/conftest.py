@@ -16,7 +16,7 @@ from fitcard.catalog.schema.trace import Tensor
 from fitcard.profiler.decoder_model import build, hub_tensors
 from fitcard.profiler.decoder_tensors import language_tensors
 from fitcard.profiler.llama_cpp.conversion import metadata_of
-from fitcard.profiler.llama_cpp.gguf_file import GgufTensor, gguf_tensors, write_sparse
+from fitcard.profiler.llama_cpp.gguf_file import TensorToWrite, gguf_tensors, write_sparse
 from tests.profiler.llama_cpp.configs import CONFIGS
 
 
@@ -28,7 +28,7 @@ class Model:
     tensors: tuple[Tensor, ...]
     file: Path
 
-    def as_stored(self, quantization: Storage) -> tuple[GgufTensor, ...]:
+    def as_stored(self, quantization: Storage) -> tuple[TensorToWrite, ...]:
         return gguf_tensors(self.config, quantization, self.tensors)
 
 

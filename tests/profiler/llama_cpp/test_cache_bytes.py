@@ -13,19 +13,19 @@ import transformers
 from fitcard.advisor.cache import llama_cpp_cache_bytes, transformers_cache_bytes
 from fitcard.advisor.compute_buffer import ComputePoint, compute_buffer_bytes
 from fitcard.profiler.cache_plan import cache_plan
-from fitcard.profiler.llama_cpp.memory import Memory, memory_of
-from fitcard.profiler.llama_cpp.settings import Setting
+from fitcard.profiler.llama_cpp.memory import LlamaMemory, memory_of
+from fitcard.profiler.llama_cpp.settings import LlamaSetting
 from fitcard.profiler.meta_model import resolve
 from tests.profiler.llama_cpp.configs import CONFIGS
 from tests.profiler.llama_cpp.conftest import Model
 
 SETTINGS = [
-    Setting(context, cache_k=cache, cache_v=cache, sequences=sequences)
+    LlamaSetting(context, cache_k=cache, cache_v=cache, sequences=sequences)
     for context, cache, sequences in itertools.product((4096, 32768), ("f16", "q8_0", "q4_0"), (1, 4))
 ] + [
-    Setting(5000, ubatch=128, sequences=3),
-    Setting(4096, sequences=4, unified=True),
-    Setting(4096, full_window=True),
+    LlamaSetting(5000, ubatch=128, sequences=3),
+    LlamaSetting(4096, sequences=4, unified=True),
+    LlamaSetting(4096, full_window=True),
 ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_cache_of_llama_cpp(name: str, model_of: Callable[[str], Model]) -> None
     model = model_of(name)
     plan = cache_plan(model.config)
     for setting, answer in zip(SETTINGS, memory_of(model.file, SETTINGS), strict=True):
-        assert isinstance(answer, Memory), answer
+        assert isinstance(answer, LlamaMemory), answer
         ours = llama_cpp_cache_bytes(
             plan, setting.context, sequences=setting.sequences, cache_k=setting.cache_k, cache_v=setting.cache_v,
             ubatch=setting.ubatch, unified=setting.unified, full_window=setting.full_window,
@@ -95,10 +95,10 @@ def test_compute_buffer_between_recorded_settings(
     name: str, tolerance: float, model_of: Callable[[str], Model]
 ) -> None:
     """From ubatches of 128 and 512 at contexts of 4,096 and 32,768: exact in between and beyond but for sliding windows."""
-    recorded = [Setting(context, ubatch=ubatch) for ubatch in (128, 512) for context in (4096, 32768)]
-    checked = [Setting(8192, ubatch=256), Setting(131072), Setting(65536, ubatch=1024)]
+    recorded = [LlamaSetting(context, ubatch=ubatch) for ubatch in (128, 512) for context in (4096, 32768)]
+    checked = [LlamaSetting(8192, ubatch=256), LlamaSetting(131072), LlamaSetting(65536, ubatch=1024)]
     answers = memory_of(model_of(name).file, recorded + checked)
-    sizes = [answer.compute_bytes for answer in answers if isinstance(answer, Memory)]
+    sizes = [answer.compute_bytes for answer in answers if isinstance(answer, LlamaMemory)]
     points = [ComputePoint(s.ubatch, s.context, size) for s, size in zip(recorded, sizes, strict=False)]
     for setting, size in zip(checked, sizes[4:], strict=True):
         assert abs(compute_buffer_bytes(points, setting.ubatch, setting.context) - size) <= max(1, tolerance * size)

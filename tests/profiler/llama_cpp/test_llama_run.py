@@ -16,10 +16,10 @@ from fitcard.profiler.decoder_tensors import language_tensors
 from fitcard.profiler.llama_cpp.checkpoint_rows import checkpoint_rows
 from fitcard.profiler.llama_cpp.conversion import metadata_of
 from fitcard.profiler.llama_cpp.gguf_file import gguf_tensors, tiled_rows, write_file
-from fitcard.profiler.llama_cpp.memory import Memory, memory_of
+from fitcard.profiler.llama_cpp.memory import LlamaMemory, memory_of
 from fitcard.profiler.llama_cpp.process import Failure
-from fitcard.profiler.llama_cpp.run import LlamaRun, Point, logits, points_for, run
-from fitcard.profiler.llama_cpp.settings import Setting
+from fitcard.profiler.llama_cpp.run import LlamaPoint, LlamaRun, logits, points_for, run
+from fitcard.profiler.llama_cpp.settings import LlamaSetting
 from fitcard.profiler.meta_model import resolve
 from tests.profiler.llama_cpp.conftest import Model
 
@@ -70,7 +70,7 @@ def test_logits_are_those_of_transformers(name: str, labels: dict[str, Storage],
     tensors = gguf_tensors(config, labels["F16"], language_tensors(config, hub_tensors(model)))
     write_file(file, metadata_of(config), tensors, checkpoint_rows(tmp_path, config))
     ids = [5, 1, 60, 33, 33, 2, 17, 48, 9, 21, 7, 40]
-    rows = logits(file, ids, Setting(256, threads=1))
+    rows = logits(file, ids, LlamaSetting(256, threads=1))
     assert not isinstance(rows, Failure), rows
     with torch.no_grad():
         expected = model(torch.tensor([ids])).logits[0].float()
@@ -84,12 +84,12 @@ def test_a_run_allocates_what_llama_cpp_said_before(
 ) -> None:
     """Buffers of the real run are those of the question without weights; resident memory is their sum; all points are timed."""
     model = model_of("smollm")
-    file, setting = tmp_path / "model.gguf", Setting(1024, ubatch=256, threads=1)
+    file, setting = tmp_path / "model.gguf", LlamaSetting(1024, ubatch=256, threads=1)
     write_file(file, metadata_of(model.config), model.as_stored(labels["Q4_K_M"]), tiled_rows())
-    points = [Point("prefill", 256), Point("decode", 4), Point("decode", 4, depth=64)]
+    points = [LlamaPoint("prefill", 256), LlamaPoint("decode", 4), LlamaPoint("decode", 4, depth=64)]
     result = run(file, setting, points, processes=2)
     (asked,) = memory_of(file, [setting])
-    assert isinstance(result, LlamaRun) and isinstance(asked, Memory)
+    assert isinstance(result, LlamaRun) and isinstance(asked, LlamaMemory)
     assert result.buffers == asked.buffers and not result.failures
     assert result.parameters == sum(tensor.count * tensor.elements for tensor in model.tensors)
     assert (
@@ -102,6 +102,6 @@ def test_a_run_allocates_what_llama_cpp_said_before(
 
 def test_points_that_do_not_fit_the_context_are_left_out() -> None:
     """At 4,096 tokens there is no room to decode after 4,096."""
-    decode = [Point("decode", 64)]
-    assert points_for(4096) == (Point("prefill", 512), Point("prefill", 4096), *decode)
-    assert points_for(16448)[-2:] == (Point("decode", 64, 4096), Point("decode", 64, 16384))
+    decode = [LlamaPoint("decode", 64)]
+    assert points_for(4096) == (LlamaPoint("prefill", 512), LlamaPoint("prefill", 4096), *decode)
+    assert points_for(16448)[-2:] == (LlamaPoint("decode", 64, 4096), LlamaPoint("decode", 64, 16384))
