@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from fitcard.catalog import Catalog
@@ -65,22 +65,23 @@ class Cited(NamedTuple):
 class Evidence:
     """What was measured or published of one model."""
 
-    good: Mapping[tuple[Component, str, Setup], Run] = field(default_factory=dict[tuple[Component, str, Setup], Run])
+    good: Mapping[tuple[Component, str, Setup], RunSummary]
     """The newest good run of each component and label in each setup."""
-    newest: Mapping[tuple[Component, str, Setup], Run] = field(default_factory=dict[tuple[Component, str, Setup], Run])
+    newest: Mapping[tuple[Component, str, Setup], RunSummary]
     """The newest run whatever became of it."""
-    published: Mapping[tuple[Component, str, Setup], Cited] = field(
-        default_factory=dict[tuple[Component, str, Setup], Cited]
-    )
+    published: Mapping[tuple[Component, str, Setup], Cited]
     """The highest throughput that others published."""
-    fastest: Mapping[tuple[Component, str], BestSpeed] = field(default_factory=dict[tuple[Component, str], BestSpeed])
+    fastest: Mapping[tuple[Component, str], BestSpeed]
     """The highest throughput of each component on each device; our own runs before those of others."""
+    read: Callable[[str], Run]
+    """Gives the run of a key: most answers need none of them."""
 
     def run(self, component: Component, label: str, setup: Setup) -> Run | None:
         """The newest good run of a variant on that very device."""
-        return self.good.get((component, label, setup))
+        summary = self.good.get((component, label, setup))
+        return self.read(summary.key) if summary else None
 
-    def unsupported(self, component: Component, label: str, setup: Setup) -> Run | None:
+    def unsupported(self, component: Component, label: str, setup: Setup) -> RunSummary | None:
         """The newest run of a variant on a device, if it says that the engine cannot serve it there."""
         run = self.newest.get((component, label, setup))
         return run if run and run.status == "unsupported" else None
@@ -89,8 +90,8 @@ class Evidence:
 @shared
 def evidence_of(catalog: Catalog, model: str) -> Evidence:
     """What was measured or published of a model of the catalog."""
-    runs = catalog.runs_of(model)
-    good_ones = good(runs, catalog.model_index[model].config_sha256)
+    runs = catalog.summaries_of(model)
+    good_ones = [run for run in reversed(runs) if counts(catalog, run)]
     file = catalog.published.get(model)
     cited = [Cited(speed, file.sources[speed.source].url) for speed in file.comparable] if file else []
     published: dict[tuple[Component, str, Setup], Cited] = {}
@@ -98,17 +99,17 @@ def evidence_of(catalog: Catalog, model: str) -> Evidence:
         key = (one.speed.component, one.speed.quantization, Setup(one.speed.gpu, one.speed.mode))
         if key not in published or one.speed.per_second > published[key].speed.per_second:
             published[key] = one
-    return Evidence(_first(good_ones), _first(reversed(runs)), published, _fastest(good_ones, cited))
+    return Evidence(_first(good_ones), _first(reversed(runs)), published, _fastest(good_ones, cited), catalog.run)
 
 
-def _first(runs: Iterable[Run]) -> dict[tuple[Component, str, Setup], Run]:
-    by_variant: dict[tuple[Component, str, Setup], Run] = {}
+def _first(runs: Iterable[RunSummary]) -> dict[tuple[Component, str, Setup], RunSummary]:
+    by_variant: dict[tuple[Component, str, Setup], RunSummary] = {}
     for run in runs:
-        by_variant.setdefault((run.component, run.quantization, Setup(run.machine.device, run.mode)), run)
+        by_variant.setdefault((run.component, run.quantization, Setup(run.device, run.mode)), run)
     return by_variant
 
 
-def _fastest(runs: Iterable[Run], cited: Iterable[Cited]) -> dict[tuple[Component, str], BestSpeed]:
+def _fastest(runs: Iterable[RunSummary], cited: Iterable[Cited]) -> dict[tuple[Component, str], BestSpeed]:
     best: dict[tuple[Component, str], BestSpeed] = {}
 
     def take(component: Component, device: str, one: BestSpeed) -> None:
@@ -117,9 +118,10 @@ def _fastest(runs: Iterable[Run], cited: Iterable[Cited]) -> dict[tuple[Componen
             best[component, device] = one
 
     for run in runs:
-        for speed in run.speed:
-            one = BestSpeed(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
-            take(run.component, run.machine.device, one)
+        for one in run.batches:
+            if one.per_second is not None:
+                speed = BestSpeed(one.per_second, run.quantization, run.mode, one.batch, "measured", run.key)
+                take(run.component, run.device, speed)
     for s, url in cited:
         take(s.component, s.gpu, BestSpeed(s.per_second, s.quantization, s.mode, s.batch, "published", url))
     return best

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from fitcard.advisor.adhoc import traced_at
 from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.device_runs import run_times
 from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
@@ -244,6 +243,8 @@ def question(
     phase = trace.phase(component)
     sizes = workload.image_size or phase.image_size, workload.text_tokens or phase.text_tokens
     if sizes != (phase.image_size, phase.text_tokens) or (workload.image_size and phase.image_width):
+        from fitcard.advisor.adhoc import traced_at  # here, since what reads configurations takes longer than an answer
+
         trace, only_predicted = traced_at(catalog, model, phase, workload), True
     evidence = None if only_predicted else evidence_of(catalog, model)
     doubted = frozenset(flagged_on_gpus(catalog, model)) if evidence and evidence.good else frozenset[str]()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import AmbiguousName, UnknownName, listed, shorten
 from fitcard.catalog.gpu_names import SHOWN, GpuMatch, GpuNames
+from fitcard.catalog.storage.memo import memo
 
 _HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?:models/)?([^/\s?#@]+/[^/\s?#@]+)\S*", re.I)
 _PREFIX = re.compile(r"(?:hf-hub:|hf_hub:|hf://|timm:)?(?:timm/)?", re.I)
@@ -36,13 +37,20 @@ def match_gpu(catalog: Catalog, typed: str) -> GpuMatch:
     Raises UnknownName when no GPU has the name, AmbiguousName when several do.
     """
     try:
-        return gpu_index(catalog).match(typed)
+        return GpuMatch(*_match(catalog, typed))
     except AmbiguousName:
         raise
     except UnknownName as unknown:
         if (device := _device(catalog, typed)) is None:
             raise unknown from None
         return GpuMatch(device, 1, None)
+
+
+@memo
+def _match(catalog: Catalog, typed: str) -> tuple[str, int, str | None]:
+    """What a name means, in parts: to take every name apart for it takes a tenth of a short answer's time."""
+    match = gpu_index(catalog).match(typed)
+    return match.gpu, match.count, match.assumption
 
 
 def find_gpu(catalog: Catalog, typed: str) -> str:

@@ -113,7 +113,7 @@ def gpus_of(file: GpuFile) -> dict[str, Gpu]:
     for key, spec in file.gpus.items():
         rates = file.unit_rates.get(spec.unit_rates or "")
         cited = set(spec.sources) | set(rates.sources if rates else ())
-        gpus[key] = Gpu(
+        gpus[key] = Gpu.model_construct(  # of parts that were validated with their file
             id=key,
             vendor=file.vendor,
             generation=file.generation,
