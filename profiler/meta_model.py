@@ -134,6 +134,10 @@ def entry_points(model: nn.Module, image: Pixels | None = None, tokens: int | No
             EntryPoint("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
             EntryPoint("all", size, text, lambda m, x: m(**x, **resized).image_embeds),
         )
+    if hasattr(config, "num_frames"):
+        raise FitcardError(
+            f"{type(model).__name__} takes videos: fitcard answers for encoders of images and texts so far"
+        )
     if model.main_input_name == "pixel_values":
         return (EntryPoint("vision", _pixels(config, image), None, lambda m, x: _embedding(m(**x, **resized))),)
     if model.main_input_name == "input_ids" and hasattr(config, "vocab_size"):
@@ -162,8 +166,8 @@ def size_notes(config: Any, points: tuple[EntryPoint, ...], pixels: int | None, 
         if pixels is None and own_image_size(vision) is None:
             yield f"the configuration names no image size: {USUAL_PIXELS} pixels are assumed (--image-size takes others)"
         if config.model_type == "vit_mae":
-            share = 1 - config.mask_ratio
-            yield f"ViTMAEModel drops patches at random: its encoder is traced with {share:.0%} of them, as it runs"
+            share = {0.75: "a quarter"}.get(config.mask_ratio, f"{1 - config.mask_ratio:.0%}")
+            yield f"only {share} of the patches is traced: ViTMAEModel drops the others at random whenever it runs"
     if (
         tokens is None
         and any(point.text_tokens for point in points)
