@@ -101,13 +101,13 @@ def _check_encoder(kind: str, name: str | None, resolved: Any, base: str) -> Non
     """Raise FitcardError for a language model, alone or in a vision-language model."""
     from transformers.models.auto import modeling_auto as auto
 
-    if is_decoder(kind) and name != base:
-        _refuse(name or kind, "is a language model", f", unless it makes embeddings (then architectures names {base})")
     two = auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
     generates = kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and kind not in two
     inner = getattr(getattr(resolved, "text_config", None), "model_type", "")
     if generates or is_decoder(inner):
         _refuse(name or kind, "is a vision-language model, which generates text")
+    if is_decoder(kind) and name != base:
+        _refuse(name or kind, "is a language model", f", unless it makes embeddings (then architectures names {base})")
 
 
 def _encoder_alone(kind: str, name: str | None) -> str:
@@ -117,9 +117,9 @@ def _encoder_alone(kind: str, name: str | None) -> str:
 
     encoder: str | None = MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.get(kind)
     if encoder is None or not encoder.endswith("EncoderModel"):
-        _refuse(name or kind, "has an encoder and a decoder, which generates")
+        _refuse(name or kind, "has a decoder besides its encoder")
     if name is not None:
-        _refuse(name, "has an encoder and a decoder, which generates", f" (architectures: {encoder})")
+        _refuse(name, "has a decoder besides its encoder", f" (architectures: {encoder})")
     return encoder
 
 

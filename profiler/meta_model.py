@@ -92,6 +92,7 @@ def explained(kind: str, what: str = "build") -> Generator[None]:
         if (reason := out_of_memory(error)) is None:
             cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
             reason = (str(cause).strip().splitlines() or [""])[0] or type(cause).__name__
+            reason = reason.partition(" You can install it")[0]  # what follows stands on further lines
             if "meta tensors" in reason:
                 reason = "what it does depends on the values of its inputs, and a trace has only their sizes"
             if isinstance(error, KeyError | AssertionError | IndexError | ZeroDivisionError | RecursionError):
@@ -108,7 +109,9 @@ def _parameters_on_meta() -> Generator[None]:
 
     def on_meta(module: nn.Module, name: str, param: nn.Parameter | None) -> None:
         register(module, name, param)
-        if param is not None:
+        if (
+            param is not None and not param.is_meta
+        ):  # one that is there already is tied to another module's, and stays it
             module._parameters[name] = nn.Parameter(param.to("meta"), requires_grad=False)
 
     # A method is replaced on purpose: it is the one place through which every parameter of every module passes.
@@ -134,7 +137,7 @@ def entry_points(model: nn.Module, image: Pixels | None = None, tokens: int | No
             EntryPoint("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
             EntryPoint("all", size, text, lambda m, x: m(**x, **resized).image_embeds),
         )
-    if hasattr(config, "num_frames"):
+    if hasattr(config, "num_frames") and model.main_input_name.startswith("pixel_values"):
         raise FitcardError(
             f"{type(model).__name__} takes videos: fitcard answers for encoders of images and texts so far"
         )

@@ -206,7 +206,7 @@ def _shallow(config: Any) -> dict[str, Any]:
     }
     for key in ("depths", "num_blocks"):
         if isinstance(stages := getattr(config, key, None), list | tuple):
-            shallow[key] = [1] * len(stages)
+            shallow = {key: [1] * len(stages)}
     if hasattr(config, "depth_coefficient"):
         shallow["depth_coefficient"] = 0.1
     return shallow
