@@ -9,9 +9,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fitcard.catalog.errors import FitcardError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,12 +50,33 @@ def spread(work: Callable[[T], R], parts: Sequence[T]) -> list[R]:
             except OSError:  # no room for its locks, or no shared memory to hold them
                 return [work(part) for part in parts]
             with pool:
-                return list(pool.map(_do, range(len(parts))))
+                return _results(pool, len(parts))
         except BrokenProcessPool:
             message = "a process that did part of the work was killed: is there enough memory? Run it again"
             raise FitcardError(message) from None
         finally:
             _task.pop()
+
+
+def _results(pool: Executor, count: int) -> list[Any]:
+    """What a pool of copies makes of all parts. When this process is told to end, it ends them."""
+    from multiprocessing import active_children
+
+    # The copies leave Ctrl-C and SIGTERM to this process.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        results = [pool.submit(_do, number) for number in range(count)]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        return [result.result() for result in results]
+    except Exception:
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BaseException:  # nothing is cancelled: what is, the pool's own thread trips over
+        for process in active_children():
+            process.kill()
+        raise
 
 
 _task: list[tuple[Callable[[Any], Any], Sequence[Any]]] = []

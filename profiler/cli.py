@@ -174,25 +174,28 @@ def profile(
                         "it are kept, and the same command goes on from there"
                     ) from None
                 board.done(run)
-    except KeyboardInterrupt:
-        raise FitcardError(
+    except (KeyboardInterrupt, SystemExit):
+        _stderr.print(
             f"interrupted; the {len(runs)} records written so far are kept, and the same command goes on from there"
-        ) from None
+        )
+        raise
     journal.finish()
     _report([runs[variant] for variant in every], folder, as_json)
 
 
 @contextmanager
 def _uninterrupted() -> Generator[None]:
-    """Ctrl-C waits until a record is written, noted and counted, so that what is said of it is so."""
+    """Ctrl-C and SIGTERM wait until a record is written, noted and counted, so that what is said of it is so."""
     asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: asked.append(number)) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
     if asked:
-        raise KeyboardInterrupt
+        signal.raise_signal(asked[0])
 
 
 def _report(runs: Sequence[Run], folder: Path, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from typing import Any
 from rich.console import Console
 
 from fitcard.catalog import Catalog
-from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.errors import FitcardError, printable
 from fitcard.catalog.linters import impossible
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.schema.workload import Variant
+from fitcard.catalog.schema.workload import Mode, Variant
 from fitcard.catalog.storage.writer import add_run
 from fitcard.profiler.case import Case, Profile
 from fitcard.profiler.devices import find_device
@@ -29,6 +29,23 @@ from fitcard.profiler.references import References
 from fitcard.profiler.settings import Settings, default_batches, variants
 from fitcard.profiler.weights_source import find_weights, pinned
 from fitcard.profiler.workspace import workspace
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one job is to bring back."""
+
+    accelerator: str
+    """As Ray calls its type; empty for a processor."""
+    variant: Variant
+    config_sha256: str
+    batches: tuple[int, ...]
+    mode: Mode
+    memory_limit_bytes: int | None
+
+    def __str__(self) -> str:
+        return f"{self.accelerator or 'cpu'} {self.variant.component} {self.variant.quantization}"
+
 
 RETRIES = 3
 """How often a case is run again when the worker or the node under it died."""
@@ -56,7 +73,8 @@ def profile_fleet(
     try:
         types = sorted(key.removeprefix(_TYPE) for key in ray.cluster_resources() if key.startswith(_TYPE))
         console.print(f"{len(ray.nodes())} nodes; {', '.join(types) or 'no accelerators, so processors'}")
-        waiting: dict[Any, tuple[str, Variant]] = {}
+        waiting: dict[Any, Asked] = {}
+        config, limit = catalog.models[model_id].config_sha256, settings.memory_limit_bytes
         for accelerator in types or [""]:
             kind, options = _kind(accelerator), _options(ray, accelerator)
             batches = settings.batches or default_batches(kind)
@@ -66,7 +84,7 @@ def profile_fleet(
             references = {component: reference.remote(shared, component) for component in compared}
             for variant in variants(model_id, settings):
                 job = case.remote(shared, variant, references.get(variant.component))
-                waiting[job] = (accelerator or "cpu", variant)
+                waiting[job] = Asked(accelerator, variant, config, batches, settings.mode, limit)
         return list(_collect(ray, catalog, waiting, folder, console))
     finally:
         ray.shutdown()
@@ -108,34 +126,63 @@ def _kind(accelerator: str) -> str:
     return ("xpu" if accelerator.startswith("Intel-") else "cuda") if accelerator else "cpu"
 
 
-def _collect(
-    ray: Any, catalog: Catalog, waiting: dict[Any, tuple[str, Variant]], folder: Path, console: Console
-) -> Iterator[Run]:
+def _collect(ray: Any, catalog: Catalog, waiting: dict[Any, Asked], folder: Path, console: Console) -> Iterator[Run]:
+    """Add the record of each job when it is there; one that cannot be read or believed costs its own case alone."""
     total, lost = len(waiting), list[str]()
     while waiting:
         done, _ = ray.wait(list(waiting), timeout=60)
         for job in done or _hopeless(ray, waiting):
-            where, (_, component, label) = waiting.pop(job)
+            asked = waiting.pop(job)
             try:
                 run = Run.model_validate(ray.get(job, timeout=1))
-                if faults := impossible(catalog, run):
-                    raise FitcardError(f"its record cannot be: {faults[0].field} {faults[0].message}")
+                check_answer(catalog, asked, run)
                 add_run(folder, run)
-            except (ray.exceptions.RayError, OSError, ValueError, FitcardError) as error:
+            except Exception as error:  # what a node sends can be anything
                 cause = getattr(error, "cause", None) or error
                 first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-                lost.append(f"{where} {component} {label}: {first}")
+                lost.append(printable(f"{asked}: {first}"))
                 continue
+            _, component, label = asked.variant
             console.print(f"{total - len(waiting)} of {total}: {run.machine.device} {component} {label}: {run.status}")
             yield run
     if lost:
         raise FitcardError(f"{len(lost)} of {total} cases have no record:\n" + "\n".join(lost))
 
 
-def _hopeless(ray: Any, waiting: dict[Any, tuple[str, Variant]]) -> list[Any]:
+def check_answer(catalog: Catalog, asked: Asked, run: Run) -> None:
+    """Raise FitcardError for a record of something else than was asked for, or of what cannot be."""
+    machine, variant = run.machine, asked.variant
+    vendors = _VENDORS[_kind(asked.accelerator)]
+    pairs: tuple[tuple[str, object, object], ...] = (
+        ("model", run.model, variant.model),
+        ("component", run.component, variant.component),
+        ("quantization", run.quantization, variant.quantization),
+        ("mode", run.mode, asked.mode),
+        ("config_sha256", run.config_sha256, asked.config_sha256),
+        ("memory_limit_bytes", run.memory_limit_bytes, asked.memory_limit_bytes),
+    )
+    for field, answered, wanted in pairs:
+        if answered != wanted:
+            raise FitcardError(f"its record is of another {field}: {answered}, and {wanted} was asked for")
+    if machine.device_vendor not in vendors:
+        raise FitcardError(f"its record is of a device of {machine.device_vendor}, not of {' or '.join(vendors)}")
+    name = f"{machine.device_vendor} {machine.device_name}".lower()
+    if not all(part in name for part in asked.accelerator.lower().split("-")):
+        raise FitcardError(f"its record is of {machine.device_name}, and {asked.accelerator} was asked for")
+    if other := sorted({memory.batch for memory in run.memory} - set(asked.batches)):
+        raise FitcardError(f"its record has batch {other[0]}, which was not asked for")
+    if faults := impossible(catalog, run):
+        raise FitcardError(f"its record cannot be: {faults[0].field} {faults[0].message}")
+
+
+_VENDORS = {"cpu": ("CPU",), "cuda": ("NVIDIA", "AMD"), "xpu": ("Intel",)}
+"""Whose devices torch calls so."""
+
+
+def _hopeless(ray: Any, waiting: dict[Any, Asked]) -> list[Any]:
     """The jobs that wait for an accelerator type of which no node is left."""
     left = {key.removeprefix(_TYPE) for node in _alive(ray) for key in node["Resources"] if key.startswith(_TYPE)}
-    return [job for job, (where, _) in waiting.items() if where not in {*left, "cpu"}]
+    return [job for job, asked in waiting.items() if asked.accelerator not in {*left, ""}]
 
 
 _Shared = tuple[Catalog, str, Settings, str, str]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,12 +26,19 @@ from urllib.parse import urlsplit
 from fitcard.catalog.errors import FitcardError
 from fitcard.site.generator.build import build
 from fitcard.site.generator.engine.manifest import NAME
-from fitcard.site.generator.engine.sources import ROOT, code
+from fitcard.site.generator.engine.sources import ROOT, code, configuration
 
 INTERVAL_S = 0.2
 """Between two looks at the files; longer where there are so many that looking takes more than a tenth of it."""
 PATIENCE_S = 25
 """How long a question for news is left open."""
+REQUEST_S = 10.0
+"""Within which a request must have come whole, and each part of an answer be taken."""
+CONNECTIONS = 64
+"""At once; every open page keeps one, on which it waits for news."""
+ENDING_S = 10.0
+"""For the builder to put its files in order."""
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:\d+)?")
 ASK, ASKER = "/.fitcard-news", "/.fitcard-news.js"
 _SCRIPT = b"""(async () => {
   const version = new URL(document.currentScript.src).search;
@@ -44,49 +54,76 @@ _WAIT = (
 
 
 def serve(address: str, target: Path | None, catalog: Path | None) -> None:
-    """Serve the site at `address` (`host:port`) and keep it current until interrupted. Raises FitcardError for an address that cannot be had."""
+    """Serve the site at `address` (`host:port`) and keep it current until interrupted.
+
+    Outside a checkout a site that is there is served as it is, since the templates are part of the checkout. Raises
+    FitcardError for an address that cannot be had, and where there is neither a checkout nor a site.
+    """
     host, _, port = address.rpartition(":")
+    host = host or "127.0.0.1"
     folder = (target or ROOT / "build/site").resolve()
+    if not (folder / NAME).is_file():
+        configuration()
     try:
-        server = ThreadingHTTPServer((host or "127.0.0.1", int(port)), partial(_Handler, directory=str(folder)))
+        server = _Server(host, int(port), folder)
     except (OSError, ValueError, OverflowError) as error:
         raise FitcardError(f"cannot serve at {address}: {error}; give another --address") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"serving {folder} at http://{host or '127.0.0.1'}:{server.server_port}/", flush=True)
+    print(f"serving {folder} at http://{host}:{server.server_port}/", flush=True)
+    try:
+        try:
+            configuration()
+        except FitcardError as error:
+            print(f"{error}; the site is served as it is", file=sys.stderr, flush=True)
+            threading.Event().wait()
+        _keep_current(folder, catalog)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _keep_current(folder: Path, catalog: Path | None) -> None:
+    """Have another process watch and build, and start it again when code that did not run has been edited."""
     command = [sys.executable, "-m", "fitcard", *(["--catalog", str(catalog.resolve())] if catalog else [])]
     command += ["build", "--watch", "--output", str(folder)]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]),
     }
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            before = _signature(_watched(catalog))
-            if subprocess.run(command, env=environment, check=False).returncode == 0:
-                break
-            while _signature(_watched(catalog)) == before:  # code that does not run: wait until it is edited
-                time.sleep(INTERVAL_S)
-    server.shutdown()
+    while True:
+        before = _signature(_watched(catalog))
+        with subprocess.Popen(command, env=environment) as builder:
+            try:
+                code = builder.wait()
+            except BaseException:
+                builder.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    builder.wait(ENDING_S)
+                builder.kill()
+                raise
+        if code in (0, 128 + signal.SIGINT, 128 + signal.SIGTERM):
+            break
+        while _signature(_watched(catalog)) == before:
+            time.sleep(INTERVAL_S)
 
 
 def watch(target: Path | None, catalog: Path | None, explain: bool) -> None:
     """Build now and after every edit, until interrupted or left alone. When our own code was edited, begin again with the new."""
     started_with, parent = code(ROOT), os.getppid()
-    with contextlib.suppress(KeyboardInterrupt):
+    while os.getppid() == parent:
+        before = _signature(_watched(catalog))
+        if code(ROOT) != started_with:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        try:
+            _, report = build(target, catalog)
+            report.tell(explain)
+        except FitcardError as error:
+            print(f"{error}\nthe site stays as it was", file=sys.stderr, flush=True)
         while os.getppid() == parent:
-            before = _signature(_watched(catalog))
-            if code(ROOT) != started_with:
-                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-            try:
-                _, report = build(target, catalog)
-                report.tell(explain)
-            except FitcardError as error:
-                print(f"{error}\nthe site stays as it was", file=sys.stderr, flush=True)
-            while os.getppid() == parent:
-                began = time.monotonic()
-                if _signature(_watched(catalog)) != before:
-                    break
-                time.sleep(max(INTERVAL_S, 10 * (time.monotonic() - began)))
+            began = time.monotonic()
+            if _signature(_watched(catalog)) != before:
+                break
+            time.sleep(max(INTERVAL_S, 10 * (time.monotonic() - began)))
 
 
 def _watched(catalog: Path | None) -> Iterator[Path]:
@@ -117,8 +154,79 @@ def _signature(places: Iterator[Path]) -> dict[str, tuple[int, int, int]]:
     return found
 
 
+class _Server(ThreadingHTTPServer):
+    """A server for one machine: it answers to its own names, and nobody can keep all of its connections."""
+
+    request_queue_size = CONNECTIONS
+
+    def __init__(self, host: str, port: int, folder: Path) -> None:
+        bare = host.removeprefix("[").removesuffix("]")
+        self.address_family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+        self.names = {"localhost", "127.0.0.1", "[::1]", host.lower()}
+        self.free = threading.BoundedSemaphore(CONNECTIONS)
+        self.unread: dict[socket.socket, float] = {}
+        """Connections whose request has not come whole, and since when."""
+        super().__init__((bare, port), partial(_Handler, directory=str(folder)))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread, or close it where there are too many."""
+        if not self.free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        self.unread[request] = time.monotonic()
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the system has no thread left
+            self._over(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._over(request)
+
+    def _over(self, request: socket.socket) -> None:
+        self.unread.pop(request, None)
+        self.free.release()
+
+    def service_actions(self) -> None:
+        """Twice a second: end what dripped in for too long."""
+        late = time.monotonic() - REQUEST_S
+        for request in [request for request, began in list(self.unread.items()) if began < late]:
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever closes a connection early is no news."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(SimpleHTTPRequestHandler):
     """Serves files of the site, with the script in every page."""
+
+    timeout = REQUEST_S
+    server: _Server
+
+    def parse_request(self) -> bool:
+        """Whether there is a request for this server: pages of other names, which lead here by way of DNS, get none."""
+        if not super().parse_request():
+            return False
+        self.server.unread.pop(self.connection, None)
+        host = _HOST.fullmatch(self.headers.get("Host", "").strip().lower())
+        name = host[1] if host else ""
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self._send(HTTPStatus.BAD_REQUEST, "text/plain", b"This is no address.\n")
+            return False
+        if name in self.server.names or name == self.connection.getsockname()[0]:
+            return True
+        self._send(
+            HTTPStatus.MISDIRECTED_REQUEST, "text/plain", b"This server answers to localhost and its own address.\n"
+        )
+        return False
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)

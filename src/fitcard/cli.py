@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import importlib
 import keyword
+import signal
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,10 +103,34 @@ def cli(ctx: click.Context, root: Path | None) -> None:
     ctx.obj = root
 
 
+@contextmanager
+def _ended_cleanly() -> Generator[None]:
+    """Ctrl-C and SIGTERM end the program as any exit does, with 130 and 143: files are put in order, processes ended.
+
+    A second one does not cut that short. Whoever starts fitcard may have had them ignored, as `nohup` does.
+    """
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def end(number: int, _: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main() -> None:
     """Run the command line; an error that a user can mend is one line each, never a traceback."""
     try:
-        cli(prog_name="fitcard")
+        with _ended_cleanly():
+            cli(prog_name="fitcard")
     except FitcardError as error:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)

@@ -114,7 +114,7 @@ def test_ctrl_c_keeps_what_is_written(odd: Catalog, tmp_path: Path) -> None:
     until(lambda: len(records(odd, tmp_path)) == 1)
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=60)
-    assert running.returncode == 1
+    assert running.returncode == 130
     assert "interrupted; the 1 records written so far are kept, and the same command goes on from there" in err
     assert "Traceback" not in err
     assert len(records(odd, tmp_path)) == 1
