@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +20,7 @@ import psutil
 import pytest
 
 from fitcard.site.generator import serve as serving
+from fitcard.site.generator.engine.manifest import NAME
 from tests.conftest import ROOT
 from tests.test_ending import caught
 
@@ -143,3 +146,42 @@ def test_it_ends_cleanly(number: signal.Signals, code: int, after: str, sample_r
     assert "Traceback" not in err
     assert psutil.wait_procs(children, 5)[1] == []
     assert not (tmp_path / ".site.fresh").exists()
+
+
+def test_without_a_checkout(tmp_path: Path) -> None:
+    """Laid out as a wheel: one line where there is no site; a site that is there is served as it is, which is said."""
+    data = shutil.ignore_patterns("traces", "models", "published", "runs", "gpus", "__pycache__")
+    shutil.copytree(ROOT / "src/fitcard", tmp_path / "wheel/fitcard", ignore=data)
+
+    def started() -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "fitcard",
+            "serve",
+            "--address",
+            "127.0.0.1:0",
+            "--output",
+            str(tmp_path / "site"),
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "wheel"), "XDG_CACHE_HOME": str(tmp_path)}
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+    process = started()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.fullmatch(r"the website is built from a checkout of fitcard: there is no .*mkdocs\.yml\n", err)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / NAME).touch()
+    (tmp_path / "site/index.html").write_text("<h1>Here</h1></body>")
+    process = started()
+    assert process.stdout
+    port = int(process.stdout.readline().rpartition(":")[2].strip("/\n"))
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/")
+    assert b"Here" in connection.getresponse().read()
+    connection.close()
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert err.endswith("; the site is served as it is\n")
