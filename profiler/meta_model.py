@@ -137,7 +137,7 @@ def entry_points(model: nn.Module, image: Pixels | None = None, tokens: int | No
             EntryPoint("text", None, text, lambda m, x: _embedding(m.get_text_features(**x))),  # type: ignore[operator]
             EntryPoint("all", size, text, lambda m, x: m(**x, **resized).image_embeds),
         )
-    if hasattr(config, "num_frames") and model.main_input_name.startswith("pixel_values"):
+    if hasattr(config, "num_frames") and str(model.main_input_name).startswith("pixel_values"):
         raise FitcardError(
             f"{type(model).__name__} takes videos: fitcard answers for encoders of images and texts so far"
         )

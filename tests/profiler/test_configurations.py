@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def test_answers_for_another_length_are_traced_on_demand(
     with pytest.raises(FitcardError, match="takes no image"):
         fits(real, model, ["BF16"], setup, Workload(image_size=224))
     monkeypatch.setattr(adhoc, "find_spec", lambda _: None)
-    monkeypatch.setattr(adhoc.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(FitcardError, match=r"has texts of 512 tokens; another size .* needs torch: pip install"):
         fits(real, model, ["BF16"], setup, Workload(text_tokens=32))
 
