@@ -22,7 +22,7 @@ from fitcard.site.generator.engine.sources import Sources, World, links, templat
 
 
 @dataclass(frozen=True)
-class DocumentPart:
+class RenderedPart:
     """What MkDocs is handed."""
 
     documents: Mapping[str, str]
@@ -39,7 +39,7 @@ def render_documents(world: World, documents: Sequence[Document], folder: Path) 
     config.theme.static_templates = set()
     texts = {document.source: docs[document.source].decode() for document in documents}
     targets = {link for source in texts for link in links(source, docs[source]) if link in world.linkable}
-    config.extra["part"] = DocumentPart(texts, sorted(targets - texts.keys()), world.sources)
+    config.extra["part"] = RenderedPart(texts, sorted(targets - texts.keys()), world.sources)
     logger, messages = logging.getLogger("mkdocs"), _Messages()
     before = logger.level, logger.propagate
     logger.setLevel(logging.WARNING)

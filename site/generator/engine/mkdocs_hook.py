@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 from fitcard.catalog import load
 from fitcard.catalog.errors import FitcardError
-from fitcard.site.generator.engine.documents import DocumentPart
+from fitcard.site.generator.engine.documents import RenderedPart
 from fitcard.site.generator.engine.output import Asset, Document, Page
 from fitcard.site.generator.engine.render import draw, environment
 from fitcard.site.generator.engine.sources import World, read_sources
@@ -65,5 +65,5 @@ def on_env(env: Environment, config: MkDocsConfig, files: Files) -> Environment:
     return env
 
 
-def _part(config: MkDocsConfig) -> DocumentPart | None:
+def _part(config: MkDocsConfig) -> RenderedPart | None:
     return cast(dict[str, Any], config.extra).get("part")
