@@ -4,11 +4,12 @@ pick."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from fitcard.advisor.memory import weights_of
 from fitcard.advisor.records import VariantRecords
-from fitcard.catalog.schema.gpu import Gpu
+from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.trace import ONNX_LOOP, Component, Phase, Trace
 
@@ -53,13 +54,27 @@ def best_label(
     """
     usable = [label for label, verdict in verdicts.items() if verdict == "fits"]
     usable = usable or [label for label, verdict in verdicts.items() if verdict == "tight"]
-    place = {label: at for at, label in enumerate(quantizations)}
+    if not usable:
+        return None
+    slow = frozenset(kind for kind in _SIXTEEN_BIT if gpu.supports(kind) is False)
+    place = {label: at for at, label in enumerate(_by_preference(trace, component, tuple(quantizations.items()), slow))}
+    return min(usable, key=lambda label: place[label])
 
-    def rank(label: str) -> tuple[int, float, int]:
-        quantization, kind = quantizations[label], quantizations[label].multiplies_in
+
+_SIXTEEN_BIT: tuple[NumberType, ...] = ("bf16", "fp16")
+
+
+@lru_cache(maxsize=1 << 11)
+def _by_preference(
+    trace: Trace, component: Component, quantizations: tuple[tuple[str, Quantization], ...], slow: frozenset[NumberType]
+) -> list[str]:
+    """The labels in the order of that rule, for a GPU that does not multiply `slow` natively. Kept, since every GPU asks."""
+
+    def rank(item: tuple[str, Quantization]) -> tuple[int, float]:
+        quantization = item[1]
         if quantization.plain:
-            group = 1 if kind == "fp32" else 3 if gpu.supports(kind) is False else 0
-            return group, 0.0, place[label]
-        return 2, -weights_of(VariantRecords(trace, component, quantization), 16).bits_per_weight, place[label]
+            kind = quantization.multiplies_in
+            return 1 if kind == "fp32" else 3 if kind in slow else 0, 0.0
+        return 2, -weights_of(VariantRecords(trace, component, quantization), 16).bits_per_weight
 
-    return min(usable, key=rank, default=None)
+    return [label for label, _ in sorted(quantizations, key=rank)]

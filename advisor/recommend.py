@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
@@ -10,11 +11,11 @@ from fitcard.advisor.evidence import BestSpeed
 from fitcard.advisor.fit import Answer, ModelQuestion, question
 from fitcard.advisor.hardware import Hardware, gpus_by_memory
 from fitcard.advisor.memory import available_bytes, terms
-from fitcard.advisor.records import Rules, rules_of
+from fitcard.advisor.records import Rules, VariantRecords, rules_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import main_component
 from fitcard.catalog.schema.gpu import Gpu
-from fitcard.catalog.schema.trace import Trace
+from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.schema.workload import Workload
 from fitcard.catalog.storage.memo import shared
 
@@ -151,7 +152,7 @@ def _rows(asked: ModelQuestion, gpus: Iterable[Gpu]) -> Iterable[tuple[Gpu, tupl
             yield gpu, tuple(_in_full(asked, gpu))
             continue
         if gpu.vendor not in needs:
-            needs[gpu.vendor] = _needs(asked, gpu.vendor)
+            needs[gpu.vendor] = _needs(asked.trace, asked.component, asked.rules, gpu.vendor)
         kind = gpu.vendor, gpu.spec.compute_capability
         if kind not in refused:
             refused[kind] = _refused(asked.rules, gpu)
@@ -164,10 +165,13 @@ def _in_full(asked: ModelQuestion, gpu: Gpu) -> Iterable[Row]:
         yield label, answer.verdict, answer.memory.required_bytes
 
 
-def _needs(asked: ModelQuestion, vendor: str) -> list[tuple[str, int]]:
-    """What each quantization needs at batch 1."""
-    runtimes = asked.rules.runtimes
-    return [(label, terms(asked.records(label), runtimes, vendor).least_bytes) for label in asked.rules.quantizations]
+@lru_cache(maxsize=1 << 11)
+def _needs(trace: Trace, component: Component, rules: Rules, vendor: str) -> tuple[tuple[str, int], ...]:
+    """What each quantization needs at batch 1. Kept, since every GPU of a vendor asks for it again."""
+    return tuple(
+        (label, terms(VariantRecords(trace, component, quantization), rules.runtimes, vendor).least_bytes)
+        for label, quantization in rules.quantizations.items()
+    )
 
 
 def _refused(rules: Rules, gpu: Gpu) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from fitcard.catalog import Catalog
@@ -12,6 +13,7 @@ from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.speed import SpeedFile
 from fitcard.catalog.schema.trace import Component, Phase, Trace
 from fitcard.catalog.schema.workload import Variant
+from fitcard.catalog.storage.memo import shared
 
 
 class VariantRecords(NamedTuple):
@@ -32,8 +34,9 @@ def records_of(catalog: Catalog, variant: Variant) -> VariantRecords:
     return VariantRecords(catalog.traces[variant.model], variant.component, catalog.quantizations[variant.quantization])
 
 
-class Rules(NamedTuple):
-    """What every answer rests on besides the variant and the GPU."""
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """What every answer rests on besides the variant and the GPU. What follows from them is kept by the object."""
 
     quantizations: Mapping[str, Quantization]
     runtimes: Runtimes
@@ -43,6 +46,7 @@ class Rules(NamedTuple):
     """The vendor of each GPU on which models were measured: a prediction is less sure for others."""
 
 
+@shared
 def rules_of(catalog: Catalog) -> Rules:
     """Those of a catalog."""
     measured = catalog.speed.known if catalog.speed else ()
