@@ -179,4 +179,6 @@ def test_the_exit_code_is_the_one_that_is_promised(cli: Cli) -> None:
 def test_installing_a_checkout_gives_the_command() -> None:
     """The README has people install the folder that they are in, which holds a project with the command `fitcard`."""
     assert re.findall(r"pip install ([^`]+)`", README) == ["-e ."]
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == {"fitcard": "fitcard.__main__:main"}
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == {
+        "fitcard": "fitcard.__main__:main"
+    }
