@@ -45,7 +45,7 @@ class Pick(NamedTuple):
     least_bytes: int | None
     """What the smallest quantization that the GPU could serve needs, where none fits."""
     speeds: tuple[Span | None, ...]
-    """Of `best` at each of the batches asked for; None where it does not fit or is not known."""
+    """Of `best` at each of `BATCHES`, on the page of a GPU; None where it does not fit or is not known."""
 
 
 @shared
@@ -54,7 +54,8 @@ def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
     its answers there, without an answer in full for what is not picked."""
     keys = gpus_by_memory(catalog)
     seen, rules = known_on(catalog, model), rules_of(catalog)
-    others = unseen_picks(catalog.traces[model], [catalog.gpus[key] for key in keys if key not in seen], rules)
+    trace = catalog.traces[model]
+    others = {key: unseen_pick(trace, catalog.gpus[key], rules) for key in keys if key not in seen}
     own: dict[str, Pick] = {}
     if here := [catalog.gpus[key] for key in keys if key in seen]:
         own = picks_of(question(catalog, model, rules=rules), here)
@@ -72,11 +73,12 @@ def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
     by_model: dict[str, Pick] = {}
     for model in catalog.model_index:
         if model in seen:
-            by_model[model] = picks_of(question(catalog, model, rules=rules), [here], BATCHES)[gpu]
+            asked = question(catalog, model, rules=rules)
+            by_model[model] = _with_speeds(asked, picks_of(asked, [here])[gpu], here)
             continue
         trace = catalog.traces[model]
         if trace not in unseen:
-            unseen[trace] = unseen_picks(trace, [here], rules, BATCHES)[gpu]
+            unseen[trace] = _with_speeds(_of_trace(trace, rules), unseen_pick(trace, here, rules), here)
         by_model[model] = named(unseen[trace], model)
     return by_model
 
@@ -89,9 +91,15 @@ def known_on(catalog: Catalog, model: str) -> frozenset[str]:
     return frozenset(gpu for gpu in gpus if gpu in catalog.gpus)
 
 
-def unseen_picks(trace: Trace, gpus: Iterable[Gpu], rules: Rules, batches: Sequence[int] = ()) -> dict[str, Pick]:
-    """The picks on GPUs on which nothing is known of a model, whatever it is called: its name is left empty."""
-    return picks_of(ModelQuestion("", trace, main_component(trace.components()), None, rules), gpus, batches)
+@lru_cache(maxsize=1 << 14)
+def unseen_pick(trace: Trace, gpu: Gpu, rules: Rules) -> Pick:
+    """The pick on a GPU on which nothing is known of a model, whatever it is called: its name is left empty. Kept, since
+    the pages of model and GPU both ask for it."""
+    return picks_of(_of_trace(trace, rules), [gpu])[gpu.id]
+
+
+def _of_trace(trace: Trace, rules: Rules) -> ModelQuestion:
+    return ModelQuestion("", trace, main_component(trace.components()), None, rules)
 
 
 def named(pick: Pick, model: str) -> Pick:
@@ -100,8 +108,8 @@ def named(pick: Pick, model: str) -> Pick:
     return Pick(nearest if pick.best else None, nearest, *pick[2:])
 
 
-def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu], batches: Sequence[int] = ()) -> dict[str, Pick]:
-    """The picks on GPUs of the catalog, from the records alone, with their speeds at these batches."""
+def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu]) -> dict[str, Pick]:
+    """The picks on GPUs of the catalog, from the records alone, without speeds at batches."""
     by_gpu: dict[str, Pick] = {}
     for gpu, rows in _rows(asked, gpus):
         hardware = Hardware(gpu)
@@ -116,9 +124,17 @@ def picks_of(asked: ModelQuestion, gpus: Iterable[Gpu], batches: Sequence[int] =
             throughput=throughput,
             fitting=sum(verdict in ("fits", "tight") for _, verdict, _ in rows),
             least_bytes=None if first else min((size for _, verdict, size in rows if verdict == "no"), default=None),
-            speeds=tuple(_span(asked, nearest, hardware, batch, throughput) if first else None for batch in batches),
+            speeds=(),
         )
     return by_gpu
+
+
+def _with_speeds(asked: ModelQuestion, pick: Pick, gpu: Gpu) -> Pick:
+    """The same with its speeds at each of `BATCHES`."""
+    best, hardware = pick.best, Hardware(gpu)
+    return pick._replace(
+        speeds=tuple(_span(asked, best, hardware, batch, pick.throughput) if best else None for batch in BATCHES)
+    )
 
 
 def _span(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -44,6 +44,7 @@ class Made:
     reads: Reads
 
 
+@lru_cache(maxsize=1)
 def environment(world: World) -> Environment:
     """Templates as they were when the build began. Everything is escaped, and a name that no view gives is an error."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.memory import available_bytes
-from fitcard.advisor.recommend import Pick, named, unseen_picks
+from fitcard.advisor.recommend import Pick, named, unseen_pick
 from fitcard.advisor.records import rules_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu, GpuSpec
@@ -34,12 +33,7 @@ def pick(catalog: Catalog, model: str, size: int) -> Pick:
 
     Always predicted, since nobody has run anything on it.
     """
-    return named(_picks(catalog, model)[_id(size)], model)
-
-
-@shared
-def _picks(catalog: Catalog, model: str) -> Mapping[str, Pick]:
-    return unseen_picks(catalog.traces[model], _GPUS.values(), rules_of(catalog))
+    return named(unseen_pick(catalog.traces[model], _GPUS[size], rules_of(catalog)), model)
 
 
 def sizes_that_fit(catalog: Catalog, model: str) -> tuple[int, ...]:
