@@ -130,9 +130,9 @@ def tag(word: str, kind: str, href: str | None = None, title: str | None = None)
 IMPORTED = "○ imported: others measured and published it"
 
 
-def recorder(run: Run) -> str:
+def recorder(run: Run) -> Markup:
     """Who measured a run, as a mark, a word and a name; figures that others published are `IMPORTED`."""
-    return f"◐ contributed by {run.recorded_by}" if run.recorded_by else "● own: by fitcard's own runners"
+    return escape(f"◐ contributed by {run.recorded_by}" if run.recorded_by else "● own: by fitcard's own runners")
 
 
 def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:

@@ -315,7 +315,7 @@ def test_a_configuration_that_the_catalog_does_not_hold(cli: Cli, tmp_path: Path
     ("content", "message"),
     [
         ("{}", "is no Hugging Face configuration: it has no model_type"),
-        ("not json", "is no JSON"),
+        ("not json", "is damaged: Expecting value"),
         ('{"model_type": "nothing-of-this-name"}', "the configuration cannot be traced"),
     ],
 )

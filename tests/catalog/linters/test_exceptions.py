@@ -31,7 +31,11 @@ def test_what_is_excepted_is_not_reported_and_what_is_not_is(copied: Path) -> No
     assert list(problems(load(copied))) == []
     (copied / EXCEPTIONS).unlink()
     found = {problem.field for problem in problems(load(copied))}
-    assert found == {"gpus.h100-nvl.memory_gib", "gpus.gtx-1660-super.bandwidth_gb_per_s"}
+    assert found == {
+        "gpus.h100-nvl.memory_gib",
+        "gpus.gtx-1660-super.bandwidth_gb_per_s",
+        "sources.llama-quant-b11549.url",
+    }
 
 
 def test_an_exception_that_nothing_needs_is_reported(copied: Path) -> None:
