@@ -76,7 +76,7 @@ def one_layer(label: str, tensor: Tensor, path: Path) -> Callable[[torch.Tensor]
         def meta_model(self) -> torch.nn.Module:
             return model
 
-        def way(self, model: torch.nn.Module) -> EntryPoint:
+        def entry_point(self, model: torch.nn.Module) -> EntryPoint:
             return EntryPoint("vision", None, None, lambda m, x: m.layer(x["x"]))  # type: ignore[operator]
 
     quantization = load().quantizations[label]
