@@ -16,7 +16,7 @@ from fitcard.advisor import fit as answers
 from fitcard.advisor.fit import Answer
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
-from fitcard.catalog.names import find_gpu, find_model, find_quantization
+from fitcard.catalog.names import find_gpu, find_model, find_quantization, match_gpu
 from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec
 from fitcard.catalog.schema.workload import Setup, Workload
 from fitcard.catalog.units import parse_vram
@@ -128,7 +128,7 @@ def fit(
     torch.
     """
     catalog, model_id = _model(root, model)
-    setup = Setup(find_gpu(catalog, gpu), mode)
+    setup = Setup(_gpu(catalog, gpu), mode)
     labels = [find_quantization(catalog, quant)] if quant else list(catalog.quantizations)
     every = answers.fits(
         catalog,
@@ -167,7 +167,7 @@ def models(
     if vram is not None:
         catalog, key = _with_memory(catalog, vram)
     else:
-        key = find_gpu(catalog, gpu or "")
+        key = _gpu(catalog, gpu or "")
     workload = Workload(image_size=image_size, text_tokens=tokens)
     rows = list(answers.models(catalog, Setup(key), workload, skipped=_skipped))
     if as_json:
@@ -176,6 +176,14 @@ def models(
 
     console.runs_on(catalog, key, rows)
     return None
+
+
+def _gpu(catalog: Catalog, typed: str) -> str:
+    """The one GPU that was typed. What had to be assumed goes to standard error, which leaves JSON whole."""
+    key = find_gpu(catalog, typed)
+    if assumption := match_gpu(catalog, typed).assumption:
+        click.echo(assumption, err=True)
+    return key
 
 
 @click.command(epilog="Example: fitcard detect --json")

@@ -318,3 +318,10 @@ def test_a_device_that_only_runs_know_would_pass_for_a_card(real: Catalog) -> No
         assert (card.vendor, card.spec.name) == (machine.device_vendor, machine.device_name)
         assert card.spec.memory_bytes == (machine.device_memory_bytes or machine.memory_bytes)
         assert card.peak_flops("bf16") is None
+
+
+def test_a_name_of_several_sizes_says_which_was_taken(cli: Cli) -> None:
+    """On standard error, so that JSON stays whole."""
+    done = cli("fit", "sentence-transformers/all-MiniLM-L6-v2", "--gpu", "A100", "--quant", "BF16", "--json")
+    assert json.loads(done.stdout)["gpu"] in done.stderr
+    assert "is assumed" in done.stderr
