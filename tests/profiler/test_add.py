@@ -163,7 +163,7 @@ def test_a_card_is_begun_like_another(copied: Path, cli: Cli) -> None:
         (("CONFIG", "--id", "../x"), 2, r"--id takes the model's id on the hub, ORG/NAME \(got '\.\./x'\)"),
         (("BAD", "--id", "a/b"), 1, r"cannot build model_type 'nonsense'"),
         (("ODD", "--id", "a/b"), 1, r"cannot build model_type 'clip': The hidden size \(64\) is not a multiple of the number of attention heads"),
-        (("nowhere.json", "--id", "a/b"), 1, r"nowhere\.json cannot be read: No such file or directory"),
+        (("nowhere.json", "--id", "a/b"), 1, r"nowhere\.json:1: cannot be read: No such file or directory"),
     ],
 )  # fmt: skip
 def test_wrong_words(words: tuple[str, ...], code: int, expected: str, copied: Path, cli: Cli, tmp_path: Path) -> None:
