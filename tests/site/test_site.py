@@ -186,6 +186,7 @@ def test_html_in_the_catalog_is_shown_as_text(copied_sample: Path, tmp_path: Pat
         html = page.read_text()
         assert "<script>alert" not in html, page
         assert "<img src=x" not in html, page
+        assert 'href="javascript:' not in html, page
         assert "62615533" not in html, page
         Reader(html)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in (site / MODEL).read_text()
