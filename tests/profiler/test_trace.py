@@ -70,7 +70,7 @@ def test_a_configuration_file_can_be_traced(tmp_path: Path, cli: Cli) -> None:
     assert Trace.model_validate_json((tmp_path / "config.trace.json").read_text()).parameters() > 100_000
     for content, message in (
         ("{}", "it has no model_type"),
-        ("{", "is no JSON"),
+        ("{", "config.json:1: is damaged"),
         ('{"model_type": "nonsense"}', "cannot build model_type 'nonsense'"),
     ):
         file.write_text(content)

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from fitcard.site.generator import serve as serving
+from fitcard.site.generator.engine import publish
 from fitcard.site.generator.engine.manifest import NAME
 from tests.conftest import ROOT
 from tests.test_ending import caught
@@ -185,3 +186,18 @@ def test_without_a_checkout(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 143
     assert err.endswith("; the site is served as it is\n")
+
+
+def test_a_signal_while_a_build_clears_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work folder goes even when the program is ended in the middle of removing it."""
+    remove, ended = shutil.rmtree, iter((False, True, False))
+
+    def end_once(folder: Path, *, ignore_errors: bool) -> None:
+        if next(ended):
+            sys.exit(143)
+        remove(folder, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr("fitcard.site.generator.engine.publish.shutil.rmtree", end_once)
+    with pytest.raises(SystemExit), publish.work_folder(tmp_path / "site") as folder:
+        (folder / "page.html").write_text("half")
+    assert list(tmp_path.iterdir()) == []

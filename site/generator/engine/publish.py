@@ -67,11 +67,15 @@ def work_folder(target: Path) -> Generator[Path]:
     """An empty folder beside the site, on the same file system; gone afterwards, and with the next build after a kill."""
     folder = fresh(target)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     try:
+        folder.mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except BaseException:  # Ctrl-C or SIGTERM arrived meanwhile: finish first
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def replace(target: Path, new: Manifest, made: Mapping[str, str], *, whole: bool) -> None:
