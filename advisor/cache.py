@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fitcard.catalog.gguf_plan import padded
 from fitcard.catalog.schema.language import CacheLayers
 from fitcard.catalog.schema.tensor_types import TENSOR_TYPES
 
-LLAMA_CPP_CELLS = 256
-"""llama.cpp makes room for tokens in steps of this many (`GGML_PAD(..., 256)` in `src/llama-context.cpp`, build
-b11549)."""
 STATE_BYTES = 4
 """Both engines keep the state of a recurrence in F32; llama.cpp the inputs of its convolution too."""
 
@@ -37,14 +35,14 @@ def llama_cpp_cache_bytes(
     https://github.com/ggml-org/llama.cpp/tree/b11549.
     """
     streams = 1 if unified else sequences
-    cells = _padded(_padded(context) // streams)
+    cells = padded(padded(context) // streams)
     total = 0
     for layers in plan:
         if layers.kind in ("full", "sliding", "latent"):
             held = cells
             if layers.kind == "sliding" and not full_window:
                 window = (layers.window or 0) * (sequences if unified else 1)
-                held = _padded(min(cells, window + ubatch))
+                held = padded(min(cells, window + ubatch))
             each = streams * held * (_row(layers.key_width, cache_k) + _row(layers.value_width, cache_v))
         elif layers.kind == "state":
             inputs = layers.convolution_channels * max(0, layers.convolution_kernel - 1)
@@ -75,10 +73,6 @@ def transformers_cache_bytes(
             each = 0
         total += len(layers.layers) * each * sequences
     return total
-
-
-def _padded(tokens: int) -> int:
-    return -(-tokens // LLAMA_CPP_CELLS) * LLAMA_CPP_CELLS
 
 
 def _row(width: int, cache_type: str) -> int:

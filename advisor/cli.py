@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 import click
 
 from fitcard.advisor import fit as answers
-from fitcard.advisor.fit import Answer
+from fitcard.advisor.answer import Answer
+from fitcard.advisor.options import workload_options
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
 from fitcard.catalog.names import find_gpu, find_model, find_quantization, match_gpu
+from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.gpu import GIB, Gpu, GpuSpec
 from fitcard.catalog.schema.workload import Setup, Workload
 from fitcard.catalog.units import parse_vram
@@ -26,40 +28,15 @@ DOES_NOT_FIT = 3
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _sizes(command: F) -> F:
-    """The options for what goes in."""
-    for option in (
-        click.option(
-            "--image-size",
-            type=click.IntRange(1, 1 << 14),
-            help="Pixels along each side of an image. Default: what the model is made for; others are traced, with torch.",
-        ),
-        click.option(
-            "--tokens",
-            type=click.IntRange(1, 1 << 20),
-            help="Tokens of one text. Default: the most that the model takes; others are traced, with torch.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
 def _options(command: F) -> F:
     """The options that every question shares."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
         click.option("--mode", type=click.Choice(["eager", "compiled"]), default="eager", show_default=True),
         click.option(
-            "--batch",
-            type=click.IntRange(1, answers.MOST_BATCH),
-            default=1,
-            show_default=True,
-            help="Items in one forward pass.",
-        ),
-        click.option(
             "--component",
-            type=click.Choice(["vision", "text", "all"]),
-            help="Default: the image tower where there is one.",
+            type=click.Choice(list(COMPONENTS)),
+            help="Default: the language model or image encoder where there is one.",
         ),
     ):
         command = option(command)
@@ -70,16 +47,14 @@ def _options(command: F) -> F:
 @click.argument("model")
 @click.option("--quant", "quants", multiple=True, help="Quantization; repeat for several. Default: all.")
 @_options
-@_sizes
+@workload_options(batch=True)
 @click.pass_obj
 def gpus(
     root: Path | None,
     model: str,
     quants: tuple[str, ...],
     component: Any,
-    batch: int,
-    tokens: int | None,
-    image_size: int | None,
+    workload: Workload,
     mode: Any,
     as_json: bool,
 ) -> None:
@@ -89,8 +64,8 @@ def gpus(
     torch.
     """
     catalog, model_id = _model(root, model)
-    labels = [find_quantization(catalog, label) for label in quants]
-    workload = Workload(batch, image_size, tokens)
+    language = _is_language(catalog, model_id, component, workload)
+    labels = [find_quantization(catalog, label, language=language) for label in quants]
     asked = answers.gpus(catalog, model_id, workload, quantizations=labels, component=component, mode=mode)
     rows = list(asked)
     if as_json:
@@ -107,7 +82,7 @@ def gpus(
 @click.option("--quant", help="Quantization. Default: the best choice for the card.")
 @click.option("--evidence", type=click.Choice(["predicted"]), help="Ignore every run and published figure.")
 @_options
-@_sizes
+@workload_options(batch=True)
 @click.pass_obj
 def fit(
     root: Path | None,
@@ -116,30 +91,31 @@ def fit(
     quant: str | None,
     evidence: str | None,
     component: Any,
-    batch: int,
-    tokens: int | None,
-    image_size: int | None,
+    workload: Workload,
     mode: Any,
     as_json: bool,
 ) -> None:
     """Whether MODEL fits one GPU, with the sum in bytes. Exit code 3 when it does not.
 
-    MODEL is one of the catalog, or a config.json, a checkpoint's folder or an id of the Hugging Face hub; these need
-    torch.
+    MODEL is one of the catalog, or a GGUF file, a config.json, a checkpoint's folder or an id of the Hugging Face hub;
+    the last three need torch.
     """
-    catalog, model_id = _model(root, model)
-    setup = Setup(_gpu(catalog, gpu), mode)
-    labels = [find_quantization(catalog, quant)] if quant else list(catalog.quantizations)
-    every = answers.fits(
-        catalog,
-        model_id,
-        labels,
-        setup,
-        Workload(batch, image_size, tokens),
-        component=component,
-        only_predicted=evidence == "predicted",
-    )
-    best = every[0] if quant else answers.best(every, catalog)
+    if model.endswith(".gguf"):
+        catalog = load(root)
+        every = _of_file(catalog, Path(model), quant, Setup(_gpu(catalog, gpu), mode), workload)
+    else:
+        catalog, model_id = _model(root, model)
+        language = _is_language(catalog, model_id, component, workload)
+        every = answers.fits(
+            catalog,
+            model_id,
+            [find_quantization(catalog, quant, language=language)] if quant else [],
+            Setup(_gpu(catalog, gpu), mode),
+            workload,
+            component=component,
+            only_predicted=evidence == "predicted",
+        )
+    best = every[0] if len(every) == 1 else answers.best(every, catalog)
     answer = best or min(every, key=lambda one: one.memory.required_bytes)
     if as_json:
         click.echo(json.dumps(answer.document(), indent=2, ensure_ascii=False))
@@ -155,11 +131,9 @@ def fit(
 @click.option("--gpu", help="The card, as you would type its name.")
 @click.option("--vram", help="Free memory of a GPU, as GPUs are sold: 8GB, 8G or 8.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_sizes
+@workload_options(batch=False)
 @click.pass_obj
-def models(
-    root: Path | None, gpu: str | None, vram: str | None, tokens: int | None, image_size: int | None, as_json: bool
-) -> None:
+def models(root: Path | None, gpu: str | None, vram: str | None, workload: Workload, as_json: bool) -> None:
     """What runs on one GPU, or in so much memory."""
     catalog = load(root)
     if (gpu is None) == (vram is None):
@@ -168,7 +142,6 @@ def models(
         catalog, key = _with_memory(catalog, vram)
     else:
         key = _gpu(catalog, gpu or "")
-    workload = Workload(image_size=image_size, text_tokens=tokens)
     rows = list(answers.models(catalog, Setup(key), workload, skipped=_skipped))
     if as_json:
         return _print_rows(rows)
@@ -327,6 +300,34 @@ def _model(root: Path | None, typed: str) -> tuple[Catalog, str]:
     from fitcard.advisor.adhoc import with_model
 
     return with_model(catalog, typed)
+
+
+def _of_file(catalog: Catalog, path: Path, quant: str | None, setup: Setup, workload: Workload) -> list[Answer]:
+    """The answer about a GGUF file, which is in one quantization."""
+    from fitcard.advisor.hardware import hardware_of
+    from fitcard.advisor.language_fit import file_question
+
+    if quant:
+        raise click.UsageError("a GGUF file is in one quantization: leave --quant out")
+    _check_options(path.name, True, workload)
+    asked = file_question(catalog, path)
+    return [asked.answer(label, hardware_of(catalog, setup.device), workload) for label in asked.labels]
+
+
+def _is_language(catalog: Catalog, model: str, component: str | None, workload: Workload) -> bool:
+    """Whether the question is about a language model. Raises UsageError for options that say nothing about it."""
+    language = (component or answers.default_component(catalog, model)) == "language"
+    _check_options(model, language, workload)
+    return language
+
+
+def _check_options(model: str, language: bool, workload: Workload) -> None:
+    encoders = {"--batch": workload.batch > 1, "--tokens": workload.text_tokens, "--image-size": workload.image_size}
+    texts = {"--context": workload.context_tokens is not None, "--prompt": workload.prompt_tokens, "--parallel": workload.parallel,
+             "--cache-type": workload.cache_type, "--ubatch": workload.ubatch}  # fmt: skip
+    if wrong := [option for option, value in (encoders if language else texts).items() if value]:
+        kind, instead = ("a language model", texts) if language else ("an encoder", encoders)
+        raise click.UsageError(f"{wrong[0]} says nothing about {model}, {kind}: it takes {', '.join(instead)}")
 
 
 def _skipped(model: str, reason: str) -> None:

@@ -10,15 +10,8 @@ size on, and no line goes through that: ask llama.cpp for the very setting.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
-
-class ComputePoint(NamedTuple):
-    """Bytes of the compute buffer in one setting."""
-
-    ubatch: int
-    context: int
-    compute_bytes: int
+from fitcard.catalog.schema.language import ComputePoint
 
 
 def compute_buffer_bytes(points: Iterable[ComputePoint], ubatch: int, context: int) -> int:

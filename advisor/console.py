@@ -12,8 +12,8 @@ from rich.table import Column, Table
 from fitcard.advisor import fit
 from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
 from fitcard.advisor.adhoc import sizes_in_words
+from fitcard.advisor.answer import Answer, SpeedAnswer
 from fitcard.advisor.detect import Detected, with_free_memory
-from fitcard.advisor.fit import Answer
 from fitcard.advisor.hardware import gpu_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.workload import Setup
@@ -72,14 +72,35 @@ def explain(catalog: Catalog, answer: Answer) -> None:
         f"[bold]{answer.model}[/bold] ({answer.component}), {answer.quantization}, on {escape(gpu.name)}: [{style} bold]{answer.verdict}[/]"
     )
     console.print(f"  workload: {workload(answer)}")
-    for reason in answer.reasons:
-        console.print(f"  {escape(reason)}")
-    if answer.verdict != "unsupported":
+    # Of a language model the sum stands below, a line for each part.
+    for reason in answer.reasons[1 if answer.max_context is not None else 0 :]:
+        console.print(f"  {escape(reason)}", soft_wrap=True)
+    if answer.max_context is not None:
+        _explain_language(console, answer)
+    elif answer.verdict != "unsupported":
         console.print(f"  largest batch: {answer.max_batch:,}")
         console.print(f"  speed: {speed(answer)}")
         if answer.speed and gpu.spec.board_power_w:
             each = answer.speed.per_second / gpu.spec.board_power_w
             console.print(f"  of each watt of board power: {_rate(each)} {answer.speed.unit}")
+
+
+def _explain_language(console: Console, answer: Answer) -> None:
+    memory = answer.memory
+    for name, size in (
+        ("weights", memory.weights_bytes),
+        ("cache", memory.cache_bytes),
+        ("compute buffer", memory.activations_bytes),
+        ("runtime", memory.runtime_bytes),
+        ("needed", memory.required_bytes),
+        ("free", memory.available_bytes),
+    ):
+        console.print(f"    {name:<15} {size / 1e9:8.2f} GB")
+    console.print(f"  longest context: {answer.max_context:,} tokens; sequences at once: {answer.max_batch:,}")
+    console.print(f"  writes: {speed(answer)}, with the context full")
+    console.print(f"  reads the prompt: {_in_words(answer.prefill) if answer.prefill else 'not known'}")
+    if answer.time_to_first_token_s is not None:
+        console.print(f"  time to the first token: {answer.time_to_first_token_s:.2f} s")
 
 
 def devices(catalog: Catalog, detected: Sequence[Detected]) -> None:
@@ -143,19 +164,25 @@ def accuracy(memory: Sequence[MemoryRow], total: MemoryErrors, speeds: Sequence[
 
 def workload(answer: Answer) -> str:
     """What goes into one pass: `batch 8 of images of 224 x 224 pixels`."""
-    batch, height, tokens, width = answer.workload
-    pixels = height and f"{height} x {width or height}"
-    return f"batch {batch} of {' and '.join(sizes_in_words(pixels or None, tokens))}"
+    asked = answer.workload
+    if asked.context_tokens is not None:
+        each = f"{asked.parallel} sequences, each with " if (asked.parallel or 1) > 1 else ""
+        return f"{each}a context of {asked.context_tokens:,} tokens in {asked.cache_type}, a prompt of {asked.prompt_tokens:,}"
+    pixels = asked.image_size and f"{asked.image_size} x {asked.image_width or asked.image_size}"
+    return f"batch {asked.batch} of {' and '.join(sizes_in_words(pixels or None, asked.text_tokens))}"
 
 
 def speed(answer: Answer) -> str:
     """The speed of an answer in words, with its interval where it has one."""
     if answer.speed is None:
         return "not known"
-    rate, low, high = answer.speed.per_second, answer.speed.low, answer.speed.high
-    interval = f"{_rate(low)}–{_rate(high)}, " if low is not None and high is not None else ""
     at = f", batch {answer.speed.batch}" if answer.speed.batch != answer.workload.batch else ""
-    return f"{_rate(rate)} {answer.speed.unit} ({interval}{answer.speed.evidence}{at})"
+    return _in_words(answer.speed, at)
+
+
+def _in_words(rate: SpeedAnswer, at: str = "") -> str:
+    interval = f"{_rate(rate.low)}–{_rate(rate.high)}, " if rate.low is not None and rate.high is not None else ""
+    return f"{_rate(rate.per_second)} {rate.unit} ({interval}{rate.evidence}{at})"
 
 
 def _short_speed(answer: Answer) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
+from fitcard.advisor.answer import Answer, MemoryAnswer, SpeedAnswer
 from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.device_runs import run_times
 from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
 from fitcard.advisor.hardware import Hardware, gpus_by_memory, hardware_of
+from fitcard.advisor.language_fit import LanguageQuestion, best_answer, language_question
 from fitcard.advisor.memory import Need, available_bytes, terms
 from fitcard.advisor.predict import Predicted, anchored, predict, predict_from_runs
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
@@ -24,64 +26,10 @@ from fitcard.catalog.schema.run import Memory, Run
 from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.schema.workload import Mode, Setup, Variant, Workload
 
-EvidenceKind = Literal["measured", "published", "predicted"]
-
 MOST_BATCH = 65536
 USUAL_BATCH = 64
 LEVELLED_OFF = 0.03
 """Published speeds hold for another batch where the predictions for the two differ by no more than this."""
-
-
-class MemoryAnswer(NamedTuple):
-    """The sum, in bytes. `evidence` is `measured` when `required_bytes` was seen on that very GPU."""
-
-    weights_bytes: int
-    activations_bytes: int
-    buffers_bytes: int
-    runtime_bytes: int
-    required_bytes: int
-    available_bytes: int
-    evidence: EvidenceKind
-
-
-class SpeedAnswer(NamedTuple):
-    """BestSpeed. `low` and `high` are the slowest and fastest process of a measured one, the 80 % interval of a
-    predicted one, and null for a published one, whose authors state none."""
-
-    per_second: float
-    unit: str
-    low: float | None
-    high: float | None
-    evidence: EvidenceKind
-    record: str | None
-    """The key of the run, or the address of the publication; null for a prediction."""
-    batch: int
-    """The batch at which it was measured, or for which it is predicted."""
-
-
-class Answer(NamedTuple):
-    """One variant on one GPU."""
-
-    model: str
-    component: Component
-    quantization: str
-    gpu: str
-    workload: Workload
-    verdict: Verdict
-    evidence: EvidenceKind
-    memory: MemoryAnswer
-    max_batch: int
-    """The largest batch that is not `no`; 0 when none is."""
-    speed: SpeedAnswer | None
-    reasons: tuple[str, ...]
-
-    def document(self) -> dict[str, Any]:
-        """As it is written as JSON."""
-        speed = self.speed and self.speed._asdict()
-        workload = self.workload._asdict()
-        if self.workload.image_width is None:
-            del workload["image_width"]
-        return {**self._asdict(), "workload": workload, "memory": self.memory._asdict(), "speed": speed}
 
 
 def default_component(catalog: Catalog, model: str) -> Component:
@@ -102,6 +50,11 @@ class ModelQuestion(NamedTuple):
     mode: Mode = "eager"
     doubted: frozenset[str] = frozenset()
     """The keys of its runs on GPUs that are outside the expected band, so that no prediction rests on them."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The quantizations that there are for it."""
+        return tuple(self.rules.quantizations)
 
     def records(self, label: str) -> VariantRecords:
         """The variant in a quantization."""
@@ -186,6 +139,7 @@ class ModelQuestion(NamedTuple):
                 *_reasons(verdict, memory, batch, gpu, quantization, refused, why if speed else ""),
                 *(self.trace.notes or ()),
             ),
+            engine=quantization.runtime,
         )
 
     def _speed(self, label: str, run: Run | None, hardware: Hardware, batch: int) -> tuple[SpeedAnswer | None, str]:
@@ -289,13 +243,28 @@ def fits(
     only_predicted: bool = False,
     with_speed: bool = True,
 ) -> list[Answer]:
-    """The same of one component in several quantizations."""
+    """The same of one component in several quantizations, or in all that it can have where none is named."""
     workload.check()
-    asked = question(catalog, model, component, mode=setup.mode, only_predicted=only_predicted, workload=workload)
     hardware = hardware_of(catalog, setup.device, only_predicted=only_predicted, with_speed=with_speed)
-    if asked.evidence is None:
+    asked = _asked(catalog, model, component, workload, setup.mode, only_predicted)
+    if isinstance(asked, ModelQuestion) and asked.evidence is None:
         hardware = hardware._replace(runs=None)
-    return [asked.answer(label, hardware, workload, with_speed=with_speed) for label in labels]
+    return [asked.answer(label, hardware, workload, with_speed=with_speed) for label in labels or asked.labels]
+
+
+def _asked(
+    catalog: Catalog,
+    model: str,
+    component: Component | None,
+    workload: Workload,
+    mode: Mode,
+    only_predicted: bool,
+    rules: Rules | None = None,
+) -> ModelQuestion | LanguageQuestion:
+    """The question about a model of whatever kind."""
+    if (component or default_component(catalog, model)) == "language":
+        return language_question(catalog, model)
+    return question(catalog, model, component, mode=mode, only_predicted=only_predicted, rules=rules, workload=workload)
 
 
 def gpus(
@@ -311,10 +280,10 @@ def gpus(
 ) -> Iterator[Answer]:
     """Every GPU of the catalog with every quantization, GPUs by memory, then by id."""
     workload.check()
-    asked = question(catalog, model, component, mode=mode, only_predicted=only_predicted, workload=workload)
+    asked = _asked(catalog, model, component, workload, mode, only_predicted)
     for gpu in gpus_by_memory(catalog):
         hardware = hardware_of(catalog, gpu, only_predicted=only_predicted, with_speed=with_speed)
-        for label in quantizations or tuple(catalog.quantizations):
+        for label in quantizations or asked.labels:
             yield asked.answer(label, hardware, workload, with_speed=with_speed)
 
 
@@ -332,17 +301,24 @@ def models(
     hardware, rules = hardware_of(catalog, setup.device, with_speed=with_speed), rules_of(catalog)
     workload.check()
     for model in catalog.models:
-        own = catalog.traces[model].phase(default_component(catalog, model))
-        sizes = workload._replace(
-            image_size=own.image_size and workload.image_size, text_tokens=own.text_tokens and workload.text_tokens
-        )
         try:
-            asked = question(catalog, model, mode=setup.mode, rules=rules, workload=sizes)
+            asked = _asked(catalog, model, None, _taken(catalog, model, workload), setup.mode, False, rules)
         except FitcardError as reason:
             skipped(model, str(reason))
             continue
-        for label in quantizations or tuple(catalog.quantizations):
+        for label in quantizations or asked.labels:
             yield asked.answer(label, hardware, workload, with_speed=with_speed)
+
+
+def _taken(catalog: Catalog, model: str, workload: Workload) -> Workload:
+    """A workload without the sizes of what a model does not take."""
+    component = default_component(catalog, model)
+    if component == "language":
+        return workload._replace(image_size=None, text_tokens=None)
+    own = catalog.traces[model].phase(component)
+    return workload._replace(
+        image_size=own.image_size and workload.image_size, text_tokens=own.text_tokens and workload.text_tokens
+    )
 
 
 def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
@@ -351,6 +327,8 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     if not answers:
         return None
     first = answers[0]
+    if first.component == "language":
+        return best_answer(catalog, answers)
     label = best_label(
         catalog.traces[first.model],
         first.component,

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from fitcard.advisor.answer import Answer
 from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.evidence import BestSpeed
-from fitcard.advisor.fit import Answer, ModelQuestion, question
+from fitcard.advisor.fit import ModelQuestion, question
 from fitcard.advisor.hardware import Hardware, gpus_by_memory
 from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.records import Rules, VariantRecords, rules_of

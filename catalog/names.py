@@ -76,9 +76,11 @@ def gpu_names(catalog: Catalog) -> dict[str, list[str]]:
     return {key: [key, gpu.name, gpu.spec_name, *gpu.aliases] for key, gpu in catalog.gpu_index.items()}
 
 
-def find_quantization(catalog: Catalog, typed: str) -> str:
-    """The label that `typed` means, whatever its case. Raises UnknownName, or AmbiguousName for `8bit` and its like."""
-    names = {label: [label, *quantization.aliases] for label, quantization in catalog.quantizations.items()}
+def find_quantization(catalog: Catalog, typed: str, *, language: bool = False) -> str:
+    """The label that `typed` means, whatever its case, of those for encoders or for a `language` model. Raises UnknownName, or
+    AmbiguousName for `8bit` and its like."""
+    labels = catalog.quantization_file.for_language if language else catalog.quantizations
+    names = {label: [label, *quantization.aliases] for label, quantization in labels.items()}
     return _find("quantization", typed, typed, names)
 
 

@@ -57,14 +57,14 @@ class TraceSummary(NamedTuple):
     """By component, in the order of the trace; those of the whole checkpoint always stand under `all`."""
     components: tuple[Component, ...]
     multiply_adds: dict[Component, int]
-    """Of one forward pass at batch 1."""
+    """Of one image, text or token."""
 
     @classmethod
     def of(cls, trace: Trace) -> TraceSummary:
         components = trace.components()
         return cls(
             trace.config_sha256, {c: trace.parameters(c) for c in (*components, "all")}, components,
-            {c: trace.phase(c).multiply_adds() for c in components},
+            {c: trace.multiply_adds(c) for c in components},
         )  # fmt: skip
 
 

@@ -80,6 +80,18 @@ def is_decoder(kind: str) -> bool:
     return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
+def generates(config: dict[str, Any]) -> bool:
+    """Whether a configuration is that of a language model, alone or in a vision-language model, and not of embeddings."""
+    from transformers.models.auto import modeling_auto as auto
+
+    kind, name = config["model_type"], _named(config)
+    if name and name.endswith(("ForCausalLM", "ForConditionalGeneration", "ForImageTextToText", "LMHeadModel")):
+        return is_decoder(kind) or kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    two = auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    sees = kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and kind not in two
+    return name is None and (is_decoder(kind) or sees)
+
+
 def _named(config: dict[str, Any]) -> str | None:
     """The first of `architectures`."""
     names = config.get("architectures")

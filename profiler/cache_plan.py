@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fitcard.catalog.schema.language import CacheLayers
+from fitcard.catalog.schema.language import CacheLayers, layers_together
 from fitcard.profiler.decoder_tensors import ATTENTION, MAMBA_1
 
 
 def cache_plan(config: Any) -> tuple[CacheLayers, ...]:
     """The layers of a model that keep the same, together; `config` is transformers' own object, with all defaults."""
     config = config.get_text_config()
-    groups: dict[CacheLayers, list[int]] = {}
-    for number, kind in enumerate(_kinds(config)):
-        groups.setdefault(_layer(config, kind), []).append(number)
-    return tuple(layer.model_copy(update={"layers": tuple(numbers)}) for layer, numbers in groups.items())
+    return layers_together((number, _layer(config, kind)) for number, kind in enumerate(_kinds(config)))
 
 
 def _kinds(config: Any) -> list[str]:

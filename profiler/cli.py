@@ -337,6 +337,13 @@ def trace_table(traced: Trace) -> Table:
         parameters = traced.parameters() if phase.component == "all" else traced.parameters(phase.component)
         peak = f"{phase.activations[0].bytes_16 / 2**20:.2f} MiB"
         table.add_row(phase.component, f"{parameters:,}", f"{phase.multiply_adds() / 1e9:.2f} G", peak)
+    if traced.language:
+        work = f"{traced.active_parameters() / 1e9:.2f} G a token"
+        table.add_row("language", f"{traced.parameters('language'):,}", work, "")
+    if vision := sum(
+        tensor.count * tensor.elements for tensor in traced.tensors if traced.language and tensor.component == "vision"
+    ):
+        table.add_row("vision", f"{vision:,}", "", "")
     return table
 
 

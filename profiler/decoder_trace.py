@@ -19,6 +19,7 @@ from fitcard.catalog.schema.trace import Trace, layer_pattern
 from fitcard.profiler.cache_plan import cache_plan
 from fitcard.profiler.decoder_model import build, hub_tensors
 from fitcard.profiler.decoder_tensors import language_tensors, vision_tensors
+from fitcard.profiler.llama_cpp.ask import asked
 from fitcard.profiler.recorder import FusedAttention, LiveBytes, Recorder
 
 STEP = 16
@@ -39,13 +40,16 @@ def trace_decoder(config: Mapping[str, Any], progress: Callable[[str], None] = l
     """The trace of the language model of a Hugging Face configuration.
 
     Of a vision-language model it holds the image encoder's tensors too, and the passes over text.
-    Raises FitcardError for a configuration that the installed transformers cannot build.
+    Raises FitcardError for a configuration that the installed transformers cannot build, or that llama.cpp does not run.
     """
     import transformers
 
     model = build(config)
     resolved: Any = model.config
     text, tensors = resolved.get_text_config(), list(hub_tensors(model))
+    language = language_tensors(resolved, tensors)
+    progress("asking llama.cpp")
+    llama_cpp = asked(resolved, language)
     phases: list[TokenPhase] = []
     for name in ("prefill", "decode"):
         progress(f"tracing {name}")
@@ -56,13 +60,14 @@ def trace_decoder(config: Mapping[str, Any], progress: Callable[[str], None] = l
     return Trace(
         config_sha256=config_sha256(dict(config)),
         made_with={"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
-        tensors=(*language_tensors(resolved, tensors), *vision_tensors(tensors)),
+        tensors=(*language, *vision_tensors(tensors)),
         phases=(),
         language=Language(
             layers=text.num_hidden_layers,
             longest_context=getattr(text, "max_position_embeddings", None),
             cache=cache_plan(resolved),
             phases=tuple(phases),
+            llama_cpp=llama_cpp,
         ),
     )
 

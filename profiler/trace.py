@@ -17,7 +17,9 @@ from torch import nn
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.model import config_sha256
 from fitcard.catalog.schema.trace import Activations, Fused, Operation, Phase, StridedLinear, Trace, layer_pattern
+from fitcard.profiler.architecture import check_plain, generates
 from fitcard.profiler.batch_growth import Frozen, compact, fields_of, linear, operation, without_loops
+from fitcard.profiler.decoder_trace import trace_decoder
 from fitcard.profiler.fusion import fuse
 from fitcard.profiler.input_sizes import image_tokens
 from fitcard.profiler.meta_model import EntryPoint, architecture, build_as, entry_points, explained, inputs, size_notes
@@ -44,6 +46,11 @@ def trace(
     import transformers
 
     kind = config["model_type"]
+    check_plain(config)
+    if generates(config):
+        if pixels or tokens:
+            raise FitcardError(f"{kind} is a language model, whose trace holds for every number of tokens")
+        return trace_decoder(config, progress)
     chosen = architecture(config)
     model = build_as(config, chosen)
     with explained(kind):

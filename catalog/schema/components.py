@@ -24,9 +24,11 @@ COMPONENTS: dict[Component, ComponentWords] = {
     "vision": ComponentWords("Image tower", "images", "images/s"),
     "text": ComponentWords("Text tower", "texts", "texts/s"),
     "all": ComponentWords("Whole model", "pairs", "pairs/s"),
+    "language": ComponentWords("Language model", "sequences", "tokens/s"),
 }
 
 
 def main_component(components: Sequence[Component]) -> Component:
-    """The image encoder where there is one, since that is what most people run; else the first that there is."""
-    return "vision" if "vision" in components else components[0]
+    """The language model where there is one, else the image encoder, since that is what most people run; else the first
+    that there is."""
+    return next((component for component in ("language", "vision") if component in components), components[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -35,6 +36,14 @@ class CacheLayers(Record):
     """How many inputs that convolution looks at."""
     recurrent_state: Count = 0
     """Numbers that the recurrence keeps of a sequence."""
+
+
+def layers_together(each: Iterable[tuple[int, CacheLayers]]) -> tuple[CacheLayers, ...]:
+    """Layers by their numbers, those that keep the same in one record."""
+    groups: dict[str, tuple[CacheLayers, list[int]]] = {}
+    for number, layer in each:
+        groups.setdefault(layer.model_dump_json(exclude={"layers"}), (layer, []))[1].append(number)
+    return tuple(layer.model_copy(update={"layers": tuple(numbers)}) for layer, numbers in groups.values())
 
 
 TokenPhaseName = Literal["prefill", "decode"]
@@ -93,6 +102,29 @@ class TokenPhase(Record):
         return sum(operation.count * at_tokens(operation.flops, tokens) for operation in self.operations)
 
 
+class ComputePoint(Record):
+    """llama.cpp's compute buffer in one setting: flash attention, and logits of one token a sequence."""
+
+    ubatch: Annotated[int, Field(ge=1)]
+    """Tokens of a pass."""
+    context: Annotated[int, Field(ge=1)]
+    """Tokens that the cache has room for."""
+    compute_bytes: Count
+
+
+class LlamaCpp(Record):
+    """What llama.cpp itself says of a model, asked with a file that has a header and no weights."""
+
+    build: Text
+    """Its build, such as b11549."""
+    architecture: Text
+    """Its name of the model's architecture."""
+    rope_bytes: Count = 0
+    """Of a tensor that its converter works out of the configuration, and that no checkpoint holds."""
+    compute: Annotated[Written[ComputePoint], Field(min_length=4, max_length=4)]
+    """The compute buffer at two sizes of a pass and two contexts."""
+
+
 class Language(Record):
     """What makes a model a language model."""
 
@@ -103,6 +135,8 @@ class Language(Record):
     phases: Written[TokenPhase]
     """Of prefill and decode those that can be written as sizes that grow: not the prefill of a recurrence that
     transformers runs token by token."""
+    llama_cpp: LlamaCpp | None = None
+    """Null for a model that llama.cpp does not run, or whose GGUF fitcard does not write."""
 
 
 LanguageRole = Literal[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -121,6 +121,14 @@ class Quantizations(Record):
     """The labels."""
     language_quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Storage] = {}
     """Labels that are for language models alone, which llama.cpp runs."""
+
+    @cached_property
+    def for_language(self) -> dict[str, Storage]:
+        """The labels that llama.cpp runs language models in, most bits first."""
+        every: dict[str, Storage] = {key: one for key, one in self.quantizations.items() if one.format == "gguf"}
+        every |= self.language_quantizations
+        bits = {key: TENSOR_TYPES[one.weight_type].bits_per_weight for key, one in every.items()}
+        return dict(sorted(every.items(), key=lambda item: -bits[item[0]]))
 
     @model_validator(mode="after")
     def _sources_known(self) -> Quantizations:

@@ -3,9 +3,9 @@ shows."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from fitcard.catalog.schema.gpu import Segment
 from fitcard.catalog.schema.record import MEASURED, UNVERIFIED, Count, Date, Record, Slug, Sources, Text
@@ -33,6 +33,25 @@ class Share(Record):
     """Where that was read: a key of `sources:`, `measured` or `unverified`."""
 
 
+class TokenSpeed(Record):
+    """What llama.cpp sustains on a vendor's GPUs, for the first roofline of language models."""
+
+    bandwidth_share: Annotated[float, Field(gt=0, le=1)]
+    """Of the memory's bandwidth, while a token reads weights and cache."""
+    token_s: Annotated[float, Field(ge=0)]
+    """What each token takes besides: kernels and the host."""
+    decode_doubt: Annotated[float, Field(gt=0)]
+    """Half the width of the 80 % interval, as a natural logarithm."""
+    prefill_share: Annotated[float, Field(gt=0, le=1)] | None
+    """Of the 16-bit rate, while a prompt is read; null where nobody said enough."""
+    prefill_doubt: Annotated[float, Field(gt=0)] | None
+    """Half the width of its interval."""
+    why: Text
+    """What it was fitted to."""
+    source: Slug
+    """Where that was read: a key of `sources:`, `measured` or `unverified`."""
+
+
 class Runtimes(Record):
     """The file `runtimes.yaml`."""
 
@@ -56,10 +75,17 @@ class Runtimes(Record):
     dequantize_bytes_per_element: Count
     """Bytes that are alive for each of them while they are unpacked: float32 values, shifted quants and scales."""
 
+    llama_cpp: dict[Text, Amount] = {}
+    """Bytes that llama.cpp itself takes besides its buffers, by vendor; `CPU` for main memory."""
+    token_speed: dict[Text, TokenSpeed] = {}
+    """How fast it runs language models, by vendor; a vendor that is not here has no predicted speed."""
+
     @model_validator(mode="after")
     def _sources_known(self) -> Runtimes:
-        amounts: list[Amount | Share] = [
+        amounts: list[Amount | Share | TokenSpeed] = [
             *self.context.values(),
+            *self.llama_cpp.values(),
+            *self.token_speed.values(),
             *self.reserve.values(),
             *self.speed_doubt.values(),
             *self.allocator_slack.values(),
@@ -73,6 +99,8 @@ class Runtimes(Record):
     def unverified(self) -> tuple[str, ...]:
         """The amounts that rest on nobody's document or measurement."""
         named = {f"context.{k}": v.source for k, v in self.context.items()}
+        named |= {f"llama_cpp.{k}": v.source for k, v in self.llama_cpp.items()}
+        named |= {f"token_speed.{k}": v.source for k, v in self.token_speed.items()}
         named |= {f"reserve.{k}": v.source for k, v in self.reserve.items()}
         named |= {f"allocator_slack.{k}": v.source for k, v in self.allocator_slack.items()}
         named |= {f"speed_doubt.{k}": v.source for k, v in self.speed_doubt.items()}

@@ -14,7 +14,7 @@ from pydantic import Field
 from fitcard.catalog.schema.language import Language
 from fitcard.catalog.schema.record import Count, Record, Text, Written
 
-Component = Literal["vision", "text", "all"]
+Component = Literal["vision", "text", "all", "language"]
 Reader = Literal["vision", "text", "language", "shared", "joint", "unused"]
 Kind = Literal["linear", "embedding", "convolution", "other"]
 Role = Literal[
@@ -224,8 +224,13 @@ class Trace(Record):
     """What a language model keeps and does; null for an encoder."""
 
     def active_parameters(self) -> int:
-        """Parameters that work on one token: all but the experts that are not chosen for it."""
-        return round(sum(tensor.active_elements for tensor in self.tensors))
+        """Parameters of the language model that work on one token: all but the experts that are not chosen for it."""
+        return round(sum(tensor.active_elements for tensor in self.tensors_of("language")))
+
+    def multiply_adds(self, component: Component) -> int:
+        """Multiply-adds of one item: of an image or a text, or of one token of a language model, which meets each active
+        parameter once."""
+        return self.active_parameters() if component == "language" else self.phase(component).multiply_adds()
 
     def parameters(self, component: Component = "all") -> int:
         """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""
@@ -233,7 +238,8 @@ class Trace(Record):
 
     def components(self) -> tuple[Component, ...]:
         """What can be run, the whole model last."""
-        return tuple(phase.component for phase in self.phases)
+        phases = tuple(phase.component for phase in self.phases)
+        return (*phases, "language") if self.language else phases
 
     def phase(self, component: Component) -> Phase:
         """The phase that runs `component`. Raises KeyError for a component that the model does not have."""

@@ -11,6 +11,7 @@ from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.trace import Component
 
 Mode = Literal["eager", "compiled"]
+CacheType = Literal["f16", "q8_0", "q4_0"]
 
 
 class Variant(NamedTuple):
@@ -33,12 +34,30 @@ class Workload(NamedTuple):
     """Tokens of one text."""
     image_width: int | None = None
     """Pixels across, in an answer about images that are not square; `image_size` is then the height."""
+    context_tokens: int | None = None
+    """Tokens that a language model's cache has room for, of each sequence; None for an encoder."""
+    prompt_tokens: int | None = None
+    """Tokens that are read before the first is written."""
+    parallel: int | None = None
+    """Sequences that are worked on at once."""
+    cache_type: CacheType | None = None
+    """The type of cached keys and values."""
+    ubatch: int | None = None
+    """Tokens that one pass works on at most."""
 
     def check(self) -> None:
         """Raise FitcardError for a size below 1."""
-        for what, size in (("an image has", self.image_size), ("a text has", self.text_tokens)):
+        for what, size in (
+            ("an image has", self.image_size),
+            ("a text has", self.text_tokens),
+            ("a context has", self.context_tokens),
+            ("a prompt has", self.prompt_tokens),
+            ("a pass has", self.ubatch),
+        ):
             if size is not None and size < 1:
                 raise FitcardError(f"{what} a size of at least 1 (got {size})")
+        if self.parallel is not None and self.parallel < 1:
+            raise FitcardError(f"at least one sequence is worked on (got {self.parallel})")
         if self.batch < 1:
             raise FitcardError(f"a batch holds at least one item (got {self.batch})")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fitcard.catalog.errors import FitcardError
 
+BUILD = "b11549"
 WHEEL = "2026.10.11549"
 """The version of xllamacpp whose structures these are: llama.cpp b11549."""
 

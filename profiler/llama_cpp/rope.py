@@ -25,7 +25,7 @@ def rope_metadata(config: Any) -> Mapping[str, Any]:
     kind = rope.get("rope_type", "default")
     scaled = kind in ("linear", "yarn")
     return {
-        "rope.freq_base": rope.get("rope_theta"),
+        "rope.freq_base": float(rope["rope_theta"]) if "rope_theta" in rope else None,
         "rope.scaling.type": kind if scaled else None,
         "rope.scaling.factor": float(rope["factor"]) if scaled else None,
         "rope.scaling.original_context_length": rope.get("original_max_position_embeddings")

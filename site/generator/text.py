@@ -20,8 +20,8 @@ from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.trace import Component
 
 if TYPE_CHECKING:
+    from fitcard.advisor.answer import MemoryAnswer
     from fitcard.advisor.evidence import BestSpeed
-    from fitcard.advisor.fit import MemoryAnswer
     from fitcard.advisor.recommend import Span
     from fitcard.catalog.schema.run import Run
 

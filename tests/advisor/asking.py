@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fitcard.advisor import fit
-from fitcard.advisor.fit import Answer
+from fitcard.advisor.answer import Answer
 from fitcard.advisor.memory import Need, terms
 from fitcard.advisor.rates import fit_sustained, measured_gpus
 from fitcard.advisor.records import records_of

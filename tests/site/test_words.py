@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from markupsafe import Markup, escape
 
+from fitcard.advisor.answer import MemoryAnswer
 from fitcard.advisor.evidence import BestSpeed
-from fitcard.advisor.fit import MemoryAnswer
 from fitcard.advisor.recommend import Span
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.site.generator.text import FILTERS

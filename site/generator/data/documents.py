@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.json_schema import models_json_schema
 
+from fitcard.advisor.answer import EvidenceKind as Evidence
 from fitcard.advisor.choice import Verdict
-from fitcard.advisor.fit import EvidenceKind as Evidence
 from fitcard.catalog.schema.gpu import Gpu, NumberType, Segment, UnitRates
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Claim, Licence, Model, UsedBy

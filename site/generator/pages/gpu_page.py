@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from fitcard.advisor.answer import Answer
 from fitcard.advisor.evidence import BestSpeed
-from fitcard.advisor.fit import Answer
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import BATCHES, Pick, Span, picks_on
 from fitcard.catalog import Catalog

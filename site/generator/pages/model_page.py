@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from fitcard.advisor import compare, fit
+from fitcard.advisor.answer import Answer
 from fitcard.advisor.evidence import BestSpeed, evidence_of
-from fitcard.advisor.fit import Answer
 from fitcard.advisor.memory import terms_of
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog

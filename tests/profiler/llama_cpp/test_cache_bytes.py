@@ -11,7 +11,8 @@ import torch
 import transformers
 
 from fitcard.advisor.cache import llama_cpp_cache_bytes, transformers_cache_bytes
-from fitcard.advisor.compute_buffer import ComputePoint, compute_buffer_bytes
+from fitcard.advisor.compute_buffer import compute_buffer_bytes
+from fitcard.catalog.schema.language import ComputePoint
 from fitcard.profiler.cache_plan import cache_plan
 from fitcard.profiler.llama_cpp.memory import LlamaMemory, memory_of
 from fitcard.profiler.llama_cpp.settings import LlamaSetting
@@ -99,7 +100,10 @@ def test_compute_buffer_between_recorded_settings(
     checked = [LlamaSetting(8192, ubatch=256), LlamaSetting(131072), LlamaSetting(65536, ubatch=1024)]
     answers = memory_of(model_of(name).file, recorded + checked)
     sizes = [answer.compute_bytes for answer in answers if isinstance(answer, LlamaMemory)]
-    points = [ComputePoint(s.ubatch, s.context, size) for s, size in zip(recorded, sizes, strict=False)]
+    points = [
+        ComputePoint(ubatch=s.ubatch, context=s.context, compute_bytes=size)
+        for s, size in zip(recorded, sizes, strict=False)
+    ]
     for setting, size in zip(checked, sizes[4:], strict=True):
         assert abs(compute_buffer_bytes(points, setting.ubatch, setting.context) - size) <= max(1, tolerance * size)
 
@@ -107,4 +111,8 @@ def test_compute_buffer_between_recorded_settings(
 def test_three_points_are_not_enough() -> None:
     """A plane through three points would hide that they are one short."""
     with pytest.raises(ValueError, match="four points at two ubatches and two contexts"):
-        compute_buffer_bytes([ComputePoint(128, 4096, 1), ComputePoint(512, 4096, 2), ComputePoint(128, 8192, 3)], 1, 1)
+        compute_buffer_bytes(
+            [ComputePoint(ubatch=u, context=n, compute_bytes=1) for u, n in ((128, 4096), (512, 4096), (128, 8192))],
+            1,
+            1,
+        )
