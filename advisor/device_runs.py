@@ -39,7 +39,7 @@ def timed_runs(catalog: Catalog, model: str) -> list[Timed]:
             run.quantization,
             run.mode,
             tuple(
-                (batch.batch, batch.per_second, trace.phase(run.component).multiply_adds(batch.batch))
+                (batch.batch, batch.per_second, trace.multiply_adds(run.component, batch.batch))
                 for batch in run.batches
                 if batch.per_second
             ),

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from fitcard.advisor import language_fit
 from fitcard.advisor.answer import Answer, MemoryAnswer, SpeedAnswer
 from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.device_runs import run_times
 from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
 from fitcard.advisor.hardware import Hardware, gpus_by_memory, hardware_of
-from fitcard.advisor.language_fit import LanguageQuestion, best_answer, language_question
+from fitcard.advisor.language_fit import LanguageQuestion, language_question
 from fitcard.advisor.memory import Need, available_bytes, terms
 from fitcard.advisor.predict import Predicted, anchored, predict, predict_from_runs
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
@@ -263,7 +264,8 @@ def _asked(
 ) -> ModelQuestion | LanguageQuestion:
     """The question about a model of whatever kind."""
     if (component or default_component(catalog, model)) == "language":
-        return language_question(catalog, model)
+        evidence = None if only_predicted else evidence_of(catalog, model)
+        return language_question(model, catalog.traces[model], rules or rules_of(catalog), evidence)
     return question(catalog, model, component, mode=mode, only_predicted=only_predicted, rules=rules, workload=workload)
 
 
@@ -327,15 +329,12 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     if not answers:
         return None
     first = answers[0]
+    verdicts = {answer.quantization: answer.verdict for answer in answers}
     if first.component == "language":
-        return best_answer(catalog, answers)
-    label = best_label(
-        catalog.traces[first.model],
-        first.component,
-        catalog.quantizations,
-        hardware_of(catalog, first.gpu, with_speed=False).gpu,
-        {answer.quantization: answer.verdict for answer in answers},
-    )
+        label = language_fit.best_label(verdicts, catalog.labels_of("language"))
+    else:
+        gpu = hardware_of(catalog, first.gpu, with_speed=False).gpu
+        label = best_label(catalog.traces[first.model], first.component, catalog.quantizations, gpu, verdicts)
     return next((answer for answer in answers if answer.quantization == label), None)
 
 

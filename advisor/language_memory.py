@@ -33,14 +33,15 @@ def completed(workload: Workload, longest: int | None) -> Workload:
     context = (
         limit if workload.context_tokens == 0 else workload.context_tokens or min(DEFAULT.context_tokens or 0, limit)
     )
+    sequences = workload.parallel or workload.batch  # what a batch is of an encoder
     return workload._replace(
-        batch=1,
+        batch=sequences,
         image_size=None,
         text_tokens=None,
         image_width=None,
         context_tokens=context,
         prompt_tokens=workload.prompt_tokens or min(DEFAULT.prompt_tokens or 0, context),
-        parallel=workload.parallel or 1,
+        parallel=sequences,
         cache_type=workload.cache_type or DEFAULT.cache_type,
         ubatch=workload.ubatch or DEFAULT.ubatch,
     )
@@ -63,10 +64,14 @@ class LanguageNeed(NamedTuple):
 
 def need(model: LanguageModel, runtimes: Runtimes, gpu: Gpu, workload: Workload) -> LanguageNeed:
     """The sum on a device in a completed workload, every layer on that device."""
+    return need_on(model, runtimes, gpu.vendor, gpu.vendor == "CPU" or gpu.spec.unified_memory, workload)
+
+
+def need_on(model: LanguageModel, runtimes: Runtimes, vendor: str, shared: bool, workload: Workload) -> LanguageNeed:
+    """The same; `shared` is whether the processor uses the same memory."""
     context, sequences = workload.context_tokens or 0, workload.parallel or 1
     cache_type = workload.cache_type or "f16"
     ubatch = min(workload.ubatch or 512, context)
-    shared = gpu.vendor == "CPU" or gpu.spec.unified_memory
     cache = llama_cpp_cache_bytes(
         model.cache,
         padded(context) * sequences,
@@ -75,7 +80,7 @@ def need(model: LanguageModel, runtimes: Runtimes, gpu: Gpu, workload: Workload)
         cache_v=cache_type,
         ubatch=workload.ubatch or 512,
     )
-    runtime = runtimes.llama_cpp.get(gpu.vendor)
+    runtime = runtimes.llama_cpp.get(vendor)
     return LanguageNeed(
         weights_bytes=(model.weights_bytes if shared else model.device_bytes) + model.vision_bytes,
         cache_bytes=cache,
@@ -87,12 +92,20 @@ def need(model: LanguageModel, runtimes: Runtimes, gpu: Gpu, workload: Workload)
 
 def longest_context(model: LanguageModel, runtimes: Runtimes, gpu: Gpu, workload: Workload, available: int) -> int:
     """The most tokens of context that fit, up to the model's own limit; 0 where not even the smallest does."""
+    shared = gpu.vendor == "CPU" or gpu.spec.unified_memory
+    return longest_context_on(model, runtimes, gpu.vendor, shared, workload, available)
+
+
+def longest_context_on(
+    model: LanguageModel, runtimes: Runtimes, vendor: str, shared: bool, workload: Workload, available: int
+) -> int:
+    """The same on a vendor's devices, in so many bytes."""
     limit = model.longest_context or MOST_CONTEXT
     low, high = 0, -(-limit // CELLS)
     while low < high:  # the need grows with the context
         middle = (low + high + 1) // 2
         asked = workload._replace(context_tokens=middle * CELLS)
-        if need(model, runtimes, gpu, asked).required_bytes <= available:
+        if need_on(model, runtimes, vendor, shared, asked).required_bytes <= available:
             low = middle
         else:
             high = middle - 1

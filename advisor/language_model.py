@@ -14,7 +14,7 @@ from fitcard.catalog.schema.quantization import Storage, typed_tensors
 from fitcard.catalog.schema.trace import Trace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LanguageModel:
     """A language model as llama.cpp runs it in one quantization."""
 

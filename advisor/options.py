@@ -9,7 +9,9 @@ from typing import Any, TypeVar, get_args
 import click
 
 from fitcard.advisor import fit
+from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.workload import CacheType, Workload
+from fitcard.catalog.units import parse_tokens
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,14 +31,12 @@ class TokenCount(click.ParamType[int]):
         """The number. Fails with a usage error for anything else."""
         if isinstance(value, int):
             return value
-        text = str(value).strip().lower().replace(",", "").replace("_", "")
-        if self.most and text == "max":
+        if self.most and str(value).strip().lower() == "max":
             return LONGEST
-        number, times = (text[:-1], 1024) if text.endswith("k") else (text, 1)
-        if not number.isdecimal() or len(number) > 8 or not 0 < int(number) * times <= 1 << 24:
-            words = "such as 8192 or 32k" + (", or max" if self.most else "")
-            self.fail(f"{value!r} is no number of tokens {words}", param, ctx)
-        return int(number) * times
+        try:
+            return parse_tokens(str(value))
+        except FitcardError as error:
+            self.fail(f"{error}{', or max' if self.most else ''}", param, ctx)
 
 
 _ENCODERS = (

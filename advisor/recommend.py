@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from fitcard.advisor import language_fit
 from fitcard.advisor.answer import Answer
 from fitcard.advisor.choice import Verdict, best_label, refusal, verdict_of
-from fitcard.advisor.evidence import BestSpeed
+from fitcard.advisor.evidence import BestSpeed, evidence_of
 from fitcard.advisor.fit import ModelQuestion, question
 from fitcard.advisor.hardware import Hardware, gpus_by_memory
+from fitcard.advisor.language_fit import LanguageQuestion, language_question
 from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
 from fitcard.catalog import Catalog
@@ -58,7 +60,10 @@ def picks(catalog: Catalog, model: str) -> dict[str, Pick]:
     trace = catalog.traces[model]
     others = {key: unseen_pick(trace, catalog.gpus[key], rules) for key in keys if key not in seen}
     own: dict[str, Pick] = {}
-    if here := [catalog.gpus[key] for key in keys if key in seen]:
+    if trace.language:
+        asked = language_question(model, trace, rules, evidence_of(catalog, model))
+        own = {key: _language_pick(asked, catalog.gpus[key], rules) for key in seen}
+    elif here := [catalog.gpus[key] for key in keys if key in seen]:
         own = picks_of(question(catalog, model, rules=rules), here)
     return {key: own[key] if key in own else named(others[key], model) for key in keys}
 
@@ -73,13 +78,18 @@ def picks_on(catalog: Catalog, gpu: str) -> dict[str, Pick]:
     unseen: dict[Trace, Pick] = {}
     by_model: dict[str, Pick] = {}
     for model in catalog.model_index:
+        trace = catalog.traces[model]
+        if model in seen and trace.language:
+            about = language_question(model, trace, rules, evidence_of(catalog, model))
+            by_model[model] = _language_pick(about, here, rules)
+            continue
         if model in seen:
             asked = question(catalog, model, rules=rules)
             by_model[model] = _with_speeds(asked, picks_of(asked, [here])[gpu], here)
             continue
-        trace = catalog.traces[model]
         if trace not in unseen:
-            unseen[trace] = _with_speeds(_of_trace(trace, rules), unseen_pick(trace, here, rules), here)
+            pick = unseen_pick(trace, here, rules)
+            unseen[trace] = pick if trace.language else _with_speeds(_of_trace(trace, rules), pick, here)
         by_model[model] = named(unseen[trace], model)
     return by_model
 
@@ -96,7 +106,28 @@ def known_on(catalog: Catalog, model: str) -> frozenset[str]:
 def unseen_pick(trace: Trace, gpu: Gpu, rules: Rules) -> Pick:
     """The pick on a GPU on which nothing is known of a model, whatever it is called: its name is left empty. Kept, since
     the pages of model and GPU both ask for it."""
+    if trace.language:
+        return _language_pick(language_question("", trace, rules), gpu, rules)
     return picks_of(_of_trace(trace, rules), [gpu])[gpu.id]
+
+
+def _language_pick(asked: LanguageQuestion, gpu: Gpu, rules: Rules) -> Pick:
+    """The pick of a language model, whose items are sequences that are written at once."""
+    rows = asked.verdicts(gpu, Workload())
+    first = language_fit.best_label({label: verdict for label, (verdict, _) in rows.items()}, rules.language)
+    label = first or min(rows, key=lambda label: rows[label][1])
+    nearest = asked.answer(label, Hardware(gpu), Workload())
+    spoken = nearest.speed if first else None
+    speeds = [asked.rate(label, gpu, batch) if first and batch <= nearest.max_batch else None for batch in BATCHES]
+    return Pick(
+        best=nearest if first else None,
+        nearest=nearest,
+        throughput=spoken
+        and BestSpeed(spoken.per_second, label, "eager", 1, spoken.evidence, spoken.record, spoken.low, spoken.high),
+        fitting=sum(verdict in ("fits", "tight") for verdict, _ in rows.values()),
+        least_bytes=None if first else min((size for verdict, size in rows.values() if verdict == "no"), default=None),
+        speeds=tuple(one and Span(*one) for one in speeds),
+    )
 
 
 def _of_trace(trace: Trace, rules: Rules) -> ModelQuestion:
@@ -155,6 +186,11 @@ Row = tuple[str, Verdict, int]
 
 def verdicts(catalog: Catalog, model: str, gpus: Iterable[str]) -> dict[str, tuple[Row, ...]]:
     """Every quantization of a model on each GPU at batch 1, in short: what `fit` answers, without the rest of it."""
+    trace, rules = catalog.traces[model], rules_of(catalog)
+    if trace.language:
+        about = language_question(model, trace, rules)
+        each = {gpu: about.verdicts(catalog.gpus[gpu], Workload()) for gpu in gpus}
+        return {gpu: tuple((label, *row) for label, row in rows.items()) for gpu, rows in each.items()}
     asked = question(catalog, model)
     return {gpu.id: rows for gpu, rows in _rows(asked, [catalog.gpus[key] for key in gpus])}
 

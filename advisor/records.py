@@ -31,7 +31,8 @@ class VariantRecords(NamedTuple):
 
 def records_of(catalog: Catalog, variant: Variant) -> VariantRecords:
     """The records of a variant. Raises KeyError for an id that the catalog does not hold."""
-    return VariantRecords(catalog.traces[variant.model], variant.component, catalog.quantizations[variant.quantization])
+    labels = catalog.labels_of(variant.component)
+    return VariantRecords(catalog.traces[variant.model], variant.component, labels[variant.quantization])
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,8 @@ class Rules:
     speed: SpeedFile | None
     vendors: Mapping[str, str]
     """The vendor of each GPU on which models were measured: a prediction is less sure for others."""
+    language: Mapping[str, Quantization]
+    """The quantizations of language models."""
 
 
 @shared
@@ -51,4 +54,6 @@ def rules_of(catalog: Catalog) -> Rules:
     """Those of a catalog."""
     measured = catalog.speed.known if catalog.speed else ()
     vendors = {gpu: catalog.gpu_index[gpu].vendor for gpu in measured if gpu in catalog.gpus}
-    return Rules(catalog.quantizations, catalog.runtimes, catalog.matmul, catalog.speed, vendors)
+    return Rules(
+        catalog.quantizations, catalog.runtimes, catalog.matmul, catalog.speed, vendors, catalog.labels_of("language")
+    )

@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fitcard.advisor.device_runs import Timed, newest_on, run_times, timed_on, timed_runs
+from fitcard.advisor.language_model import traced_model
+from fitcard.advisor.language_speed import decode_rate
 from fitcard.advisor.predict import predict
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
 from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import Problem
 from fitcard.catalog.linters.over_runs import line_of_run
+from fitcard.catalog.schema.workload import Workload
 from fitcard.catalog.storage.memo import memo
 
 NAME = "run_band"
@@ -113,6 +116,13 @@ def _on_gpus(catalog: Catalog, model: str) -> list[OutOfBand]:
 
 
 def _gpu_bands(catalog: Catalog, model: str, run: Timed, rules: Rules) -> Iterator[OutOfBand]:
+    if run.component == "language":
+        language, gpu = traced_model(catalog.traces[model], rules.language[run.quantization]), catalog.gpus[run.device]
+        speed = rules.runtimes.token_speed.get(gpu.vendor)
+        for batch, per_second, _ in run.speeds:
+            if rate := decode_rate(language, gpu, speed, Workload(parallel=batch), 1):
+                yield OutOfBand(run.key, model, run.device, batch, per_second, rate.low, rate.high)
+        return
     of = VariantRecords(catalog.traces[model], run.component, catalog.quantizations[run.quantization])
     without = rules.speed.published_factors if rules.speed else None
     for batch, per_second, _ in run.speeds:

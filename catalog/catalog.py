@@ -17,7 +17,7 @@ from fitcard.catalog.schema.quantization import Quantization, Quantizations
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.speed import SpeedFile
-from fitcard.catalog.schema.trace import Trace
+from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.schema.waivers import Excepted
 from fitcard.catalog.storage.hashing import combined
 from fitcard.catalog.storage.reads import NONE, Reads, Table, digest_of, note
@@ -96,6 +96,16 @@ class Catalog:
     @property
     def quantizations(self) -> Mapping[str, Quantization]:
         return self.quantization_file.quantizations
+
+    def labels_of(self, component: Component) -> Mapping[str, Quantization]:
+        """The quantizations that there are for a component."""
+        return self.quantization_file.for_language if component == "language" else self.quantizations
+
+    @property
+    def every_label(self) -> Mapping[str, Quantization]:
+        """The quantizations of encoders, then those for language models alone."""
+        own = self.quantizations
+        return dict(own) | {label: one for label, one in self.labels_of("language").items() if label not in own}
 
     @cached_property
     def model_index(self) -> Mapping[str, ModelSummary]:

@@ -47,9 +47,12 @@ def file_bytes(quantization: Quantization, label: str, model_id: str, tensors: S
 
 
 def variant_bytes(catalog: Catalog, variant: Variant) -> int | None:
-    """`file_bytes` of a variant of the catalog."""
-    quantization = catalog.quantizations[variant.quantization]
+    """`file_bytes` of a variant of the catalog; of a language model only what its tensors take, since the vocabulary that
+    llama.cpp's converter writes before them is not known."""
+    quantization = catalog.labels_of(variant.component)[variant.quantization]
     parts = _parts_of(catalog.traces[variant.model], variant.component, quantization)
+    if variant.component == "language":
+        return parts[1] if isinstance(parts, tuple) else parts
     return (
         _gguf_bytes(*parts, gguf_metadata(variant.model, variant.quantization)) if isinstance(parts, tuple) else parts
     )

@@ -283,7 +283,7 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
 
 def _unknown(catalog: Catalog, run_files: Mapping[str, Sequence[RunSummary]]) -> Iterator[Problem]:
     """Runs of models and of quantizations that are not in the catalog."""
-    models, labels = set(catalog.models), set(catalog.quantizations)
+    models, labels = set(catalog.models), set(catalog.every_label)
     for name, runs in run_files.items():
         for run in runs:
             if run.model not in models:

@@ -79,7 +79,7 @@ def gpu_names(catalog: Catalog) -> dict[str, list[str]]:
 def find_quantization(catalog: Catalog, typed: str, *, language: bool = False) -> str:
     """The label that `typed` means, whatever its case, of those for encoders or for a `language` model. Raises UnknownName, or
     AmbiguousName for `8bit` and its like."""
-    labels = catalog.quantization_file.for_language if language else catalog.quantizations
+    labels = catalog.labels_of("language" if language else "all")
     names = {label: [label, *quantization.aliases] for label, quantization in labels.items()}
     return _find("quantization", typed, typed, names)
 

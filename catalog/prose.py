@@ -21,7 +21,7 @@ from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.storage.memo import shared
 
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)(?:\.([^{}]+))?\}")
-_COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all"}
+_COMPONENTS: dict[str, Component] = {"vision": "vision", "text": "text", "all": "all", "language": "language"}
 _NUMBER = re.compile(r"(?<![\w./#-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|[.-]\w)")
 
 
@@ -30,8 +30,10 @@ def facts(catalog: Catalog, model_id: str) -> Mapping[str, str]:
     """The plain facts of a model as text, by the names that prose uses."""
     model, trace = catalog.models[model_id], catalog.traces[model_id]
     found = {"total_parameters": f"{trace.parameters():,}"}
-    for component in trace.components():
-        phase = trace.phase(component)
+    if trace.language:
+        found["active_parameters"] = f"{trace.active_parameters():,}"
+    for phase in trace.phases:
+        component = phase.component
         if component != "all":
             found[f"{component}_parameters"] = f"{trace.parameters(component):,}"
             found[f"{component}_gmacs"] = f"{phase.multiply_adds() / 1e9:,.0f}"
@@ -58,7 +60,9 @@ def fill(text: str, catalog: Catalog, model_id: str) -> str:
         if name == "pixels" and rest in catalog.traces:
             return facts(catalog, rest).get("image_size", "not known")
         label, _, component = (rest or "").partition(".")
-        if name in ("file_gb", "memory_gb", "bits") and label in catalog.quantizations:
+        if name in ("file_gb", "memory_gb", "bits") and (
+            label in catalog.quantizations or label in catalog.labels_of("language")
+        ):
             return _variant(catalog, model_id, name, label, component or trace.components()[-1])
         raise ValueError(
             f"no fact is called {{{whole}}} (there are: {', '.join(sorted(plain))}, file_gb.LABEL, memory_gb.LABEL, bits.LABEL)"
@@ -99,10 +103,12 @@ def _widths(trace: Trace, component: str) -> dict[str, str]:
 
 
 def _variant(catalog: Catalog, model_id: str, what: str, label: str, component: str) -> str:
-    quantization, trace = catalog.quantizations[label], catalog.traces[model_id]
+    trace = catalog.traces[model_id]
     chosen = _COMPONENTS.get(component)
-    if chosen is None or chosen not in trace.components():
+    labels = catalog.labels_of(chosen or "all")
+    if chosen is None or chosen not in trace.components() or label not in labels:
         raise ValueError(f"nothing is known of {label} for {component}")
+    quantization = labels[label]
     if what == "bits":
         return f"{bits_per_weight(predicted_census(quantization, trace.tensors_of(chosen))):.2f}"
     tensors = trace.tensors_of(chosen)

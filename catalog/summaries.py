@@ -157,6 +157,9 @@ class RunSummary(NamedTuple):
     def of(cls, run: Run) -> RunSummary:
         speeds = {speed.batch: speed.median_s for speed in run.speed}
         memory = {memory.batch: memory.total_bytes for memory in run.memory}
+        if run.generation and run.generation.decode:  # one sequence is a batch of one, and its items are tokens
+            speeds[1] = 1 / run.generation.decode.per_second
+            memory[1] = run.generation.allocated.total_bytes
         return cls(
             run.key,
             run.model,

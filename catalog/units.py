@@ -34,3 +34,19 @@ def _parse(typed: str, option: str, units: dict[str, int], allowed: str) -> int:
     if size <= 0:
         raise FitcardError(f"{option} takes an amount such as {allowed} (got {typed!r})")
     return size
+
+
+MOST_TOKENS = 1 << 24
+"""More than any model's context."""
+
+
+def parse_tokens(typed: str) -> int:
+    """A number of tokens as people type it: 32768, 32,768 or 32k, whose k is 1,024.
+
+    Raises FitcardError for anything else.
+    """
+    text = re.sub(r"[\s,_]", "", typed.lower())
+    number, times = (text[:-1], 1024) if text.endswith("k") else (text, 1)
+    if not number.isdecimal() or not 0 < len(number) <= 8 or not 0 < int(number) * times <= MOST_TOKENS:
+        raise FitcardError(f"{typed!r} is no number of tokens such as 8192 or 32k")
+    return int(number) * times

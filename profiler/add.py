@@ -79,7 +79,8 @@ def _add_model(catalog: Catalog, typed: str, model_id: str | None) -> None:
     _check_new(catalog, key)
 
     from fitcard.catalog.scaffold import add_model, model_text
-    from fitcard.profiler.cli import trace_table, trace_with_status
+    from fitcard.profiler.cli import trace_with_status
+    from fitcard.profiler.report import trace_table
 
     config, trace = trace_with_status(configuration.values, key, minimal=True)
     text = model_text(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -13,12 +11,13 @@ from typing import Any, TypeVar
 from fitcard.catalog import Catalog
 from fitcard.catalog.host import cpu_id, gpu_of_device, slug
 from fitcard.catalog.schema.quantization import Census, Quantization, bits_per_weight, census, predicted_census
-from fitcard.catalog.schema.run import Power, Run, RunWorkload, Speed, sealed
+from fitcard.catalog.schema.run import Power, Run, RunWorkload, Speed
 from fitcard.catalog.schema.workload import Variant
 from fitcard.profiler.backends import backend
 from fitcard.profiler.devices import Device, device_memory_bytes, device_name, machine
 from fitcard.profiler.fidelity import Reference, fidelity
 from fitcard.profiler.processes import Processes, TaskFailed
+from fitcard.profiler.record import About, record
 from fitcard.profiler.settings import Settings
 from fitcard.profiler.task import (
     Embedded,
@@ -35,7 +34,6 @@ from fitcard.profiler.task import (
 from fitcard.profiler.variant import VariantSpec
 
 REFERENCE = "FP32"
-METRICS_VERSION = 3
 
 Progress = Callable[[Variant, str], None]
 """Told the variant and what begins now, before each process."""
@@ -151,19 +149,10 @@ class Case:
 
     def record(self, status: str, reason: str | None, **measured: Any) -> Run:
         """The record of this case."""
-        commit, dirty = _commit()
         phase = self.trace.phase(self.variant.component)
-        fields: dict[str, Any] = {
-            "measured_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "model": self.variant.model, "config_sha256": self.model.config_sha256, "metrics_version": METRICS_VERSION,
-            "component": self.variant.component, "quantization": self.variant.quantization, "mode": self.settings.mode,
-            "status": status, "reason": reason, "weights": self.settings.weights,
-            "workload": RunWorkload(image_size=phase.image_size, text_tokens=phase.text_tokens),
-            "machine": self.machine,
-            "memory_limit_bytes": self.settings.memory_limit_bytes, "cases_at_once": self.processes.at_once,
-            "fitcard_commit": commit, "fitcard_dirty": dirty, **measured,
-        }  # fmt: skip
-        return sealed(fields)
+        workload = RunWorkload(image_size=phase.image_size, text_tokens=phase.text_tokens)
+        about = About(self.variant, self.model, self.machine, self.settings, self.processes.at_once)
+        return record(about, status, reason, workload=workload, **measured)
 
     def _counted(self, written: Written) -> Census:
         counted = census(list(written.census))
@@ -226,20 +215,3 @@ def _pooled_power(powers: Sequence[Power]) -> Power:
         temperature_c=max(power.temperature_c for power in powers),
         throttled=tuple(sorted({reason for power in powers for reason in power.throttled})),
     )
-
-
-def _commit() -> tuple[str | None, bool | None]:
-    """The commit that this code is at, and whether code or rules were changed since; None outside a checkout."""
-    root = Path(__file__).resolve().parents[1]
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if git("rev-parse", "--show-toplevel") != str(root.resolve()):
-        return None, None  # installed somewhere below another project's checkout
-    rules = ("*.py", "catalog/quantizations.yaml", "catalog/runtimes.yaml")
-    return git("rev-parse", "--short=12", "HEAD"), bool(git("status", "--porcelain", "--", *rules))

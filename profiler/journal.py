@@ -13,7 +13,7 @@ from fitcard.catalog.parse import read_runs
 from fitcard.catalog.schema.run import Machine, Run
 from fitcard.catalog.schema.workload import Variant
 from fitcard.catalog.storage.writer import write_atomically
-from fitcard.profiler.case import METRICS_VERSION
+from fitcard.profiler.record import METRICS_VERSION
 from fitcard.profiler.settings import Settings
 
 
@@ -25,7 +25,8 @@ class Journal:
 
     def __init__(self, folder: Path, catalog: Catalog, model_id: str, machine: Machine, settings: Settings) -> None:
         settings_fields = {**asdict(settings), "device": settings.device.kind, "weights": repr(settings.weights)}
-        rules = [catalog.quantizations[label].model_dump(mode="json") for label in settings.quantizations]
+        labels = catalog.labels_of(settings.components[0])
+        rules = [labels[label].model_dump(mode="json") for label in settings.quantizations]
         model = [model_id, catalog.models[model_id].config_sha256, METRICS_VERSION]
         facts = {"model": model, "rules": rules, "machine": machine.model_dump(mode="json"), **settings_fields}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:12]

@@ -36,6 +36,8 @@ class Settings:
     timeout_s: float = TIMEOUT_S
     """The most time for one process."""
     memory_limit_bytes: int | None = None
+    context: int | None = None
+    """Tokens that a language model's cache has room for; None for an encoder."""
 
 
 def variants(model_id: str, settings: Settings) -> list[Variant]:

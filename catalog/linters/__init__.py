@@ -25,6 +25,7 @@ from fitcard.catalog.linters import (
     rates,
     run_counts,
     run_dates,
+    run_generation,
     run_machine,
     run_memory,
     run_speed,
@@ -51,11 +52,11 @@ class Linter(Protocol):
 
 
 LINTERS: tuple[Linter, ...] = (
-    unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, run_counts, run_memory, run_speed, run_machine,
-    run_dates, runs, aliases, sources, links, stale,
+    unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, run_counts, run_memory, run_speed, run_generation,
+    run_machine, run_dates, runs, aliases, sources, links, stale,
 )  # fmt: skip
 
-_OF_RUNS = (run_counts, run_memory, run_speed, run_machine, run_dates)
+_OF_RUNS = (run_counts, run_memory, run_speed, run_generation, run_machine, run_dates)
 """Those that say whether a run can have been."""
 
 

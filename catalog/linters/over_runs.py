@@ -46,8 +46,9 @@ def line_of_run(path: Path, run: Run) -> int:
 
 
 def traced(catalog: Catalog, run: Run) -> tuple[Trace, Phase] | None:
-    """The trace of a run's model and the phase that it ran; None where it ran another configuration, or a component that is not there."""
+    """The trace of a run's model and the phase that it ran; None where it ran another configuration, a component that is not
+    there, or a language model, which has no one phase."""
     if run.config_sha256 != catalog.trace_index[run.model].config_sha256:
         return None
     trace = catalog.traces[run.model]
-    return (trace, trace.phase(run.component)) if run.component in trace.components() else None
+    return (trace, trace.phase(run.component)) if any(one.component == run.component for one in trace.phases) else None

@@ -20,7 +20,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
 
     @cache
     def expected(model: str, component: Component, label: str) -> Census:
-        return predicted_census(catalog.quantizations[label], catalog.traces[model].tensors_of(component))
+        return predicted_census(catalog.labels_of(component)[label], catalog.traces[model].tensors_of(component))
 
     for run in (run for model in catalog.models for run in catalog.runs_of(model)):
         if run.status != "ok" or run.config_sha256 != catalog.model_index[run.model].config_sha256:

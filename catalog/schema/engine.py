@@ -34,7 +34,8 @@ class Engine(Record):
     words: Text
     """What it is, for pages."""
     backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    """The module of `profiler/backends` that writes, loads and describes its variants."""
+    """The module of `profiler/backends` that writes, loads and describes its variants; for language models a folder of
+    `profiler`."""
     libraries: Libraries
     """What its own libraries take."""
     float32_without_bf16: bool

@@ -29,10 +29,13 @@ from fitcard.catalog.schema.record import (
     Text,
 )
 from fitcard.catalog.schema.rule import Rule, applies, is_for
-from fitcard.catalog.schema.tensor_types import TENSOR_TYPES, TensorTypeName, tensor_bytes
+from fitcard.catalog.schema.tensor_types import PLAIN, TENSOR_TYPES, TensorTypeName, tensor_bytes
 from fitcard.catalog.schema.trace import Component, Tensor, Trace
 
 Format = Literal["safetensors", "gguf", "onnx"]
+EngineKey = Annotated[str, Field(pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
+LLAMA_CPP = "llama.cpp"
+"""The engine of language models."""
 
 
 class Requirements(Record):
@@ -83,7 +86,7 @@ class Storage(Record):
 class Quantization(Storage):
     """One label, and how its engine runs it."""
 
-    runtime: Slug
+    runtime: EngineKey
     """What executes it: a key of `engines:`."""
     engine: Engine = NO_ENGINE
     """That engine, filled in on loading."""
@@ -108,6 +111,18 @@ class Quantization(Storage):
     """The hardware that it needs."""
 
 
+_OWN_BUFFERS = LayerMemory.model_construct(
+    cpu_bytes_per_output=None,
+    gpu_bytes_per_output=None,
+    cpu_weight_copies=None,
+    why="its buffers say it",
+    source=MEASURED,
+)
+_OWN_SPEED = LayerSpeed.model_construct(
+    layer_host_s=None, layer_bytes_per_output=None, unpack_bytes_per_weight=None, why="runs say it", source=MEASURED
+)
+
+
 class Quantizations(Record):
     """The file `quantizations.yaml`, best fidelity first."""
 
@@ -115,7 +130,7 @@ class Quantizations(Record):
     """The day on which somebody last held the file to its sources."""
     sources: Sources
     """The documents that this was read in, by the short keys that name them."""
-    engines: dict[Slug, Engine]
+    engines: dict[EngineKey, Engine]
     """What executes labels, by the short keys that name it."""
     quantizations: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Quantization]
     """The labels."""
@@ -123,12 +138,30 @@ class Quantizations(Record):
     """Labels that are for language models alone, which llama.cpp runs."""
 
     @cached_property
-    def for_language(self) -> dict[str, Storage]:
-        """The labels that llama.cpp runs language models in, most bits first."""
+    def for_language(self) -> dict[str, Quantization]:
+        """The labels that llama.cpp runs language models in, most bits first. The types are the label's; all else is
+        llama.cpp's own."""
         every: dict[str, Storage] = {key: one for key, one in self.quantizations.items() if one.format == "gguf"}
         every |= self.language_quantizations
+        engine = self.engines.get(LLAMA_CPP, NO_ENGINE)
         bits = {key: TENSOR_TYPES[one.weight_type].bits_per_weight for key, one in every.items()}
-        return dict(sorted(every.items(), key=lambda item: -bits[item[0]]))
+        return {
+            key: Quantization.model_construct(
+                **{name: getattr(one, name) for name in Storage.model_fields},
+                runtime=LLAMA_CPP,
+                engine=engine,
+                plain=one.weight_type in PLAIN,
+                multiplies_in="fp16",
+                multiplies_in_eager="fp16",
+                rounds_activations=False,
+                unpacks="nothing",
+                memory=_OWN_BUFFERS,
+                speed=_OWN_SPEED,
+                held_bits=16,
+                requires=Requirements(),
+            )
+            for key, one in sorted(every.items(), key=lambda item: -bits[item[0]])
+        }
 
     @model_validator(mode="after")
     def _sources_known(self) -> Quantizations:

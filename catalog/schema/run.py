@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from fitcard.catalog.errors import shorten
+from fitcard.catalog.schema.generation import Generation
 from fitcard.catalog.schema.model import ModelId
 from fitcard.catalog.schema.quantization import Census, bits_per_weight
 from fitcard.catalog.schema.record import (
@@ -250,6 +251,8 @@ class Content(Record):
     out_of_memory_batch: Batch | None = None
     """The first batch of the ladder that did not fit; those before it are in `memory` and `speed`."""
     fidelity: Fidelity | None = None
+    generation: Generation | None = None
+    """Of a language model what stands under `memory` and `speed` of an encoder."""
     fitcard_commit: Id | None = None
     fitcard_dirty: bool | None = None
     recorded_by: Name | None = None
@@ -257,12 +260,16 @@ class Content(Record):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.status == "ok" and not (self.memory and self.speed and self.census):
-            raise ValueError("status is ok, but memory, speed or census is missing")
+        if (self.generation is not None) and self.component != "language":
+            raise ValueError(f"generation says how a language model ran, and component is {self.component}")
+        whole = self.generation if self.component == "language" else self.memory and self.speed
+        if self.status == "ok" and not (whole and self.census):
+            missing = "generation" if self.component == "language" else "memory, speed"
+            raise ValueError(f"status is ok, but {missing} or census is missing")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"status is {self.status}, but no reason is given")
-        if self.status != "ok" and (self.memory or self.speed):
-            raise ValueError(f"status is {self.status}, but memory or speed is given")
+        if self.status != "ok" and (self.memory or self.speed or self.generation):
+            raise ValueError(f"status is {self.status}, but memory, speed or generation is given")
         if not _is_time(self.measured_at):
             raise ValueError(f"measured_at is no time of the calendar (got {self.measured_at!r})")
         return self

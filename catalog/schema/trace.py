@@ -227,10 +227,12 @@ class Trace(Record):
         """Parameters of the language model that work on one token: all but the experts that are not chosen for it."""
         return round(sum(tensor.active_elements for tensor in self.tensors_of("language")))
 
-    def multiply_adds(self, component: Component) -> int:
-        """Multiply-adds of one item: of an image or a text, or of one token of a language model, which meets each active
+    def multiply_adds(self, component: Component, batch: int = 1) -> int:
+        """Multiply-adds of a batch of images or texts, or of one token of so many sequences, each of which meets every active
         parameter once."""
-        return self.active_parameters() if component == "language" else self.phase(component).multiply_adds()
+        if component == "language":
+            return batch * self.active_parameters()
+        return self.phase(component).multiply_adds(batch)
 
     def parameters(self, component: Component = "all") -> int:
         """Exact number of parameters that a component reads; for `all`, every one of the checkpoint."""

@@ -47,6 +47,11 @@ class TensorToWrite:
         return int(np.prod(self.shape[:-1], dtype=np.int64))
 
     @property
+    def elements(self) -> int:
+        """How many numbers it has."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
     def bytes(self) -> int:
         """Bytes of its data, without what aligns the next."""
         return tensor_bytes(self.type, self.shape)

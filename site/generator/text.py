@@ -151,7 +151,8 @@ def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, to
         address = speed.record if speed.evidence == "published" else f"{runs}{speed.record}/"
         evidence = tag(speed.evidence, "evidence", address)
     each = f", {tokens} tokens each" if tokens else ""
-    conditions = f'<span class="dim">{escape(speed.quantization)}, {speed.mode}, batch {speed.batch}{each}</span>'
+    how = "one sequence" if unit == COMPONENTS["language"].unit else f"{speed.mode}, batch {speed.batch}{each}"
+    conditions = f'<span class="dim">{escape(speed.quantization)}, {how}</span>'
     return Markup(f"{rate(speed.per_second)} {escape(unit)} {interval}{evidence}<br>{conditions}")
 
 

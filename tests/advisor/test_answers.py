@@ -235,9 +235,10 @@ def test_what_does_not_exist_is_refused_in_words(real: Catalog) -> None:
 
 
 KEYS: dict[str, Any] = {
+    "schema_version": int, "engine": str,
     "model": str, "component": str, "quantization": str, "gpu": str, "verdict": str, "evidence": str, "max_batch": int, "reasons": list,
-    "workload": {"batch", "image_size", "text_tokens"},
-    "memory": {"weights_bytes", "activations_bytes", "buffers_bytes", "runtime_bytes", "required_bytes", "available_bytes", "evidence"},
+    "workload": {"batch", "image_size", "text_tokens", "context_tokens", "prompt_tokens", "parallel", "cache_type", "ubatch"},
+    "memory": {"weights_bytes", "activations_bytes", "buffers_bytes", "runtime_bytes", "required_bytes", "available_bytes", "evidence", "cache_bytes", "host_bytes"},
 }  # fmt: skip
 
 
@@ -250,6 +251,11 @@ def test_the_contract_of_fit_json(cli: Cli) -> None:
         assert set(answer[key]) == kind if isinstance(kind, set) else isinstance(answer[key], kind)
     assert {"per_second", "unit", "low", "high", "evidence", "record"} <= set(answer["speed"])
     assert answer["speed"]["unit"] == "images/s"
+    assert [answer[key] for key in ("max_context", "prefill", "time_to_first_token_s")] == [None] * 3
+    language = json.loads(cli("fit", "qwen3 0.6b", "--gpu", "4090", "--json").stdout)
+    assert set(language) == set(answer)
+    assert (language["speed"]["unit"], language["engine"]) == ("tokens/s", "llama.cpp")
+    assert isinstance(language["max_context"], int) and language["prefill"]["unit"] == "tokens/s"
 
 
 def test_exit_code_3_means_does_not_fit(cli: Cli) -> None:

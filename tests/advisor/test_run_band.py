@@ -43,7 +43,7 @@ def forged(real: Catalog, model: str, device: str, factor: float, labels: Sequen
 def speeds(catalog: Catalog, model: str, device: str) -> list[tuple[float, float, float] | None]:
     """What is predicted of a model there, to the last digit."""
     rows: list[tuple[float, float, float] | None] = []
-    for component in catalog.traces[model].components():
+    for component in (phase.component for phase in catalog.traces[model].phases):
         asked, hardware = fit.question(catalog, model, component), hardware_of(catalog, device)
         for label, batch in ((label, batch) for label in ("BF16", "FP32", "Q8_0") for batch in (1, 16, 128)):
             one = asked.predicted(label, hardware, batch)

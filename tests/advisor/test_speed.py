@@ -203,7 +203,7 @@ def test_intervals_widen_with_what_is_not_known(real: Catalog) -> None:
     assert width("rx-7900-xtx", "FP16", 128) > card
 
 
-VERDICTS = {"fits": 2, "tight": 1, "no": 0}
+VERDICTS = {"fits": 2, "tight": 1, "no": 0, "unsupported": 0}
 
 
 def test_more_memory_or_a_smaller_batch_never_makes_it_worse(real: Catalog) -> None:
@@ -214,7 +214,7 @@ def test_more_memory_or_a_smaller_batch_never_makes_it_worse(real: Catalog) -> N
         model = chance.choice(list(real.models))
         card = real.gpus[chance.choice(list(real.gpus))]
         batch, memory = chance.choice([1, 2, 3, 7, 16, 63, 64, 65, 300]), chance.uniform(0.5, 30)
-        labels = rows[chance.choice(list(rows))]
+        labels = ["F16", "Q8_0", "Q4_K_M"] if real.traces[model].language else rows[chance.choice(list(rows))]
 
         def verdict(label: str, batch: int, gib: float, model: str = model, card: Gpu = card) -> int:
             spec = card.spec.model_copy(update={"memory_gib": gib})
@@ -232,7 +232,8 @@ def test_the_largest_batch_is_the_largest(real: Catalog) -> None:
     chance = random.Random(5)
     for _ in range(200):
         model, card = chance.choice(list(real.models)), chance.choice(list(real.gpus))
-        label = chance.choice(["BF16", "Q8_0", "INT8-weight-only", "FP32"])
+        language = real.traces[model].language
+        label = chance.choice(["F16", "Q8_0", "Q4_K_M"] if language else ["BF16", "Q8_0", "INT8-weight-only", "FP32"])
         most = ask(real, model, card, label, with_speed=False).max_batch
         if 0 < most < fit.MOST_BATCH:
             assert ask(real, model, card, label, batch=most, with_speed=False).verdict in ("fits", "tight")

@@ -241,7 +241,7 @@ def variants(catalog: Catalog, key: str) -> tuple[VariantEntry, ...]:
     return tuple(
         _variant(catalog, key, component, label, evidence)
         for component in components
-        for label in catalog.quantizations
+        for label in catalog.labels_of(component)
     )
 
 
@@ -270,7 +270,7 @@ def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
         "parameters": {c: trace.parameters(c) for c in trace.components()},
         "image_size": image and image.image_size, "image_tokens": image and image.image_tokens,
         "text_tokens": text and text.text_tokens, "context_tokens": found.context_tokens,
-        "multiply_adds": {phase.component: phase.multiply_adds() for phase in trace.phases},
+        "multiply_adds": {component: trace.multiply_adds(component) for component in trace.components()},
         "run_count": len(catalog.summaries_of(key)),
         "page": quote(f"models/{key}/"), "document": quote(f"{ROOT}models/{key}.json"),
     }  # fmt: skip

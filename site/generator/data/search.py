@@ -63,14 +63,14 @@ def _index(catalog: Catalog, by_hand: str) -> list[tuple[str, str]]:
 def search_records(catalog: Catalog) -> Iterator[SearchRecord]:
     """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
     labels, models = (
-        {label.lower(): label for label in catalog.quantizations},
+        {label.lower(): label for label in catalog.every_label},
         [_model(catalog, key) for key in catalog.models],
     )
     for page in site_pages(catalog):
         folder, _, rest = page.path.rstrip("/").partition("/")
         if folder == "quantizations" and rest.lower() in labels:
             label = labels[rest.lower()]
-            yield _quantization(page, label, catalog.quantizations[label])
+            yield _quantization(page, label, catalog.every_label[label])
         else:
             yield SearchRecord(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
     yield from models

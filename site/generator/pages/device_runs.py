@@ -52,7 +52,8 @@ def device_runs(catalog: Catalog, key: str) -> list[DeviceRuns]:
         else:
             capped[*_variant(run), run.memory_limit_bytes] = run
     failed = [run for run in newest.values() if run.status != "ok"]
-    labels, components = list(catalog.quantizations), catalog.traces[key].components()
+    components = catalog.traces[key].components()
+    labels = list(catalog.every_label)
 
     def order(run: Run) -> tuple[int, int, str, int]:
         return components.index(run.component), labels.index(run.quantization), run.mode, run.memory_limit_bytes or 0

@@ -70,7 +70,7 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
         "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",
         partial(home_page.changes, catalog),
     )  # fmt: skip
-    for label, quantization in catalog.quantizations.items():
+    for label, quantization in catalog.every_label.items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",

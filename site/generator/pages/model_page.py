@@ -30,6 +30,7 @@ from fitcard.site.generator.pages.device_runs import DeviceRuns, device_runs
 from fitcard.site.generator.pages.events import Event
 from fitcard.site.generator.pages.gpu_lists import MEMORY_OPTIONS, by_vendor, segment_options, vendor_options
 from fitcard.site.generator.pages.jsonld import breadcrumbs, dataset, faq, graph
+from fitcard.site.generator.pages.language import LanguageFacts, context_chart, language_facts, longest_contexts
 from fitcard.site.generator.pages.questions import Question, questions
 from fitcard.site.generator.pages.variants import CensusShare, labels_of
 from fitcard.site.generator.pages.view import PageView
@@ -41,6 +42,8 @@ FREE_GB = (2, 4, 6, 8, 12, 16, 24)
 CHART_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 CHART_LABELS = ("FP32", "BF16", "Q8_0", "Q4_K_M")
 """The quantizations that people weigh against each other."""
+COMPARED_LABELS = ("BF16", "Q4_K_M")
+"""In which weights are compared: the first that the models have."""
 CHART_MARKS_GB = (0.5, 1, 2, 4, 8, 12, 16, 24, 48, 80)
 
 
@@ -99,7 +102,7 @@ class CapacityRow:
 
 @dataclass(frozen=True)
 class Capacity:
-    """The largest batches by quantization and free memory in GB."""
+    """The largest batches, or the longest contexts, by quantization and free memory in GB."""
 
     sizes: tuple[int, ...]
     rows: tuple[CapacityRow, ...]
@@ -124,7 +127,9 @@ class Comparison:
     cost: float
     """Multiply-adds of one item, in 10^9."""
     imagenet: str
+    label: str
     weights_bytes: int
+    """In that label."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +146,9 @@ class ModelPage(PageView):
     weaknesses: list[str]
     corrections: list[tuple[Correction, str]]
     """What other pages say, with what is true."""
-    phases: list[Phase]
+    phases: tuple[Phase, ...]
+    language: LanguageFacts | None
+    """None for an encoder."""
     total_parameters: int
     parameters: dict[Component, int]
     tables: list[VariantTable]
@@ -156,8 +163,8 @@ class ModelPage(PageView):
     questions: Sequence[Question]
     capacity: Capacity
     memory_chart: Chart | None
-    original_bytes: int | None
-    """Of the whole checkpoint in FP32."""
+    original: tuple[str, int] | None
+    """A plain label, and the size of the whole checkpoint in it."""
     events: list[Event]
     badges: list[tuple[int, int]]
     """Memory in GB, and the width of the badge in pixels."""
@@ -194,7 +201,8 @@ def view(catalog: Catalog, key: str) -> ModelPage:
         strengths=[filled(text) for text in model.strengths],
         weaknesses=[filled(text) for text in model.weaknesses],
         corrections=[(correction, filled(correction.so)) for correction in model.corrections],
-        phases=[trace.phase(component) for component in components],
+        phases=trace.phases,
+        language=language_facts(catalog, key),
         total_parameters=trace.parameters(),
         parameters={component: trace.parameters(component) for component in components},
         tables=[VariantTable(component, variants(catalog, key, component)) for component in components],
@@ -208,13 +216,20 @@ def view(catalog: Catalog, key: str) -> ModelPage:
         questions=questions(catalog, key),
         capacity=capacity(catalog, key, main),
         memory_chart=memory_chart(catalog, key, main),
-        original_bytes=variant_bytes(catalog, Variant(key, "all", "FP32")) if "FP32" in catalog.quantizations else None,
+        original=_original(catalog, key, main),
         events=events.events(catalog, key),
         badges=[(size, badges.width(catalog, key, size)) for size in TIERS_GB],
         vendors=by_vendor(catalog),
         vendor_options=vendor_options(catalog),
         segment_options=segment_options(catalog),
     )
+
+
+def _original(catalog: Catalog, key: str, main: Component) -> tuple[str, int] | None:
+    component, label = ("language", "F16") if main == "language" else ("all", "FP32")
+    known = label in catalog.labels_of(main)
+    size = variant_bytes(catalog, Variant(key, component, label)) if known else None  # type: ignore[arg-type]
+    return (label, size) if size else None
 
 
 def _jsonld(catalog: Catalog, key: str) -> Markup:
@@ -238,7 +253,7 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[VariantRo
     """One row for each quantization whose bytes the catalog knows."""
     rows: list[VariantRow] = []
     for label, held in labels_of(catalog, key)[component].items():
-        quantization = catalog.quantizations[label]
+        quantization = catalog.labels_of(component)[label]
         runs = tuple(_newest_by_device(catalog, key, component, label))
         measured = next((run.file_bytes for run in runs if run.file_bytes), None)
         rows.append(
@@ -282,6 +297,12 @@ def _published(catalog: Catalog, key: str) -> list[tuple[Gpu, PublishedSpeed, So
 def capacity(catalog: Catalog, key: str, component: Component) -> Capacity:
     """What fits in how much memory of an NVIDIA GPU, for the labels that run there."""
     rows: list[CapacityRow] = []
+    if component == "language":
+        rows = [
+            CapacityRow(label, *longest_contexts(catalog, key, label, FREE_GB))
+            for label in catalog.labels_of(component)
+        ]
+        return Capacity(FREE_GB, tuple(rows))
     for label, quantization in catalog.quantizations.items():
         if "NVIDIA" not in (quantization.requires.vendors or ("NVIDIA",)):
             continue
@@ -292,7 +313,9 @@ def capacity(catalog: Catalog, key: str, component: Component) -> Capacity:
 
 
 def memory_chart(catalog: Catalog, key: str, component: Component) -> Chart | None:
-    """Memory needed against batch for the labels that people weigh against each other."""
+    """Memory needed against batch, or against context, for the labels that people weigh against each other."""
+    if component == "language":
+        return context_chart(catalog, key, CHART_MARKS_GB)
 
     def needed(label: str, batch: int) -> float:
         return terms_of(catalog, Variant(key, component, label), "NVIDIA").need(batch).required_bytes / GB
@@ -330,7 +353,8 @@ def _comparisons(catalog: Catalog, key: str, component: Component) -> list[Compa
 
 def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> Comparison:
     model, trace = catalog.model_index[key], catalog.trace_index[key]
-    label = "BF16" if "BF16" in catalog.quantizations else next(iter(catalog.quantizations))
+    labels = catalog.labels_of(component)
+    label = next((label for label in COMPARED_LABELS if label in labels), next(iter(labels)))
     return Comparison(
         id=key,
         name=model.name,
@@ -338,5 +362,6 @@ def _comparison(catalog: Catalog, key: str, tier: str, component: Component) -> 
         parameters=millions(trace.parameters[component]),
         cost=trace.multiply_adds[component] / 1e9,
         imagenet=model.imagenet or "not known",
-        weights_bytes=held_bytes(catalog.quantizations[label], catalog.traces[key].tensors_of(component)),
+        label=label,
+        weights_bytes=held_bytes(labels[label], catalog.traces[key].tensors_of(component)),
     )

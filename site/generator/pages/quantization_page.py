@@ -70,7 +70,7 @@ class QuantizationPage(PageView):
 
 def view(catalog: Catalog, label: str) -> QuantizationPage:
     """The view of one quantization."""
-    quantization = catalog.quantizations[label]
+    quantization = catalog.every_label[label]
     file = catalog.quantization_file
     served, refused = _support(catalog, quantization)
     return QuantizationPage(
@@ -109,11 +109,14 @@ class QuantizationListPage(PageView):
 
 def index(catalog: Catalog) -> QuantizationListPage:
     """The view of the list."""
-    runs = Counter(entry.quantization for entry in catalog.run_index if entry.status == "ok")
+    runs, labels = (
+        Counter(entry.quantization for entry in catalog.run_index if entry.status == "ok"),
+        catalog.every_label,
+    )
     return QuantizationListPage(
         jsonld=graph(breadcrumbs(("Home", "../"), ("Quantizations", None))),
         rows=[
-            QuantizationRow(**span, quantization=catalog.quantizations[span["label"]], runs=runs[span["label"]])
+            QuantizationRow(**span, quantization=labels[span["label"]], runs=runs[span["label"]])
             for span in _spans(catalog)
         ],
         gpus=len(catalog.gpus),
@@ -124,8 +127,8 @@ def index(catalog: Catalog) -> QuantizationListPage:
 def _spans(catalog: Catalog) -> list[dict[str, Any]]:
     """What the list says of each label whatever was run."""
     spans: list[dict[str, Any]] = []
-    for label, quantization in catalog.quantizations.items():
-        bits = [held_of(catalog, key, default_component(catalog, key), label).bits for key in catalog.model_index]
+    for label, quantization in catalog.every_label.items():
+        bits = [row.size.bits for row in _quantized_models(catalog, label)]
         gpus = sum(map(len, _support(catalog, quantization)[0].values()))
         spans.append({"label": label, "low": min(bits, default=None), "high": max(bits, default=None), "gpus": gpus})
     return spans
@@ -137,6 +140,8 @@ def _quantized_models(catalog: Catalog, label: str) -> list[QuantizedModel]:
     rows: list[QuantizedModel] = []
     for key, model in catalog.model_index.items():
         component = default_component(catalog, key)
+        if label not in catalog.labels_of(component):
+            continue
         rows.append(QuantizedModel(key, model.name, component, held_of(catalog, key, component, label)))
     return sorted(rows, key=lambda row: row.name.casefold())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fitcard.advisor import fit
+from fitcard.advisor.language_memory import DEFAULT
 from fitcard.advisor.memory import terms_of
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
@@ -14,6 +15,8 @@ from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.quantization import bits_per_weight, predicted_census
 from fitcard.catalog.schema.record import UNVERIFIED
 from fitcard.catalog.schema.workload import Variant
+from fitcard.site.generator.pages.language import language_facts
+from fitcard.site.generator.pages.variants import held_of
 from fitcard.site.generator.text import gb
 
 _COMMERCIAL_USE = {
@@ -36,7 +39,7 @@ class Question:
 def questions(catalog: Catalog, key: str) -> Sequence[Question]:
     """The questions about one model."""
     asked = [_minimum_memory(catalog, key), _commercial_use(catalog, key), _context_length(catalog, key)]
-    if "Q4_K_M" in catalog.quantizations:
+    if "Q4_K_M" in catalog.labels_of(fit.default_component(catalog, key)):
         asked.append(_four_bits(catalog, key))
     return asked
 
@@ -47,14 +50,15 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
         return Question(question, "The catalog holds no card to answer this for.", "predicted")
     component = fit.default_component(catalog, key)
     required = {
-        label: terms_of(catalog, Variant(key, component, label), "NVIDIA").need(1).required_bytes
-        for label, quantization in catalog.quantizations.items()
+        label: held_of(catalog, key, component, label).needed_bytes
+        for label, quantization in catalog.labels_of(component).items()
         if "NVIDIA" in (quantization.requires.vendors or ("NVIDIA",))
     }
     least = min(required, key=lambda label: required[label])
-    default = "BF16" if "BF16" in required else least
+    default = next((label for label in ("BF16", "Q8_0") if label in required), least)
     title = COMPONENTS[component].title.lower()
-    text = f"The {title} needs {gb(required[default])} in {default} at batch 1, everything included"
+    usual = f"with a context of {DEFAULT.context_tokens:,} tokens" if component == "language" else "at batch 1"
+    text = f"The {title} needs {gb(required[default])} in {default} {usual}, everything included"
     if least != default:
         text += f"; the least is {gb(required[least])}, as {least}"
     text += ". "
@@ -93,10 +97,15 @@ def _context_length(catalog: Catalog, key: str) -> Question:
         if phase.component == "vision"
     ]
     length = " and ".join(inputs) or "That is not known"
+    facts = language_facts(catalog, key)
+    kind = "It is an encoder: there is no conversation, and no memory of earlier inputs."
+    if facts:
+        kind = f"Each 1,024 tokens take {facts.cache_bytes / 1e6:,.0f} MB of memory in F16, besides the weights."
+        if facts.longest_context and facts.longest_context != model.context_tokens:
+            kind += f" Its configuration has positions for {facts.longest_context:,}."
     return Question(
         f"What's the context length of {model.name}?",
-        f"{length[0].upper()}{length[1:]}. "
-        "It is an encoder: there is no conversation, and no memory of earlier inputs.",
+        f"{length[0].upper()}{length[1:]}. {kind}",
         "the model's configuration and trace",
     )
 
@@ -104,7 +113,7 @@ def _context_length(catalog: Catalog, key: str) -> Question:
 def _four_bits(catalog: Catalog, key: str) -> Question:
     """Whether the most popular label does what people expect of it here."""
     component = fit.default_component(catalog, key)
-    census = predicted_census(catalog.quantizations["Q4_K_M"], catalog.traces[key].tensors_of(component))
+    census = predicted_census(catalog.labels_of(component)["Q4_K_M"], catalog.traces[key].tensors_of(component))
     bits, total = bits_per_weight(census), sum(row.bytes for row in census.values())
     parts = ", ".join(f"{name} {row.bytes / total:.0%}" for name, row in census.items())
     size = variant_bytes(catalog, Variant(key, component, "Q4_K_M"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from fitcard.advisor.language_memory import completed, need_on
+from fitcard.advisor.language_model import traced_model
 from fitcard.advisor.memory import terms, weights_of
 from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
@@ -12,7 +14,7 @@ from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of, typed_of
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.schema.workload import Variant
+from fitcard.catalog.schema.workload import Variant, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ Labels = dict[Component, dict[str, QuantizedSize]]
 def labels_of(catalog: Catalog, key: str) -> Labels:
     """The sizes of each label, for each component of a model."""
     return {
-        component: {label: held_of(catalog, key, component, label) for label in catalog.quantizations}
+        component: {label: held_of(catalog, key, component, label) for label in catalog.labels_of(component)}
         for component in catalog.traces[key].components()
     }
 
@@ -72,15 +74,27 @@ def _size_of(records: VariantRecords, runtimes: Runtimes) -> QuantizedSize:
     total = sum(row.bytes * row.times for row in matrices)
     own = {quantization.weight_type} | {rule.type for rule in quantization.rules}
     other = sum(row.bytes * row.times for row in matrices if row.type not in own)
-    vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
+    if records.component == "language":
+        weights, needed = _language_bytes(records, runtimes)
+    else:
+        vendor = (quantization.requires.vendors or ("NVIDIA",))[0]
+        weights = weights_of(records, quantization.held_bits).bytes
+        needed = terms(records, runtimes, vendor).least_bytes
     return QuantizedSize(
         census=shares(census),
         bits=bits_per_weight(census),
         file_bytes=None,
-        weights_bytes=weights_of(records, quantization.held_bits).bytes,
-        needed_bytes=terms(records, runtimes, vendor).least_bytes,
+        weights_bytes=weights,
+        needed_bytes=needed,
         fallback=round(100 * other / total, 1) if total else 0.0,
     )
+
+
+def _language_bytes(records: VariantRecords, runtimes: Runtimes) -> tuple[int, int]:
+    """Weights of a language model on an NVIDIA GPU, and all that it needs there for one sequence of the usual context."""
+    model = traced_model(records.trace, records.quantization)
+    needed = need_on(model, runtimes, "NVIDIA", False, completed(Workload(), model.longest_context))
+    return needed.weights_bytes, needed.required_bytes
 
 
 def shares(census: Census) -> tuple[CensusShare, ...]:
