@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
+from subprocess import Popen
 from unittest.mock import patch
 
 import pytest
@@ -21,6 +22,7 @@ from fitcard.catalog import Catalog, load
 from fitcard.catalog.loader import HERE
 from fitcard.cli import main
 from fitcard.site.generator.build import build
+from tests.preloaded import COMMANDS, Preloaded
 from tests.sample import sample_catalog
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -103,8 +105,18 @@ def copy_catalog(target: Path) -> Path:
     return target
 
 
-IN_A_PROCESS = ("profile", "trace", "add")
-"""Commands that import torch or start processes of their own."""
+@pytest.fixture(scope="session", autouse=True)
+def preloaded() -> Generator[None]:
+    """Processes that would import torch are forks of one that has: tests/preloaded.py says how they differ."""
+    with patch.object(subprocess, "Popen", Preloaded):
+        yield
+    Preloaded.close()
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process of this test starts with an interpreter of its own, as a user's does."""
+    monkeypatch.setattr(subprocess, "Popen", Popen)
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +125,7 @@ def cli() -> Cli:
 
     def run(*words: str | Path, catalog: Path | None = None) -> subprocess.CompletedProcess[str]:
         arguments = [*(["--catalog", str(catalog)] if catalog else []), *map(str, words)]
-        return (in_a_process if words[0] in IN_A_PROCESS else in_this_process)(arguments)
+        return (in_a_process if words[0] in COMMANDS else in_this_process)(arguments)
 
     return run
 

@@ -240,6 +240,7 @@ def test_compiled_is_another_run(odd: Catalog) -> None:
     assert (graph.status, graph.reason) == ("unsupported", "torch.compile does not compile an ONNX graph")
 
 
+@pytest.mark.usefixtures("cold")  # huggingface_hub reads while it is imported where its cache is
 def test_weights_from_the_hub_are_pinned_to_a_commit(
     odd: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
