@@ -36,7 +36,7 @@ edits: $(VENV)/test.stamp  ## 200 sequences of random edits, each built in parts
 
 nightly: $(VENV)/test.stamp browser edits nu  ## what takes an hour: long random edits and kills, and the tests of pages on all the data
 	@FITCARD_NIGHTLY=1 FITCARD_EDIT_SEQUENCES=0 $(BIN)/pytest -q --benchmark-disable --numprocesses auto --dist worksteal \
-		tests/site tests/browser tests/catalog tests/profiler/test_configurations.py
+		tests/site tests/browser tests/catalog tests/advisor tests/profiler/test_configurations.py
 
 nu: $(VENV)/test.stamp browser  ## build the website and have the Nu checker read every page, style sheet and picture of it
 	@$(BIN)/fitcard build && $(BIN)/python -m tests.browser.nu build/site

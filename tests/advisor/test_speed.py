@@ -27,6 +27,7 @@ from fitcard.catalog.schema.speed import Factors
 from fitcard.catalog.schema.workload import Variant, Workload
 from tests.advisor.asking import ask, work_of
 from tests.conftest import Cli
+from tests.nightly import NIGHTLY
 
 SO400M = "google/siglip-so400m-patch14-384"
 
@@ -210,7 +211,7 @@ def test_more_memory_or_a_smaller_batch_never_makes_it_worse(real: Catalog) -> N
     """Nor do fewer bits of the same runtime. Random models, labels, batches and memories, on cards of every vendor."""
     chance = random.Random(4)
     rows = {"gguf": ["Q8_0", "Q6_K", "Q4_0"], "torch": ["FP32", "BF16"]}
-    for _ in range(300):
+    for _ in range(300 if NIGHTLY else 100):
         model = chance.choice(list(real.models))
         card = real.gpus[chance.choice(list(real.gpus))]
         batch, memory = chance.choice([1, 2, 3, 7, 16, 63, 64, 65, 300]), chance.uniform(0.5, 30)

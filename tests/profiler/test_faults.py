@@ -94,7 +94,7 @@ def test_killed_at_random_moments_no_record_is_lost_or_damaged(odd: Catalog, tmp
     for _ in range(kills):
         running = start(odd, tmp_path, *CAPPED, *labels)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            running.wait(seed.uniform(0.5, 14))
+            running.wait(seed.uniform(0.1, 5))
         os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
         found = {run.key: run for run in records(odd, tmp_path)}
@@ -143,12 +143,12 @@ def test_a_batch_that_does_not_fit_ends_the_ladder(odd: Catalog) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "status", "said"),
-    [(signal.SIGSEGV, "crashed", "killed by signal 11"), (signal.SIGSTOP, "timed_out", "took longer than 25 s")],
+    [(signal.SIGSEGV, "crashed", "killed by signal 11"), (signal.SIGSTOP, "timed_out", "took longer than 12 s")],
 )
 def test_a_case_that_crashes_or_hangs_is_a_record_and_the_next_one_runs(
     sent: signal.Signals, status: str, said: str, odd: Catalog
 ) -> None:
-    chosen = settings("BF16", "Q8_0", timeout_s=25.0)
+    chosen = settings("BF16", "Q8_0", timeout_s=12.0)
     me = psutil.Process()
     before = set(me.children())
 
@@ -230,9 +230,11 @@ def test_outputs_that_are_not_numbers_are_counted(odd: Catalog, tmp_path: Path) 
     assert (run.fidelity.nonfinite, run.fidelity.cosine_mean, run.fidelity.top1_agreement) == (8, None, 0.0)
 
 
-def test_compiled_is_another_run(odd: Catalog) -> None:
-    """The same variant compiled by torch: recorded as such, with the compilation in the first run."""
-    chosen = settings("FP32", "ONNX-FP32", mode="compiled")
+def test_compiled_is_another_run(odd: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same variant compiled by torch: recorded as such, with the compilation in the first run. The text tower makes
+    half as many kernels as the image tower, and the C++ compiler takes seconds for each."""
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool of processes, each of which would import torch
+    chosen = settings("FP32", "ONNX-FP32", mode="compiled", components=("text",))
     compiled, graph = profile(odd, KEY, chosen, variants(KEY, chosen))
     assert (compiled.status, compiled.mode) == ("ok", "compiled"), compiled.reason
     assert compiled.first_run_s is not None

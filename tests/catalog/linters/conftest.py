@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,14 @@ from fitcard.catalog.linters import Linter
 Plant = Callable[..., list[str]]
 
 
+@pytest.fixture(scope="session")
+def known(real: Catalog) -> Callable[[Linter], set[tuple[str, str]]]:
+    """File and field of what a linter says of the catalog as it is, asked once."""
+    return cache(lambda linter: {(problem.path.name, problem.field) for problem in linter.check(real)})
+
+
 @pytest.fixture
-def plant(copied: Path, real: Catalog) -> Plant:
+def plant(copied: Path, known: Callable[[Linter], set[tuple[str, str]]]) -> Plant:
     """Replace `old` by `new` in a file of the copy, the first one behind the text `after`, and give what the linter then says more.
 
     The lines are those that `fitcard check` prints, with paths below the catalog.
@@ -24,8 +31,8 @@ def plant(copied: Path, real: Catalog) -> Plant:
         text = (copied / file).read_text()
         start = text.index(old, text.index(after))
         (copied / file).write_text(text[:start] + new + text[start + len(old) :])
-        known = {(problem.path.name, problem.field) for problem in linter.check(real)}
-        found = [problem for problem in linter.check(load(copied)) if (problem.path.name, problem.field) not in known]
+        before = known(linter)
+        found = [problem for problem in linter.check(load(copied)) if (problem.path.name, problem.field) not in before]
         return [str(problem).replace(f"{copied}/", "") for problem in found]
 
     return planted
