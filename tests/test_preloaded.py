@@ -28,7 +28,7 @@ def test_a_fork_is_a_process_of_its_own(tmp_path: Path) -> None:
         assert "tests.preloaded" in fork.cmdline()
         assert (fork.ppid(), fork.num_threads(), fork.cwd()) == (os.getpid(), 1, str(tmp_path))
         assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
-        assert sorted(map(int, os.listdir(f"/proc/{process.pid}/fd"))) == [0, 1, 2, write]
+        assert sorted(int(path.name) for path in Path(f"/proc/{process.pid}/fd").iterdir()) == [0, 1, 2, write]
         os.close(write)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
