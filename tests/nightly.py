@@ -7,4 +7,4 @@ import os
 NIGHTLY = os.environ.get("FITCARD_NIGHTLY") == "1"
 SEQUENCES = int(os.environ.get("FITCARD_EDIT_SEQUENCES", "200" if NIGHTLY else "3"))
 """Sequences of edits; `make edits` runs all of them."""
-KILLS = 20 if NIGHTLY else 5
+KILLS = 20 if NIGHTLY else 3

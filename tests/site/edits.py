@@ -58,21 +58,22 @@ def new_run(root: Path, model: str, device: str, seed: int) -> None:
     trace = read_trace(root / f"traces/{model}.json")
     component = trace.components()[0]
     machine = {**made_run().machine.model_dump(mode="json"), "device": device}
-    if gpu := _real().gpus.get(device):
+    if gpu := real().gpus.get(device):
         machine |= {"device_vendor": gpu.vendor, "device_name": gpu.name}
-    counts = counted(trace, component, _real().quantizations[LABELS[seed % len(LABELS)]])
+    counts = counted(trace, component, real().quantizations[LABELS[seed % len(LABELS)]])
     run = made_run(seed, model=model, machine=machine, measured_at=f"2026-09-{1 + seed % 28:02}T03:04:05Z", **counts)
     add_run(root / "runs", run)
 
 
 @cache
-def _real() -> Catalog:
+def real() -> Catalog:
+    """The catalog that all of these are parts of."""
     return load()
 
 
 def copy_checkout(target: Path) -> Path:
-    """What a build needs of the checkout, so that code, templates and documents can be edited."""
-    for folder in ("catalog", "advisor", "site"):
+    """What a build reads of the checkout, so that code, templates and documents can be edited."""
+    for folder in ("catalog", "advisor", "profiler", "site"):
         shutil.copytree(
             ROOT / folder,
             target / folder,

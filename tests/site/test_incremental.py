@@ -20,11 +20,12 @@ import pytest
 
 from fitcard.catalog import FitcardError
 from fitcard.catalog.storage import database
-from fitcard.catalog.storage.hashing import file_digest
+from fitcard.catalog.storage.hashing import catalog_digests, combined, file_digest
 from fitcard.site.generator.build import build
 from fitcard.site.generator.engine import manifest, publish, render
 from fitcard.site.generator.engine.manifest import Entry, Manifest
-from tests.conftest import ROOT
+from fitcard.site.generator.engine.sources import read_sources
+from tests.conftest import ROOT, once
 from tests.nightly import KILLS, SEQUENCES
 from tests.site import edits
 from tests.site.edits import POOL, copy_checkout, is_whole, new_run, small_catalog, tree
@@ -45,32 +46,67 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return copy
 
 
+@pytest.fixture(scope="session")
+def beginning(suite_folder: Path) -> Path:
+    """The small catalog with its site as a build from nothing leaves it, and with what was kept meanwhile."""
+    edits.real()  # from the common cache, not from a test's own, which is empty
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with kept_in(folder / "cache"):
+            _, report = build(folder / "site", small_catalog(folder / "catalog"))
+        assert (report.current, report.removed) == (0, ())
+
+    return once(suite_folder, "beginning", make)
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
-    return small_catalog(tmp_path / "catalog")
+def small(tmp_path: Path, beginning: Path) -> Path:
+    """A copy of the small catalog; its site and what was kept lie beside it."""
+    command = ["cp", "-a", f"{beginning}/.", str(tmp_path)]  # links between the site and its spare stay links
+    subprocess.run(command, check=True)
+    return tmp_path / "catalog"
 
 
-def clean(catalog: Path, folder: Path) -> dict[str, bytes] | str:
-    """A build from nothing, with nothing kept: its tree, or why there is none."""
-    before = os.environ["XDG_CACHE_HOME"]
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+@contextlib.contextmanager
+def kept_in(cache: Path) -> Iterator[None]:
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(cache)
     try:
-        return tree(build(folder / "site", catalog)[0])
-    except FitcardError as error:
-        return str(error)
+        yield
     finally:
-        os.environ["XDG_CACHE_HOME"] = before
-        shutil.rmtree(folder)
+        os.environ.pop("XDG_CACHE_HOME")
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
+
+
+Clean = Callable[[Path], dict[str, bytes] | str]
+
+
+@pytest.fixture
+def clean(suite_folder: Path, tmp_path: Path) -> Clean:
+    """A build from nothing, with nothing kept: its tree, or why there is none. What several tests end with is built once."""
+
+    def built(catalog: Path) -> dict[str, bytes] | str:
+        key = combined((read_sources().key, *(f"{name} {digest}" for name, digest in catalog_digests(catalog).items())))
+        try:
+            with kept_in(tmp_path / "nothing"):
+                return tree(once(suite_folder, f"clean-{key}", lambda target: build(target, catalog)))
+        except FitcardError as error:
+            return str(error)
+        finally:
+            shutil.rmtree(tmp_path / "nothing", ignore_errors=True)
+
+    return built
 
 
 @pytest.mark.parametrize("seed", range(SEQUENCES))
 def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
-    seed: int, small: Path, checkout: Path, tmp_path: Path
+    seed: int, small: Path, checkout: Path, tmp_path: Path, clean: Clean
 ) -> None:
     """After every edit the site is whole, and the one that stands is the old one where the data cannot be believed; at the end,
     and at every error, a clean build says the same, byte for byte."""
     site = tmp_path / "site"
-    build(site, small)
     for edit, chance in edits.sequence(seed):
         saved, before = tmp_path / "saved", tree(site)
         shutil.copytree(small, saved / "catalog")
@@ -79,7 +115,7 @@ def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
         try:
             build(site, small)
         except FitcardError as error:
-            assert clean(small, tmp_path / "clean") == str(error)
+            assert clean(small) == str(error)
             assert tree(site) == before
             for name, place in (("catalog", small), ("checkout", checkout)):
                 shutil.rmtree(place)
@@ -87,7 +123,7 @@ def test_a_sequence_of_edits_gives_what_a_clean_build_gives(
         assert is_whole(site)
         shutil.rmtree(saved)
     build(site, small)
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
     assert not publish.fresh(site).exists()
     spare = manifest.read(publish.spare(site))
     assert spare is None or is_whole(publish.spare(site))
@@ -106,14 +142,13 @@ def start(
     )  # fmt: skip
 
 
-def test_only_what_depends_on_a_change_is_made_again(small: Path, checkout: Path, tmp_path: Path) -> None:
+def test_only_what_depends_on_a_change_is_made_again(small: Path, checkout: Path, tmp_path: Path, clean: Clean) -> None:
     """Of each kind of edit: what is made again, and why; files that stay are the very same files."""
     site, spare = tmp_path / "site", tmp_path / ".site.spare"
-    _, first = build(site, small)
-    assert len(first.made) == first.current + len(first.made)
-    assert str(build(site, small)[1]).startswith(
-        f"0 of {len(first.made):,} outputs made again, {len(first.made):,} current, 0 removed"
-    )
+    said = manifest.read(site)
+    assert said
+    count = f"{len(said.outputs):,}"
+    assert str(build(site, small)[1]).startswith(f"0 of {count} outputs made again, {count} current, 0 removed")
     card, other = "gpus/apple-m6-12-core-16gb/index.html", "gpus/apple-m6-12-core-24gb/index.html"
     inode = (site / other).stat().st_ino
     new_run(small, POOL[0], "apple-m6-12-core-16gb", 77)
@@ -141,37 +176,37 @@ def test_only_what_depends_on_a_change_is_made_again(small: Path, checkout: Path
     assert report.made["models/renamed/it/index.html"] == "it is new"
     assert f"models/{POOL[2]}/index.html" in report.removed
     assert not (site / "models" / POOL[2]).exists()
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
-def test_documents_link_to_pages_that_were_not_listed(small: Path, checkout: Path, tmp_path: Path) -> None:
+def test_documents_link_to_pages_that_were_not_listed(
+    small: Path, checkout: Path, tmp_path: Path, clean: Clean
+) -> None:
     """What is there is known of groups in which nothing changed, too; and a link to what is gone is an error."""
     site, document = tmp_path / "site", checkout / "site/docs/policy.md"
-    build(site, small)
     text = document.read_text()
     document.write_text(f"{text}\n[a model](models/{POOL[0]}/index.md), [its data](api/v1/models/{POOL[0]}.json)\n")
     _, report = build(site, small)
     assert set(report.made) >= {"policy/index.html"}
     assert f'href="../models/{POOL[0]}/"' in (site / "policy/index.html").read_text()
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
     document.write_text(f"{text}\n[a model](models/nobody/nothing/index.md)\n")
     with pytest.raises(FitcardError, match="nobody"):
         build(site, small)
 
 
 def test_a_document_and_a_file_that_it_links_to_change_together(
-    small: Path, checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, checkout: Path, tmp_path: Path, clean: Clean, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where both are made by one process, its call of MkDocs must be told of the file, which it does not make."""
     monkeypatch.setattr(render, "TOGETHER", 1 << 20)
     site = tmp_path / "site"
-    build(site, small)
     for name in ("contribute.md", "workflow.yml"):
         document = checkout / "site/docs" / name
         document.write_text(f"{document.read_text()}\n")
     _, report = build(site, small)
     assert set(report.made) >= {"contribute/index.html", "workflow.yml"}
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
 def test_files_by_hand_stay_out_of_generated_folders(small: Path, checkout: Path, tmp_path: Path) -> None:
@@ -182,11 +217,10 @@ def test_files_by_hand_stay_out_of_generated_folders(small: Path, checkout: Path
         build(tmp_path / "site", small)
 
 
-def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
+def test_kill_9_at_any_moment(small: Path, tmp_path: Path, clean: Clean) -> None:
     """Builds of everything, each killed at a random moment, its helpers left running: the old site is whole all the while,
     and the next build is right."""
     site, chance = tmp_path / "site", random.Random(11)
-    build(site, small)
     began = time.monotonic()
     start(small, site, "--clean").communicate()
     whole = time.monotonic() - began
@@ -201,15 +235,14 @@ def test_kill_9_at_any_moment(small: Path, tmp_path: Path) -> None:
         assert is_whole(site)
     assert died > KILLS / 3
     build(site, small)
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
     assert {path.name for path in tmp_path.iterdir()} <= {"site", ".site.spare", "catalog", "cache"}
 
 
 @pytest.mark.parametrize("kibibytes", [1, 24])
-def test_a_full_disk(kibibytes: int, small: Path, tmp_path: Path) -> None:
+def test_a_full_disk(kibibytes: int, small: Path, tmp_path: Path, clean: Clean) -> None:
     """One line that says so; the old site is whole, nothing is left beside it, and the next build is right."""
     site = tmp_path / "site"
-    build(site, small)
     before = tree(site)
     new_run(small, POOL[0], "cpu-test", 50)
     size = kibibytes * 1024
@@ -222,26 +255,25 @@ def test_a_full_disk(kibibytes: int, small: Path, tmp_path: Path) -> None:
     assert tree(site) == before
     assert not publish.fresh(site).exists()
     build(site, small)
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
-@pytest.mark.parametrize("how", ["cut", "changed", "another version", "empty", "gone"])
-def test_a_corrupt_manifest(how: str, small: Path, tmp_path: Path) -> None:
+def test_a_corrupt_manifest(small: Path, tmp_path: Path) -> None:
     """Then everything is made again; only a folder that has none at all is not ours."""
     site = tmp_path / "site"
-    build(site, small)
     before, path = tree(site), site / manifest.NAME
     content = path.read_bytes()
-    spoilt = {
-        "cut": content[: len(content) // 2], "changed": content.replace(b"index.html", b"index.htm1", 1), "empty": b"",
-        "another version": content.replace(b'"fitcard":3', b'"fitcard":0', 1),
-    }  # fmt: skip
     path.unlink()
-    if how == "gone":
-        with pytest.raises(FitcardError, match="holds something that fitcard did not build"):
-            build(site, small)
-        return
-    path.write_bytes(spoilt[how])
+    with pytest.raises(FitcardError, match="holds something that fitcard did not build"):
+        build(site, small)
+    spoilt = (
+        content[: len(content) // 2], content.replace(b"index.html", b"index.htm1", 1), b"",
+        content.replace(b'"fitcard":3', b'"fitcard":0', 1),
+    )  # fmt: skip
+    for each in spoilt:
+        path.unlink(missing_ok=True)
+        path.write_bytes(each)
+        assert manifest.find(site) is None  # which is all that a build asks of it
     _, report = build(site, small)
     assert report.current == 0
     assert set(report.made.values()) == {"there is no site yet whose manifest is whole"}
@@ -249,10 +281,9 @@ def test_a_corrupt_manifest(how: str, small: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["not a database", "cut", "bytes changed", "cannot be written"])
-def test_a_corrupt_cache(how: str, small: Path, tmp_path: Path) -> None:
+def test_a_corrupt_cache(how: str, small: Path, tmp_path: Path, clean: Clean) -> None:
     """It costs time and nothing else: the site is what it would be without one, and no error shows."""
     site = tmp_path / "site"
-    build(site, small)
     path = database.file()
     content = bytearray(path.read_bytes())
     path.unlink()
@@ -272,26 +303,24 @@ def test_a_corrupt_cache(how: str, small: Path, tmp_path: Path) -> None:
     done = start(small, site)
     _, said = done.communicate()
     assert (done.returncode, said) == (0, "")
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
-def test_a_clock_that_was_set_back(small: Path, tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back(small: Path, tmp_path: Path, clean: Clean) -> None:
     """A change of the same length, in a file that says it is older than the site, is seen."""
     site = tmp_path / "site"
-    build(site, small)
     path = small / f"models/{POOL[0]}.yaml"
     state = path.stat()
     path.write_text(path.read_text().replace("family: ", "family:  ", 1).replace("family:  B", "family: Q", 1))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns - 10**15))
     _, report = build(site, small)
     assert f"models/{POOL[0]}/index.html" in report.made
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
-def test_a_template_edited_during_a_build(small: Path, checkout: Path, tmp_path: Path) -> None:
+def test_a_template_edited_during_a_build(small: Path, checkout: Path, tmp_path: Path, clean: Clean) -> None:
     """The build shows the templates of its beginning, all of one kind; the next one shows the edit."""
     site, template, chance = tmp_path / "site", checkout / "site/theme/main.html", random.Random(5)
-    build(site, small)
     text = template.read_text()
     for number in range(3):
         template.write_text(text.replace("</body>", f"<!-- begun {number} --></body>"))
@@ -304,24 +333,25 @@ def test_a_template_edited_during_a_build(small: Path, checkout: Path, tmp_path:
         assert len(shown) == 1
     build(site, small)
     assert f"<!-- edited {number} -->" in (site / "index.html").read_text()
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
-def test_two_builds_at_once(small: Path, tmp_path: Path) -> None:
-    """The second waits, and then finds everything current."""
+def test_two_builds_at_once(small: Path, tmp_path: Path, clean: Clean) -> None:
+    """Of a site that is not there yet. The second waits, and then finds everything current."""
+    for name in ("site", ".site.spare", "cache"):
+        shutil.rmtree(tmp_path / name)
     site = tmp_path / "site"
     said = [process.communicate() for process in [start(small, site) for _ in range(3)]]
     assert [error for _, error in said] == ["", "", ""]
     first = [out for out, _ in said if "0 current" in out]
     others = [out for out, _ in said if out.startswith("0 of ")]
     assert (len(first), len(others)) == (1, 2)
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
 def test_a_reader_always_finds_a_page(small: Path, tmp_path: Path) -> None:
     """While sites are exchanged again and again, no page is missing for a moment, and no open file changes."""
     site = tmp_path / "site"
-    build(site, small)
     page = site / f"models/{POOL[0]}/index.html"
     with page.open("rb") as held:
         before = held.read()
@@ -341,36 +371,38 @@ def test_a_reader_always_finds_a_page(small: Path, tmp_path: Path) -> None:
         assert process.communicate()[1] == ""
 
 
-def test_systems_that_cannot_exchange_folders(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_that_cannot_exchange_folders(
+    small: Path, tmp_path: Path, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two renames do it, and a build that was killed between them is put right by the next one."""
     monkeypatch.setattr(publish, "_exchanged", lambda one, other: False)
     site = tmp_path / "site"
-    build(site, small)
     new_run(small, POOL[0], "cpu-test", 50)
     build(site, small)
     assert is_whole(site)
     site.rename(tmp_path / ".site.old")
     new_run(small, POOL[0], "cpu-test", 51)
     build(site, small)
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
     assert not (tmp_path / ".site.old").exists()
 
 
-def test_file_systems_without_hard_links(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_systems_without_hard_links(
+    small: Path, tmp_path: Path, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("os.link", refused)
     site = tmp_path / "site"
-    build(site, small)
     new_run(small, POOL[0], "cpu-test", 50)
     build(site, small)
-    assert tree(site) == clean(small, tmp_path / "clean")
+    assert tree(site) == clean(small)
 
 
 def test_mkdocs_by_itself_gives_the_same_site(small: Path, tmp_path: Path) -> None:
     """File by file, `mkdocs build` writes what `fitcard build` writes, but for MkDocs' own site map."""
-    site = build(tmp_path / "site", small)[0]
+    site = tmp_path / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "whole")]
     environment = {**os.environ, "FITCARD_CATALOG": str(small), "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
