@@ -92,6 +92,11 @@ def copy_model(root: Path, model: str, gpus: Collection[str] = ()) -> None:
     path = root / f"models/{model}.yaml"
     text = re.sub(r"(?m)^successor: .*\n", "", path.read_text())
     path.write_text(re.sub(r"\{(gmacs|pixels)\.[^{}]+\}", "as many", text))
+    copy_published(root, model, gpus)
+
+
+def copy_published(root: Path, model: str, gpus: Collection[str]) -> None:
+    """Copy what is published of a model on these GPUs."""
     published = HERE / f"published/{model}.yaml"
     if published.is_file():
         data, _ = read_yaml(published)

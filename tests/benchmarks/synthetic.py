@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from fitcard.catalog.schema.quantization import held_bytes, predicted_census
 from fitcard.catalog.schema.run import Run, sealed
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.storage.writer import run_file_text
+from tests.sample import copy_published, cut
 
 PROCESSORS, RUN_CARDS = 36, ("rtx-4090", "rtx-3090", "rtx-3060", "rtx-4070")
 WITH_CARD_RUNS = 20
@@ -29,11 +29,9 @@ WITH_CARD_RUNS = 20
 def make(target: Path, models: int, cards: int, runs: int) -> Path:
     """Write a catalog under `target`."""
     real = load()
-    target.mkdir(parents=True)
-    for folder in ("models", "traces", "published", "gpus", "runs"):
-        (target / folder).mkdir()
-    for name in ("quantizations.yaml", "runtimes.yaml", "matmul.yaml", "speed.yaml", "exceptions.yaml"):
-        shutil.copy(HERE / name, target / name)
+    gpus = [*RUN_CARDS, *(key for key in real.gpus if key not in RUN_CARDS)][:cards]
+    cut(target, (), gpus, real.quantizations)
+    _more_cards(target, cards - len(gpus))
     originals = list(real.models)
     made: list[tuple[str, str]] = []
     for number in range(models):
@@ -49,19 +47,16 @@ def make(target: Path, models: int, cards: int, runs: int) -> Path:
             text = re.sub(r"(?m)^(aliases|timm): .*\n", "", text)
         _write(target / f"models/{key}.yaml", text)
         _write(target / f"traces/{key}.json", (HERE / f"traces/{original}.json").read_text())
-        if round_ == 0 and original in real.published:
-            _write(target / f"published/{key}.yaml", (HERE / f"published/{original}.yaml").read_text())
-    _cards(target, real, cards)
+        if round_ == 0:
+            copy_published(target, key, gpus)
     per_model = -(-runs // models)
     parts = [made[at::64] for at in range(64)]
     spread(partial(_runs, target, real, per_model), [part for part in parts if part])
     return target
 
 
-def _cards(target: Path, real: Catalog, count: int) -> None:
-    for path in sorted((HERE / "gpus").glob("*.yaml")):
-        shutil.copy(path, target / "gpus")
-    more = count - len(real.gpus)
+def _more_cards(target: Path, more: int) -> None:
+    """Cards that are none."""
     if more > 0:
         sources = {"a": {"title": "A", "publisher": "B", "url": "https://example.com/a", "read": "2026-01-01"}}
         gpus = {

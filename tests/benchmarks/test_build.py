@@ -1,7 +1,7 @@
 """Building the site at any size, and beside other generators: `make bench`. Nothing here is asserted against a clock.
 
-FITCARD_BENCH=full takes 1,000 models, 300 cards and 20,000 runs; else the sizes are small, so that the ordinary tests run what stands
-here. Other generators take part where they are installed; they get the finished content of every page, and we compute it.
+FITCARD_BENCH=full takes 1,000 models, 300 cards and 20,000 runs; the ordinary tests, which time nothing, run what stands here on next to
+nothing. Other generators take part where they are installed; they get the finished content of every page, and we compute it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ from tests.conftest import ROOT
 
 T = TypeVar("T")
 FULL = os.environ.get("FITCARD_BENCH") == "full"
-SIZES = (
-    {"third": (100, 300, 2000), "half": (300, 300, 6000), "whole": (1000, 300, 20000)}
-    if FULL
-    else {"whole": (6, 256, 60)}
-)
-"""Models, cards and runs."""
+LARGE = {"third": (100, 300, 2000), "half": (300, 300, 6000), "whole": (1000, 300, 20000)}
+SIZES = LARGE if FULL else {"whole": (6, 256, 60)}
+LEAST = (2, 4, 12)
+"""Models, cards and runs, the last where nothing is timed."""
 TOOLS = [name for name in ("hugo", "eleventy", "zensical") if shutil.which(name)]
 
 
@@ -106,14 +104,19 @@ def timed(
 
 @pytest.fixture(scope="module", params=SIZES)
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return Place(tmp_path_factory.mktemp(request.param), SIZES[request.param])
+    return _place(request, tmp_path_factory, request.param)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    found = Place(tmp_path_factory.mktemp("whole"), SIZES["whole"])
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    found = _place(request, tmp_path_factory, "whole")
     found.build()
     return found
+
+
+def _place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, name: str) -> Place:
+    size = LEAST if request.config.getoption("benchmark_disable") else SIZES[name]
+    return Place(tmp_path_factory.mktemp(name), size)
 
 
 @pytest.mark.benchmark(group="site: clean build, by size")
@@ -139,7 +142,8 @@ def test_one_change(what: str, whole: Place, benchmark: BenchmarkFixture) -> Non
     said: list[str] = []
     timed(benchmark, lambda: said.append(whole.build()[0]), lambda: change(whole, what, next(NUMBERS)), rounds=3)
     benchmark.extra_info["said"] = said
-    print(f"\n{what}: {said}, {whole.seconds:.2f} s the last with its start; and again: {whole.build()[0]}")
+    if benchmark.enabled:
+        print(f"\n{what}: {said}, {whole.seconds:.2f} s the last with its start; and again: {whole.build()[0]}")
 
 
 @pytest.mark.benchmark(group="site: after a clean build, the work besides start-up")

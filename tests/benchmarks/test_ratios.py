@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,15 +23,25 @@ from fitcard.profiler.meta_model import EntryPoint, inputs
 from fitcard.profiler.packed_layers import PackedLinear
 from fitcard.profiler.variant import Runnable, VariantSpec, with_values
 from fitcard.profiler.weights import random_values
-from fitcard.site.generator.build import build
+from tests.sample import TEXT
 
-ROWS, COLUMNS = 4304, 1152
 BATCH = 4
-TOKENS = BATCH * 729
 
 
-def linear(type_name: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    values = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+class Layer(NamedTuple):
+    rows: int
+    columns: int
+    tokens: int
+
+
+@pytest.fixture
+def size(benchmark: BenchmarkFixture) -> Layer:
+    """That of SO400M where it is timed; else the least."""
+    return Layer(4304, 1152, BATCH * 729) if benchmark.enabled else Layer(256, 128, BATCH)
+
+
+def linear(type_name: str, size: Layer) -> Callable[[torch.Tensor], torch.Tensor]:
+    values = np.random.default_rng(0).normal(size=(size.rows, size.columns)).astype(np.float32)
     if type_name == "BF16":
         weight = torch.from_numpy(values).bfloat16()
         return lambda x: torch.nn.functional.linear(x, weight)
@@ -40,37 +50,39 @@ def linear(type_name: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 @pytest.mark.parametrize("type_name", ["BF16", "Q8_0", "Q5_0", "Q4_0"])
 @pytest.mark.benchmark(group="one linear layer of SO400M, batch 4, packed and unpacked on the fly")
-def test_packed_layer(type_name: str, benchmark: BenchmarkFixture) -> None:
+def test_packed_layer(type_name: str, size: Layer, benchmark: BenchmarkFixture) -> None:
     """What unpacking on the fly costs over plain BF16; and that the weights stay packed while it runs."""
-    layer, x = linear(type_name), torch.randn(TOKENS, COLUMNS, dtype=torch.bfloat16)
+    layer, x = linear(type_name, size), torch.randn(size.tokens, size.columns, dtype=torch.bfloat16)
     with torch.inference_mode():
         out: Any = benchmark(layer, x)
-    assert out.shape == (TOKENS, ROWS)
+    assert out.shape == (size.tokens, size.rows)
     if isinstance(layer, PackedLinear):
-        assert layer.packed.numel() == tensor_bytes(type_name, (ROWS, COLUMNS))
+        assert layer.packed.numel() == tensor_bytes(type_name, (size.rows, size.columns))
 
 
 @pytest.mark.parametrize("label", ["BF16", "INT8-dynamic", "INT8-weight-only", "INT4", "INT8-bnb", "NF4"])
 @pytest.mark.benchmark(group="one linear layer of SO400M, batch 4, other runtimes")
-def test_quantized_layer(label: str, benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+def test_quantized_layer(label: str, size: Layer, benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """What the other runtimes' own layers cost over plain BF16."""
-    tensor = Tensor(name="layer.weight", shape=(ROWS, COLUMNS), component="vision", kind="linear", role="ffn_up")
+    tensor = Tensor(
+        name="layer.weight", shape=(size.rows, size.columns), component="vision", kind="linear", role="ffn_up"
+    )
     ready = one_layer(label, tensor, tmp_path / "layer")
-    x = torch.randn(TOKENS, COLUMNS, dtype=torch.bfloat16)
+    x = torch.randn(size.tokens, size.columns, dtype=torch.bfloat16)
     with torch.inference_mode():
         out: Any = benchmark(ready, x)
-    assert out.shape == (TOKENS, ROWS)
+    assert out.shape == (size.tokens, size.rows)
 
 
 class _OneLayer(torch.nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, rows: int, columns: int) -> None:
         super().__init__()
-        self.layer = torch.nn.Linear(COLUMNS, ROWS, bias=False, device="meta")
+        self.layer = torch.nn.Linear(columns, rows, bias=False, device="meta")
 
 
 def one_layer(label: str, tensor: Tensor, path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     """A model of one linear layer, through the backend that writes and loads whole models."""
-    model = _OneLayer()
+    model = _OneLayer(*tensor.shape)
 
     class OneLayer(VariantSpec):
         def meta_model(self) -> torch.nn.Module:
@@ -89,9 +101,9 @@ def one_layer(label: str, tensor: Tensor, path: Path) -> Callable[[torch.Tensor]
 @pytest.mark.parametrize("how", ["a bare loop", "the profiler's loop"])
 @pytest.mark.benchmark(group="overhead of the profiler")
 def test_overhead_of_the_profiler(how: str, benchmark: BenchmarkFixture) -> None:
-    """The same forward pass of SigLIP Base's text tower, called barely and as the profiler times it."""
+    """The same forward pass of SigLIP Base's text tower, called barely and as the profiler times it; where nothing is timed, of less."""
     catalog, device = load(), Device("cpu", "CPU")
-    model_id = "google/siglip-base-patch16-384"
+    model_id = "google/siglip-base-patch16-384" if benchmark.enabled else TEXT
     tensors = catalog.traces[model_id].tensors_of("text")
     config, quantization = catalog.models[model_id].config, catalog.quantizations["FP32"]
     variant = VariantSpec(model_id, "FP32", config, "text", quantization, tensors, device, 1 << 18)
@@ -115,9 +127,3 @@ def test_load_the_catalog(benchmark: BenchmarkFixture) -> None:
 def test_every_card_for_one_model(benchmark: BenchmarkFixture, real: Catalog) -> None:
     found = benchmark(lambda: list(fit.gpus(real, "google/siglip-so400m-patch14-384")))
     assert len(found) == len(real.gpus) * len(real.quantizations)
-
-
-@pytest.mark.benchmark(group="catalog")
-def test_build_the_site(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    folder, _ = benchmark(build, tmp_path / "site")
-    assert sum(1 for _ in folder.rglob("*.html")) > 50
