@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from types import CodeType, SimpleNamespace
+from typing import Any, ClassVar, cast
 from urllib.parse import quote, urljoin, urlsplit
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, TemplateError, pass_context
+from jinja2 import BytecodeCache, Environment, FunctionLoader, StrictUndefined, TemplateError, pass_context
+from jinja2.bccache import Bucket
 from jinja2.runtime import Context
 from mkdocs.utils import get_relative_url
 from mkdocs.utils.yaml import yaml_load  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
@@ -44,6 +45,19 @@ class Made:
     reads: Reads
 
 
+class _Compiled(BytecodeCache):
+    """Templates as Python, by their names and texts: a process compiles each text once, in however many builds."""
+
+    _codes: ClassVar[dict[tuple[str, str], CodeType]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if bucket.code:
+            self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
 @lru_cache(maxsize=1)
 def environment(world: World) -> Environment:
     """Templates as they were when the build began. Everything is escaped, and a name that no view gives is an error."""
@@ -55,6 +69,7 @@ def environment(world: World) -> Environment:
     configured: dict[str, Any] = yaml_load((world.sources.root / "mkdocs.yml").read_text("utf-8"))
     env = Environment(
         loader=FunctionLoader(load), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        bytecode_cache=_Compiled(),
     )  # fmt: skip
     env.filters |= {**FILTERS, "url": _url}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
     site_url = str(configured.get("site_url") or "").strip()
@@ -94,12 +109,23 @@ def draw(env: Environment, output: Page | NotFound) -> bytes:
 
 def render(stale: Sequence[Planned], world: World, folder: Path) -> dict[str, Made]:
     """Make outputs in folders below `folder`, and give them by path. Raises FitcardError."""
+    _compile(stale, world)
     # What has work in common is made by one process, which then works it out once.
     ordered = sorted(stale, key=lambda planned: (isinstance(planned.output, Document), planned.work))
     made: dict[str, Made] = {}
     for part in spread(partial(_render, world, folder), list(enumerate(_parts(ordered)))):
         made |= part
     return made
+
+
+def _compile(stale: Sequence[Planned], world: World) -> None:
+    """Compile the templates that are needed, so that not every process does. Raises FitcardError for a fault in one."""
+    names = {planned.output.template for planned in stale if isinstance(planned.output, Page | NotFound)}
+    try:
+        for name in {inner for outer in names for inner in world.sources.references[outer]}:
+            environment(world).get_template(name)
+    except TemplateError as error:
+        raise template_fault(error) from error
 
 
 def _parts(ordered: Sequence[Planned]) -> list[list[Planned]]:

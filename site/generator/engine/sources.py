@@ -8,7 +8,7 @@ import re
 import traceback
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, TemplateSyntaxError, meta
@@ -61,13 +61,18 @@ class Sources:
         return every
 
     def _named_in(self, name: str, content: bytes) -> list[str]:
-        try:
-            tree = Environment().parse(content.decode(), name, str(self.root / "site/theme" / name))
-        except TemplateSyntaxError as error:
-            raise template_fault(error) from error
-        names = set(meta.find_referenced_templates(tree))
+        names = _names_in(content, name, str(self.root / "site/theme" / name))
         # A name that is only known when the page is drawn may be any.
         return sorted(self.templates) if None in names else sorted(n for n in names if n and n in self.templates)
+
+
+@lru_cache(maxsize=128)
+def _names_in(content: bytes, name: str, path: str) -> frozenset[str | None]:
+    """What a template names, None for what only drawing it tells."""
+    try:
+        return frozenset(meta.find_referenced_templates(Environment().parse(content.decode(), name, path)))
+    except TemplateSyntaxError as error:
+        raise template_fault(error) from error
 
 
 def configuration() -> Path:
