@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,10 @@ def each_site(request: pytest.FixtureRequest) -> Path:
     """Each site whose every page is looked at."""
     folder: Path = request.getfixturevalue(request.param)
     return folder
+
+
+@pytest.fixture
+def copied_site(site: Path, tmp_path: Path) -> Path:
+    """A copy of the small catalog's website, of which a build makes again only what a test changes."""
+    shutil.copytree(site, tmp_path / "site")
+    return tmp_path / "site"

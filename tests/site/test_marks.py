@@ -16,14 +16,14 @@ from tests.site.reader import Reader
 
 
 def test_a_run_says_who_recorded_it_and_when_it_is_doubted(
-    copied_sample: Path, tmp_path: Path, sample: Catalog
+    copied_sample: Path, copied_site: Path, sample: Catalog
 ) -> None:
     """On its page and on its model's; signed off, it is doubted no more. Figures of others are marked as imported."""
     slow = next(run for run in forged(sample, SO400M, "h100-sxm", 5.0, ["BF16"]) if run.component == "vision")
     run = sealed({**slow.model_dump(mode="json", exclude={"key"}), "recorded_by": "octo <b>cat</b>"})
     own = next(other for other in sample.runs if other.status == "ok" and other.quantization == "FP32")
     file = add_run(copied_sample / "runs", run)
-    site, _ = build(tmp_path / "site", copied_sample)
+    site, _ = build(copied_site, copied_sample)
     page, model = (site / name / "index.html" for name in (f"runs/{run.key}", f"models/{SO400M}"))
     text = "".join(Reader(page.read_text()).text)
     assert "This run is outside the expected band" in text
