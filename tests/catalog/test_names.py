@@ -57,6 +57,36 @@ def test_gpus(typed: str, gpu: str, real: Catalog) -> None:
     assert find_gpu(real, typed) == gpu
 
 
+@pytest.mark.parametrize(
+    ("typed", "gpu"),
+    [
+        # lspci
+        ("01:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)", "rtx-4090"),
+        ("NVIDIA Corporation GA104M [GeForce RTX 3070 Mobile / Max-Q]", "rtx-3070-laptop"), ("TU104GL [Tesla T4]", "t4"),
+        ("Intel Corporation Battlemage G21 [Arc B580]", "arc-b580"), ("NVIDIA Corporation GA106 [GeForce RTX 3060 Lite Hash Rate]", "rtx-3060"),
+        # Lists of devices
+        ("GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-5c89852c-d268)", "a100-80gb-sxm"), ("GPU 0 - NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("CUDA0: NVIDIA GeForce RTX 4090 (24563 MiB, 23000 MiB free)", "rtx-4090"), ("Chipset Model: Apple M1 Pro", "apple-m1-pro-16-core-16gb"),
+        ("GPU[0]\t\t: Card Series: \t\tAMD Radeon RX 7900 XTX", "rx-7900-xtx"), ("deviceName        = NVIDIA GeForce RTX 3090", "rtx-3090"),
+        ("Device 0: NVIDIA GeForce RTX 3090, compute capability 8.6, VMM: yes", "rtx-3090"), ("RTX 4090: 24GB", "rtx-4090"),
+        ("NVIDIA GeForce RTX 3090 (NVK GA102)", "rtx-3090"), ("Mesa Intel(R) Arc(tm) A750 Graphics (DG2)", "arc-a750"),
+        ("AMD Instinct MI300X VF", "instinct-mi300x"),
+        # Memory as tools print it: less than the card is sold with
+        ("Tesla T4 15360MiB", "t4"), ("NVIDIA A40 46068MiB", "a40"),
+        # Shops and people
+        ("ASUS TUF Gaming RTX 4090 OC 24GB", "rtx-4090"), ("MSI GeForce RTX 3060 Ventus 2X 12G OC", "rtx-3060"), ("asus dual rtx 4060", "rtx-4060"),
+        ("EVGA RTX 3090 FTW3 Ultra", "rtx-3090"), ("ROG Strix RTX 3090", "rtx-3090"), ("Strix Point", "radeon-890m-32gb"),
+        ("16 GB RTX 4060 Ti", "rtx-4060-ti-16gb"), ("RTX 3090 24GB VRAM", "rtx-3090"), ("RX 9070 non-XT", "rx-9070"), ("RTX 4070TiS", "rtx-4070-ti-super"),
+        ("MacBook Pro M3 Max 128GB", "apple-m3-max-40-core-128gb"), ("Apple M1 Max 64 GB unified memory", "apple-m1-max-32-core-64gb"),
+        ("Apple M4 Max with 16-core CPU and 40-core GPU 128GB", "apple-m4-max-40-core-128gb"), ("Apple M3 Max (30 GPU cores) 36GB", "apple-m3-max-30-core-36gb"),
+        ("NVIDIA Jetson AGX Orin 64GB Developer Kit", "jetson-agx-orin-64gb"), ("nvidia 4090 card", "rtx-4090"),
+    ],
+)  # fmt: skip
+def test_lines_that_tools_and_shops_print(typed: str, gpu: str, names: GpuNames) -> None:
+    """What stands around the GPU's name names no other GPU."""
+    assert names.match(typed).gpu == gpu
+
+
 def test_reported_gpu_names(names: GpuNames) -> None:
     """Each name that found another GPU, several or none in reports from users finds its own."""
     lines = (CASES / "gpu-names.txt").read_text().splitlines()
@@ -96,7 +126,8 @@ def test_every_id_name_and_alias_finds_its_own_gpu(real: Catalog, names: GpuName
         "RTX 4060 16GB", "RTX 4090 48GB", "RX 7700", "RTX 2070 with Max-Q Design", "GeForce GTX 1060 (Mobile)", "RTX 3050 Ti", "RTX 4050",
         "NVIDIA A100-SXM4-80GB MIG 1g.10gb", "GRID T4-16Q", "NVIDIA TITAN X (Pascal)", "RX 7900M", "Arc A770M", "RTX A5000 Laptop",
         "Tesla V100-DGXS-32GB", "NVIDIA A100-SXM-64GB", "H800", "RTX 5090 D", "AMD Radeon Graphics", "Intel(R) UHD Graphics 770",
-        "RTX PRO 4000 Blackwell SFF Edition", "RTX PRO 5000 Blackwell 72GB", "RTX 4090, RTX 3090",
+        "RTX PRO 4000 Blackwell SFF Edition", "RTX PRO 5000 Blackwell 72GB", "RTX 4090, RTX 3090", "RTX 3080 13312MiB", "RTX 2080 Ti 22GB",
+        "2x RTX 4090 + 1x RTX 3090", "NVIDIA Corporation TU106M [GeForce RTX 2070 Mobile]", "NVIDIA RTXA6000-48Q", "RTX 3090s",
     ],
 )  # fmt: skip
 def test_a_gpu_that_the_catalog_lacks_is_never_taken_for_a_similar_one(typed: str, real: Catalog) -> None:
@@ -125,7 +156,9 @@ def test_unknown_names_get_sensible_neighbours_or_none(typed: str, near: str, na
     ("typed", "count", "gpu"),
     [
         ("2x RTX 3090", 2, "rtx-3090"), ("2 x 3090", 2, "rtx-3090"), ("8xH100", 8, "h100-sxm"), ("RTX 3090 x2", 2, "rtx-3090"),
-        ("H100 (x4)", 4, "h100-sxm"), ("4× RTX 4090 24GB", 4, "rtx-4090"), ("RTX 3090", 1, "rtx-3090"), ("7900 XTX", 1, "rx-7900-xtx"),
+        ("H100 (x4)", 4, "h100-sxm"), ("dual RTX 3090", 2, "rtx-3090"), ("quad A100 80GB PCIe", 4, "a100-80gb-pcie"), ("8 H100", 8, "h100-sxm"),
+        ("RTX 3090 2x", 2, "rtx-3090"), ("two 3090s", 2, "rtx-3090"), ("2x 4080S", 2, "rtx-4080-super"), ("Single RTX 4090", 1, "rtx-4090"),
+        ("4× RTX 4090 24GB", 4, "rtx-4090"), ("RTX 3090", 1, "rtx-3090"), ("7900 XTX", 1, "rx-7900-xtx"),
     ],
 )  # fmt: skip
 def test_a_number_in_front_or_behind_is_a_count(typed: str, count: int, gpu: str, real: Catalog) -> None:
@@ -165,7 +198,9 @@ def test_a_name_with_several_memory_sizes_says_which_was_taken(
     ("typed", "count", "some"),
     [
         ("Radeon", 35, "radeon-780m-16gb"), ("7900", 3, "rx-7900-gre, rx-7900-xt, rx-7900-xtx"), ("gfx1151", 3, "ryzen-ai-max-385-32gb"),
-        ("(RADV NAVI31)", 6, "radeon-pro-w7800"), ("Orin (nvgpu)", 6, "jetson-agx-orin-32gb"), ("rtx 6000", 5, "quadro-rtx-6000"),
+        ("(RADV NAVI31)", 6, "radeon-pro-w7800"), ("Orin (nvgpu)", 6, "jetson-agx-orin-32gb"), ("rtx 6000", 5, "quadro-rtx-6000"), ("gfx942:sramecc+:xnack-", 3, "instinct-mi300x"),
+        ("Intel(R) Graphics (BMG G21)", 4, "arc-b580"), ("2x 4080s", 2, "rtx-4080, rtx-4080-super"), ("1002:744c", 3, "rx-7900-xtx"),
+        ("[AMD/ATI] Navi 31 [Radeon RX 7900 XT/7900 XTX/7900 GRE/7900M] (rev c8)", 3, "rx-7900-xt, rx-7900-xtx, rx-7900-gre"),
     ],
 )  # fmt: skip
 def test_an_ambiguous_name_lists_the_candidates(typed: str, count: int, some: str, names: GpuNames) -> None:
