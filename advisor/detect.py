@@ -28,6 +28,8 @@ MIB = 2**20
 DRM = Path("/sys/class/drm")
 WSL_NVIDIA_SMI = "/usr/lib/wsl/lib/nvidia-smi"
 """Where WSL keeps it, often outside PATH: https://docs.nvidia.com/cuda/wsl-user-guide/index.html"""
+BOARD = Path("/proc/device-tree/model")
+"""What the machine calls itself, where it has a device tree: `NVIDIA Jetson Orin Nano Developer Kit`."""
 _AMD, _INTEL = "1002", "8086"
 _LEAST_VRAM = 2 * GIB
 """An AMD GPU that the catalog does not hold and that has less memory of its own is integrated, and uses main memory."""
@@ -142,11 +144,10 @@ def _nvidia_gpu(catalog: Catalog, names: GpuNames, row: Sequence[str]) -> Detect
     """A row of nvidia-smi. A cell that is no number ("[N/A]", "[Insufficient Permissions]") is not known."""
     name, driver = row[0], row[3]
     total, free = (int(cell) * MIB if cell.isdigit() else None for cell in row[1:3])
-    note = None
-    gpu = names.one(name, total)
+    gpu, note = names.one(name, total), None
     if total is None and any(catalog.gpus[key].spec.unified_memory for key in names.called(name)):
         total, free = _main_memory()
-        gpu = names.one(name, total) or gpu
+        gpu = names.one(name, total) or names.one(_read(BOARD).rstrip("\0"), total)
     elif total is None or free is None:
         stated = ", ".join(dict.fromkeys(cell for cell in row[1:3] if not cell.isdigit()))
         note = f"nvidia-smi says {stated}"

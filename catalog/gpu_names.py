@@ -22,7 +22,7 @@ _NOISE = frozenset(
         r"\w+",
         "nvidia geforce amd ati radeon intel apple gpu gpus graphics tesla instinct corporation inc r tm c "
         "generation edition founders fe desktop series adapter oam w with for vf tegra mesa vram ram memory unified "
-        "developer kit devkit oc lhr card cards",
+        "developer kit devkit engineering reference oc lhr card cards",
     )
 )
 _GLUED = re.compile("nvidia|geforce|radeon|graphics|gpus?(?![a-z])")

@@ -24,6 +24,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(detecting, "DRM", tmp_path)
     monkeypatch.setattr(detecting, "WSL_NVIDIA_SMI", str(tmp_path / "wsl"))
+    monkeypatch.setattr(detecting, "BOARD", tmp_path / "model")
     monkeypatch.setattr(detecting, "_main_memory", lambda: MainMemory(62 * GIB, 50 * GIB))
 
 
@@ -53,6 +54,10 @@ def sysfs(case: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> list[
         ("ecc", [("Tesla T4", 1, 15360, 14900, "t4"), ("NVIDIA A40", 1, 46068, 45500, "a40")]),
         ("grace-hopper", [("NVIDIA GH200 480GB", 1, 97871, 97000, "gh200-96gb")]),
         ("laptop", [("NVIDIA GeForce RTX 4060 Laptop GPU", 1, 8188, 8188, "rtx-4060-laptop")]),
+        ("vgpu", [("NVIDIA A40-12Q", 1, 12288, 11500, None)]),
+        ("mig-in-a-container", [("NVIDIA H100 80GB HBM3 MIG 2g.20gb", 1, None, None, None)]),
+        ("eight-h100", [("NVIDIA H100 80GB HBM3", 8, 81559, 79000, "h100-sxm")]),
+        ("requires-reset", [("NVIDIA A100-SXM4-40GB", 1, None, None, "a100-40gb-sxm"), ("NVIDIA A100-SXM4-40GB", 1, 40960, 40300, "a100-40gb-sxm")]),
         ("mig-slices", [
             ("NVIDIA A100-SXM4-80GB MIG 3g.40gb", 1, None, None, None), ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", 2, None, None, None),
             ("NVIDIA A100-SXM4-80GB", 1, 81920, 81050, "a100-80gb-sxm"),
@@ -90,6 +95,44 @@ def test_a_failing_driver_is_told(case: str, message: str, real: Catalog, monkey
     assert len(nvidia(case, real, monkeypatch)) == (2 if case == "off-the-bus" else 1)
 
 
+@pytest.mark.parametrize(
+    ("board", "gpu"),
+    [
+        ("NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0", "jetson-orin-nano-8gb"),
+        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit\0", "jetson-orin-nx-8gb"),
+        ("", None),
+    ],
+)
+def test_a_jetson_is_the_board_that_it_says_it_is(
+    board: str, gpu: str | None, real: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two have the same GPU and as much memory; the device tree tells them apart, and without it neither is taken."""
+    monkeypatch.setattr(detecting, "_main_memory", lambda: MainMemory(7620 * MIB, 5 * GIB))
+    (tmp_path / "model").write_text(board)
+    (device,) = nvidia("orin-nano", real, monkeypatch)
+    assert (device.memory_bytes, device.gpu) == (7620 * MIB, gpu)
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "gpu"),
+    [
+        ("Apple M3 Max", 128, "apple-m3-max-40-core-128gb"),
+        ("Apple M1", 8, "apple-m1-8-core-8gb"),
+        ("Apple processor", 8, None),
+    ],
+)
+def test_what_a_mac_states(
+    name: str, gib: int, gpu: str | None, real: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chip and its memory, of which a share may be a GPU's; a virtual machine names no chip."""
+    said = {"machdep.cpu.brand_string": name, "hw.memsize": str(gib * GIB)}
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr(detecting, "_run", lambda command: detecting.Printed(said[command[-1]] + "\n", None))
+    mac = detect(real)[0]
+    assert (mac.name, mac.memory_bytes, mac.free_bytes, mac.gpu) == (name, gib * GIB, gib * GIB * 3 // 4, gpu)
+
+
 def test_wsl_keeps_nvidia_smi_outside_path(real: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It is found there; on a machine without nvidia-smi there is no GPU and no complaint."""
     assert [device.vendor for device in detect(real)] == ["CPU"]
@@ -114,6 +157,10 @@ def test_a_program_that_cannot_be_started(real: Catalog, monkeypatch: pytest.Mon
         ("amd-sysfs/rx6800", ("AMD Radeon RX 6800", 1, 17_163_091_968, 16_163_091_968, "rx-6800")),
         ("amd-sysfs/rx7900m", ("AMD GPU 0x744c", 1, 17_163_091_968, 17_163_091_968, None)),
         ("amd-sysfs/mi300x", ("AMD Instinct MI300X", 2, 205_822_885_888, 205_522_885_888, "instinct-mi300x")),
+        ("amd-sysfs/rx9070", ("AMD Radeon RX 9070", 1, 17_095_983_104, 17_000_000_000, "rx-9070")),
+        ("amd-sysfs/rx9070xt", ("AMD Radeon RX 9070 XT", 1, 17_095_983_104, 17_000_000_000, "rx-9070-xt")),
+        ("amd-sysfs/mi300x-vf", ("AMD Instinct MI300X", 1, 205_822_885_888, 205_522_885_888, "instinct-mi300x")),
+        ("amd-sysfs/vega-64", ("AMD GPU 0x687f", 1, 8_573_157_376, 8_000_000_000, None)),
         ("amd-sysfs/no-driver", ("AMD Radeon RX 7900 XTX", 1, None, None, None)),
         # 75 % of GTT, and what is free of the little that is its own; main memory here is less than what it may map.
         ("amd-sysfs/strix-halo", ("AMD Ryzen AI Max+ 395 (Radeon 8060S, 128 GB)", 1, 133_680_857_088, 100_239_860_544, "ryzen-ai-max-395-128gb")),
@@ -133,6 +180,15 @@ def test_what_the_kernel_states(
     """By PCI id and memory; integrated GPUs with the main memory that they may use, others without."""
     (device,) = sysfs(case, real, monkeypatch)
     assert (device.name, device.count, device.memory_bytes, device.free_bytes, device.gpu) == expected
+
+
+def test_a_card_beside_an_integrated_gpu(real: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own memory, the processor's last."""
+    assert [device.gpu for device in sysfs("amd-sysfs/ryzen-with-a-card", real, monkeypatch)] == [
+        "rx-7600",
+        "radeon-780m-16gb",
+    ]
+    assert [device.gpu for device in sysfs("intel-sysfs/arc-a380-beside-uhd", real, monkeypatch)] == [None, "arc-a380"]
 
 
 def test_a_large_carve_out_still_is_the_machine_that_it_is(real: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
