@@ -38,6 +38,9 @@ _LABELS = {
 _FLASH_ATTENTION = dict.fromkeys(("true", "1", "on"), "flash attention") | dict.fromkeys(
     ("-1", "auto"), "flash attention auto"
 )
+_OWN_FIELD = re.compile(r'"(avg_ts|model_filename)"\s*:')
+_START = 10_000
+"""Characters in which the first entry lies; reading a long file twice would take seconds."""
 _SUFFIX = re.compile(r"(-\d{5}-of-\d{5})?\.gguf\Z", re.I)
 _DEVICE = re.compile(r"(?:CUDA|ROCm|HIP|MUSA|Vulkan|SYCL|Metal|MTL|OpenCL|GPUOpenCL|CANN)(\d*)", re.I)
 """How a backend of llama.cpp numbers its GPUs: CUDA0, Vulkan1, MTL0; others are processors or other machines (RPC)."""
@@ -46,7 +49,7 @@ _QUANTIZED = re.compile(r"[-._](i?q\d\w*|bf16|f16|fp16|f32|fp32)\Z", re.I)
 
 def fits(text: str) -> bool:
     """Whether a text looks like this format."""
-    return bool(entries := _entries(text)) and all("avg_ts" in entry or "model_filename" in entry for entry in entries)
+    return text.lstrip()[:1] in ("[", "{") and _OWN_FIELD.search(text, 0, _START) is not None
 
 
 def read(catalog: Catalog, file: File) -> Iterator[Row]:
