@@ -26,7 +26,7 @@ from fitcard.catalog.schema.trace import Phase, Trace
 from fitcard.catalog.schema.workload import Workload
 from fitcard.catalog.storage.writer import write_atomically
 
-_VERSION = 2
+_VERSION = 3
 """Of what a trace holds; higher where the same configuration is traced otherwise than before."""
 
 

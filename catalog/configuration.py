@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fitcard.catalog.configuration_formats import as_encoder, from_open_clip, from_timm, makes_embeddings
-from fitcard.catalog.errors import FitcardError, UnknownName
+from fitcard.catalog.errors import FitcardError, UnknownName, listed, shown
 from fitcard.catalog.reader import load_json, read_json
 
 HUB = "https://huggingface.co"
@@ -26,6 +26,14 @@ HUB_SECONDS = 10.0
 """The most time for one answer of the hub, from looking up its name to the last byte."""
 MAX_CONFIGURATION_BYTES = 4 << 20
 """The largest configuration: one that names 22,000 classes has 1 MB."""
+_REPAIR = "give a Hugging Face config.json or a folder with one"
+_OTHERS = {
+    "adapter_config.json": "it is an adapter, and its base model's configuration is the one that counts",
+    "model_index.json": "it is a pipeline of diffusers, which makes images",
+    "params.json": "params.json is the model's own format",
+    "router_config.json": "its modules.json names several models, each in a folder of its own",
+}
+"""What a folder without a configuration is, by a file in it."""
 _HUB_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 _SNAPSHOT = re.compile(r"models--([^/]+)--([^/]+)/snapshots/([0-9a-f]{40})\Z")
 
@@ -59,7 +67,7 @@ def from_path(path: Path) -> Configuration:
     The folders of the hub's own cache say which model it is, at which commit.
     """
     file = _file_in(path) if path.is_dir() else path
-    values = _checked(_read(file), str(file))
+    values = _cut(_checked(_read(file), str(file)), path)
     if (path / "modules.json").is_file() or makes_embeddings(local_name(path)):
         values = as_encoder(values)
     found = _SNAPSHOT.search(file.absolute().parent.as_posix())
@@ -74,7 +82,7 @@ def local_name(path: Path) -> str:
 
 
 def _read(file: Path) -> Any:
-    return read_json(file, "give a Hugging Face config.json or a folder with one", MAX_CONFIGURATION_BYTES)
+    return read_json(file, _REPAIR, MAX_CONFIGURATION_BYTES)
 
 
 def _file_in(folder: Path) -> Path:
@@ -86,7 +94,22 @@ def _file_in(folder: Path) -> Path:
     if isinstance(inner, str) and re.fullmatch(r"[\w-][\w.-]*", inner) and (folder / inner / "config.json").is_file():
         return folder / inner / "config.json"
     names = ("config.json", "open_clip_config.json")
-    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        there = sorted(entry.name for entry in folder.iterdir())
+        what = next((f": {_OTHERS[name]}" for name in there if name in _OTHERS), "")
+        raise FitcardError(
+            f"{shown(folder)} has no config.json{what or f' (there are: {listed(there, 5)})' if there else ''}; {_REPAIR}"
+        )
+    return found
+
+
+def _cut(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With the length at which sentence-transformers cuts texts, where a file beside the configuration states one."""
+    file = folder / "sentence_bert_config.json"
+    longest = _read(file) if file.is_file() else None
+    longest = longest.get("max_seq_length") if isinstance(longest, dict) else None
+    return {**values, "max_seq_length": longest} if type(longest) is int and longest > 0 else values
 
 
 def from_hub(model_id: str) -> Configuration:

@@ -47,6 +47,10 @@ def from_open_clip(config: dict[str, Any], where: str) -> dict[str, Any] | None:
     config = config.get("model_cfg") or config
     if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
         return None
+    if config.get("multimodal_cfg"):
+        raise FitcardError(
+            f"{where} is of open_clip, and multimodal_cfg makes it CoCa, which writes captions: fitcard does not read it"
+        )
     vision, text = config["vision_cfg"], config["text_cfg"]
     for part, own in (("vision_cfg", vision), ("text_cfg", text)):
         foreign = [

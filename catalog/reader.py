@@ -116,7 +116,7 @@ def load_json(text: str, path: Path | str) -> Any:
 
 def read_json(path: Path, repair: str, most: int = MAX_BYTES) -> Any:
     """The data of a JSON file. Raises CatalogError with the line and with `repair`, which says what to do about a damaged one."""
-    text = read_text(path, most)
+    text = read_text(path, most).removeprefix("\ufeff")  # which editors on Windows put in front
     try:
         return load_json(text, path)
     except json.JSONDecodeError as error:

@@ -110,9 +110,12 @@ def _base(kind: str) -> str:
 
 
 def _check_encoder(kind: str, name: str | None, resolved: Any, base: str) -> None:
-    """Raise FitcardError for a language model, alone or in a vision-language model."""
+    """Raise FitcardError for a language model, alone or in a vision-language model, and for what takes sound."""
+    import transformers
     from transformers.models.auto import modeling_auto as auto
 
+    if getattr(getattr(transformers, base), "main_input_name", None) in ("input_features", "input_values"):
+        _refuse(name or kind, "takes sound")
     two = auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES
     generates = kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and kind not in two
     inner = getattr(getattr(resolved, "text_config", None), "model_type", "")

@@ -75,11 +75,13 @@ _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_length", "max_seq
 
 
 def text_length(model: nn.Module, config: Any, asked: int | None) -> int:
-    """Tokens of the texts to run: as asked, or the most that the model takes, or the usual length.
+    """Tokens of the texts to run: as asked, or the most that the model takes or its library passes on, or the usual
+    length.
 
     Raises FitcardError for more than there are positions.
     """
-    longest = longest_text(model, config)
+    longest, cut = longest_text(model, config), getattr(config, "max_seq_length", None)
     if asked is not None and longest is not None and asked > longest and hasattr(config, "max_position_embeddings"):
         raise FitcardError(f"{type(model).__name__} takes texts of at most {longest:,} tokens (--tokens is {asked:,})")
-    return asked or longest or USUAL_TOKENS
+    usual = longest or USUAL_TOKENS
+    return asked or (min(usual, cut) if isinstance(cut, int) and cut > 0 else usual)

@@ -23,6 +23,7 @@ from fitcard.profiler.input_sizes import (
     longest_text,
     naflex_patches,
     own_image_size,
+    pair,
     text_length,
     vision_config,
 )
@@ -74,7 +75,26 @@ def resolve(config: dict[str, Any]) -> Any:
     options = copy.deepcopy(safe_config(config).values)  # some classes change what they are given
     kind = options.pop("model_type")
     with explained(kind):
+        _simplify(options, kind)
         return transformers.AutoConfig.for_model(kind, **options)
+
+
+_SIZES = ("image_size", "patch_size")
+
+
+def _simplify(options: dict[str, Any], kind: str) -> None:
+    """Write sizes as the class does: a square as one number, height and width as a list, where its default is a number."""
+    import transformers
+
+    parts = [part for part in (options, options.get("vision_config")) if isinstance(part, dict)]
+    if all(isinstance(part.get(key), int | None) for part in parts for key in _SIZES):
+        return
+    own = transformers.CONFIG_MAPPING[kind]()
+    for part, default in zip(parts, (own, vision_config(own)), strict=False):
+        for key in _SIZES:
+            size = pair(part.get(key))
+            if size and not isinstance(part[key], int) and isinstance(getattr(default, key, None), int):
+                part[key] = size[0] if size[0] == size[1] else list(size)
 
 
 @contextmanager
@@ -92,6 +112,10 @@ def explained(kind: str, what: str = "build") -> Generator[None]:
         if (reason := out_of_memory(error)) is None:
             cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
             reason = (str(cause).strip().splitlines() or [""])[0] or type(cause).__name__
+            if "requires the timm library" in reason:
+                reason = "it is a model of timm, which is not installed: pip install timm"
+            if isinstance(error, TypeError) and "'list' and 'int'" in reason:
+                reason = "a size is a list, and this model takes one number (square images)"
             reason = reason.partition(" You can install it")[0]  # what follows stands on further lines
             if "meta tensors" in reason:
                 reason = "what it does depends on the values of its inputs, and a trace has only their sizes"
@@ -142,7 +166,11 @@ def entry_points(model: nn.Module, image: Pixels | None = None, tokens: int | No
             f"{type(model).__name__} takes videos: fitcard answers for encoders of images and texts so far"
         )
     if model.main_input_name == "pixel_values":
-        return (EntryPoint("vision", _pixels(config, image), None, lambda m, x: _embedding(m(**x, **resized))),)
+        return (
+            EntryPoint(
+                "vision", _pixels(vision_config(config), image), None, lambda m, x: _embedding(m(**x, **resized))
+            ),
+        )
     if model.main_input_name == "input_ids" and hasattr(config, "vocab_size"):
         return (EntryPoint("text", None, text_length(model, config, tokens), lambda m, x: _embedding(m(**x))),)
     raise FitcardError(f"{type(model).__name__} takes neither images alone nor texts alone nor both as two components")

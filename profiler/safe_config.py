@@ -30,7 +30,7 @@ class SafeConfig:
 
     values: dict[str, Any]
     dropped: tuple[str, ...]
-    """The keys that were left out, as paths such as `vision_config.quantization_config`."""
+    """The keys that were left out and have a value, as paths such as `vision_config.quantization_config`."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -65,7 +65,8 @@ def _reduced(value: Any, path: tuple[str, ...], dropped: list[str]) -> Any:
     reduced: dict[str, Any] = {}
     for key, item in value.items():
         if _NEVER_PASSED.fullmatch(str(key)):
-            dropped.append(".".join((*path, str(key))))
+            if item:
+                dropped.append(".".join((*path, str(key))))
         else:
             reduced[key] = _reduced(item, (*path, str(key)), dropped)
     return reduced

@@ -59,7 +59,9 @@ def speed_fault(catalog: Catalog, model: str, speed: PublishedSpeed) -> tuple[st
             f"(got {speed.per_second:g})"
         )
     # A weight has at least two bits in every quantization that there is.
-    weights = read_bytes(trace, speed.component, catalog.trace_index[model].parameters[speed.component] // 4) - CACHE_BYTES
+    weights = (
+        read_bytes(trace, speed.component, catalog.trace_index[model].parameters[speed.component] // 4) - CACHE_BYTES
+    )
     bandwidth = (gpu.spec.bandwidth_gb_per_s or 0) * 1e9
     if bandwidth and weights / seconds > bandwidth * BOOST:
         return "per_second", (

@@ -124,6 +124,97 @@ def test_a_folder_of_timm_is_the_catalogs_model(tmp_path: Path, real: Catalog) -
         from_path(tmp_path)
 
 
+def _folder(folder: Path, **files: Any) -> Path:
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+OPEN_CLIP = {
+    "embed_dim": 512,
+    "vision_cfg": {"image_size": 224, "layers": 2, "width": 768, "patch_size": 32},
+    "text_cfg": {"layers": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"adapter_config": {}}, r"has no config\.json: it is an adapter, and its base model's"),
+        ({"model_index": {}}, r"has no config\.json: it is a pipeline of diffusers"),
+        ({"modules": [], "tokenizer": {}}, r"has no config\.json \(there are: modules\.json, tokenizer\.json\); give a Hugging Face config"),
+        ({}, r"has no config\.json; give a Hugging Face config"),
+        ({"open_clip_config": {"model_cfg": {**OPEN_CLIP, "multimodal_cfg": {"width": 512}}}}, r"multimodal_cfg makes it CoCa"),
+        ({"open_clip_config": {**OPEN_CLIP, "text_cfg": {"hf_model_name": "xlm-roberta-base"}}}, r"text_cfg\.hf_model_name"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_holds_no_encoder_says_what_it_holds(files: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """An adapter, a pipeline, a model of open_clip that is more than CLIP: not `No such file or directory`."""
+    with pytest.raises(FitcardError, match=message):
+        from_path(_folder(tmp_path, **files))
+
+
+def test_sentence_transformers_cuts_texts_where_its_folder_says(tmp_path: Path) -> None:
+    """all-MiniLM-L6-v2 has 512 positions and reads 256 tokens; --tokens takes more, up to the positions."""
+    folder = _folder(tmp_path, config=TEXT, modules=[{"path": ""}], sentence_bert_config={"max_seq_length": 24})
+    config = from_path(folder).values
+    assert trace(config).phases[0].text_tokens == 24
+    assert trace(config, tokens=64).phases[0].text_tokens == 64
+    longer = _folder(tmp_path, sentence_bert_config={"max_seq_length": 9999})
+    assert trace(from_path(longer).values).phases[0].text_tokens == 64
+
+
+def test_a_file_that_notepad_saved_is_read(tmp_path: Path) -> None:
+    """It begins with a byte order mark."""
+    assert from_path(_folder(tmp_path, config="\ufeff" + json.dumps(TEXT))).values == TEXT
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "read"),
+    [
+        ("vit", [56, 56], (56, None)), ("vit", {"height": 56, "width": 112}, (56, 112)), ("vit", [56, 112], (56, 112)),
+        ("clip_vision_model", [56, 56], (56, None)), ("clip_vision_model", {"height": 56, "width": 56}, (56, None)),
+    ],
+)  # fmt: skip
+def test_sizes_are_read_however_they_are_written(kind: str, size: Any, read: tuple[int, int | None]) -> None:
+    """A square as a list or by name is the one number that CLIP takes."""
+    (phase,) = trace({**IMAGE, "model_type": kind, "image_size": size}).phases
+    assert (phase.image_size, phase.image_width) == read
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "clip_vision_model", "image_size": [56, 112]}, "a size is a list, and this model takes one number"),
+        ({"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"]}, "WhisperForConditionalGeneration takes sound"),
+        ({"model_type": "wav2vec2"}, "takes sound"),
+        ({"model_type": "timm_wrapper", "architecture": "resnet50"}, "a model of timm, which is not installed: pip install timm"),
+    ],
+)  # fmt: skip
+def test_refusals_say_what_it_is(config: dict[str, Any], message: str) -> None:
+    """Speech models are no language models, and no error of Python is shown."""
+    with pytest.raises(FitcardError, match=message):
+        build(config)
+
+
+def test_a_prompted_model_is_traced_at_the_size_of_its_image_tower() -> None:
+    """SAM states its 1024 pixels in `vision_config`."""
+    tower = {
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 128,
+        "global_attn_indexes": [0],
+    }
+    (phase,) = trace({"model_type": "sam", "vision_config": tower, "prompt_encoder_config": {"image_size": 128}}).phases
+    assert phase.image_size == 128
+
+
+def test_a_key_without_a_value_is_not_said_to_be_ignored() -> None:
+    """`quantization_config: null` says nothing."""
+    assert trace({**TEXT, "quantization_config": None, "auto_map": {}}).notes is None
+
+
 TEXT = {
     "model_type": "bert", "hidden_size": 96, "intermediate_size": 200, "num_hidden_layers": 2, "num_attention_heads": 4,
     "vocab_size": 500, "max_position_embeddings": 64,
