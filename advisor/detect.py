@@ -147,7 +147,7 @@ def _nvidia_gpu(catalog: Catalog, names: GpuNames, row: Sequence[str]) -> Detect
     gpu, note = names.one(name, total), None
     if total is None and any(catalog.gpus[key].spec.unified_memory for key in names.called(name)):
         total, free = _main_memory()
-        gpu = names.one(name, total) or names.one(_read(BOARD).rstrip("\0"), total)
+        gpu = names.one(name, total) or names.one(_read(BOARD).rstrip("\0"), total) or gpu
     elif total is None or free is None:
         stated = ", ".join(dict.fromkeys(cell for cell in row[1:3] if not cell.isdigit()))
         note = f"nvidia-smi says {stated}"
