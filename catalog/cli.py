@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ def _address(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+def _past(_: click.Context, __: click.Parameter, value: datetime | None) -> datetime | None:
+    if value and value.date() > (datetime.now(UTC) + timedelta(days=1)).date():  # somewhere it is tomorrow already
+        raise click.BadParameter(f"{value.date()} is in the future")
+    return value
+
+
 @click.command(
     "import",
     epilog="Example: fitcard import benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv --title benchmark-infer-amp-nchw-pt240-cu124-rtx4090.csv "
@@ -37,7 +43,11 @@ def _address(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @click.option("--licence", required=True, help="Under which it was published, as an SPDX identifier or in words.")
 @click.option(
-    "--read", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="The day on which you read it.  [default: today]"
+    "--read",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    callback=_past,
+    help="The day on which you read it.  [default: today]",
 )
 @click.option("--gpu", help="The card, where the file names none.")
 @click.option("--format", type=click.Choice(list(FORMATS)), help="Default: recognised from the content.")

@@ -103,10 +103,12 @@ def _bare_name(name: str) -> str:
 
 
 def _text_encoders(catalog: Catalog) -> dict[str, str]:
-    """The models that only read texts, by the name that a file of one bears but for its tensor type."""
+    """The models that only read texts, by the names that a file of one bears but for its tensor type: `bge-m3`, and
+    `baai_bge-m3` where the organisation's name is put in front."""
     keys = [key for key, trace in catalog.trace_index.items() if trace.components == ("text",)]
     names = Counter(key.split("/")[-1].lower() for key in keys)
-    return {name: key for key in keys if names[name := key.split("/")[-1].lower()] == 1}
+    alone = {name: key for key in keys if names[name := key.split("/")[-1].lower()] == 1}
+    return alone | {key.replace("/", "_").lower(): key for key in keys}
 
 
 def _layers(catalog: Catalog, model: str) -> int:

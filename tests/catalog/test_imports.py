@@ -368,6 +368,13 @@ def test_reported_results_of_llama_bench(case: str, gpu: str, attention: str, re
     assert attention in row.speed.settings
 
 
+@pytest.mark.parametrize("name", ["BAAI_bge-base-en-v1.5-Q4_K_M.gguf", "C:\\models\\bge-base-en-v1.5.Q4_K_M.gguf"])
+def test_a_file_is_named_with_or_without_its_organisation(name: str, real: Catalog, tmp_path: Path) -> None:
+    """Both ways are usual on the hub."""
+    (row,) = planned(real, tmp_path, bench(model_filename=name), "bench.json").mapped
+    assert row.model == "BAAI/bge-base-en-v1.5"
+
+
 TWO = "NVIDIA GeForce RTX 4090, NVIDIA GeForce RTX 3090"
 
 
@@ -706,6 +713,7 @@ def test_a_format_that_it_is_not(format: str, text: str, expected: str, real: Ca
         ({"--url": "results.csv"}, r"Invalid value for '--url': results\.csv is no address"),
         ({"--gpu": "rtx 9999"}, r"no GPU is called 'rtx 9999'"),
         ({"--read": "yesterday"}, r"Invalid value for '--read'"),
+        ({"--read": "2999-01-01"}, r"Invalid value for '--read': 2999-01-01 is in the future"),
         ({"--title": None}, r"Missing option '--title'"),
         ({"--licence": None}, r"Missing option '--licence'"),
         ({"--format": "mlperf"}, r"Invalid value for '--format'"),
