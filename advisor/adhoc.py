@@ -18,7 +18,7 @@ from typing import Any
 from fitcard.catalog import Catalog
 from fitcard.catalog.configuration import from_hub, from_path, is_hub_id, is_local, local_name
 from fitcard.catalog.errors import AmbiguousName, FitcardError, UnknownName
-from fitcard.catalog.names import find_model
+from fitcard.catalog.names import find_model, hub_id
 from fitcard.catalog.parse import read_trace
 from fitcard.catalog.schema.model import Licence, Model, config_sha256
 from fitcard.catalog.schema.record import UNVERIFIED
@@ -53,13 +53,14 @@ def with_model(catalog: Catalog, typed: str) -> tuple[Catalog, str]:
     except AmbiguousName:
         raise
     except UnknownName as unknown:
-        if not is_hub_id(typed):
+        address = hub_id(typed)
+        if not is_hub_id(address):
             raise
         try:
-            config = from_hub(typed).values
+            config = from_hub(address).values
         except UnknownName as reason:
             raise UnknownName(f"{unknown} {reason}") from None
-        return _added(catalog, typed, config)
+        return _added(catalog, address, config)
 
 
 def traced_at(catalog: Catalog, model: str, phase: Phase, asked: Workload) -> Trace:

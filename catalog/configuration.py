@@ -36,6 +36,7 @@ _OTHERS = {
 """What a folder without a configuration is, by a file in it."""
 _HUB_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z", re.ASCII)
 _SNAPSHOT = re.compile(r"models--([^/]+)--([^/]+)/snapshots/([0-9a-f]{40})\Z")
+_IN_CACHE = re.compile(r"models--([^/]+)--([^/]+)\Z")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def from_path(path: Path) -> Configuration:
 
 def local_name(path: Path) -> str:
     """What a model is called by its folder, or by a file of its own."""
+    if found := _SNAPSHOT.search(path.absolute().as_posix()) or _IN_CACHE.search(path.absolute().as_posix()):
+        return found[2]
     if path.is_dir():
         return path.resolve().name
     return path.resolve().parent.name if path.name == "config.json" else path.resolve().stem
@@ -88,6 +91,7 @@ def _read(file: Path) -> Any:
 def _file_in(folder: Path) -> Path:
     """The configuration in a folder of transformers, timm, open_clip or sentence-transformers, which keeps the model in
     a folder that its modules.json names first."""
+    folder = _snapshot(folder)
     modules = _read(folder / "modules.json") if (folder / "modules.json").is_file() else None
     first = modules[0] if isinstance(modules, list) and modules else None
     inner = first.get("path") if isinstance(first, dict) else None
@@ -102,6 +106,12 @@ def _file_in(folder: Path) -> Path:
             f"{shown(folder)} has no config.json{what or f' (there are: {listed(there, 5)})' if there else ''}; {_REPAIR}"
         )
     return found
+
+
+def _snapshot(folder: Path) -> Path:
+    """The newest snapshot in a model's folder of the hub's cache; any other folder itself."""
+    every = folder.glob("snapshots/*/") if _IN_CACHE.search(folder.absolute().as_posix()) else ()
+    return max(every, key=lambda one: one.stat().st_mtime, default=folder)
 
 
 def _cut(values: dict[str, Any], folder: Path) -> dict[str, Any]:

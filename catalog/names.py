@@ -23,6 +23,12 @@ def find_model(catalog: Catalog, typed: str) -> str:
     return _find("model", typed, _model_name(typed), model_names(catalog))
 
 
+def hub_id(typed: str) -> str:
+    """The id in an address of the hub; anything else as it is."""
+    found = _HUB.fullmatch(typed.strip())
+    return found[1] if found else typed.strip()
+
+
 def model_names(catalog: Catalog) -> dict[str, list[str]]:
     """Everything that each model is called."""
     return {
@@ -91,9 +97,7 @@ def joined(text: str) -> str:
 
 def _model_name(typed: str) -> str:
     """The id or name inside an address of the hub, or behind the prefix of timm or open_clip."""
-    text = typed.strip()
-    if address := _HUB.fullmatch(text):
-        text = address[1]
+    text = hub_id(typed)
     return _PREFIX.sub("", text.partition("@")[0], count=1) or text
 
 

@@ -113,6 +113,25 @@ def test_a_folder_keeps_its_dots(tmp_path: Path) -> None:
     assert local_name(tmp_path / "my-1.5.json") == "my-1.5"
 
 
+def test_a_folder_of_the_hubs_cache_is_called_as_its_model(tmp_path: Path) -> None:
+    """The snapshot in it, or all of it; not by a commit."""
+    snapshot = tmp_path / "models--org--my-1.5" / "snapshots" / ("0123456789" * 4)
+    snapshot.mkdir(parents=True)
+    _folder(snapshot, config=TEXT)
+    for folder in (snapshot, snapshot.parents[1]):
+        assert local_name(folder) == "my-1.5"
+        assert from_path(folder).model_id == "org/my-1.5"
+
+
+def test_an_address_of_the_hub_is_asked_there(real: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the id in it, for a model that the catalog lacks."""
+    asked: list[str] = []
+    monkeypatch.setattr(adhoc, "from_hub", lambda name: asked.append(name) or from_path(CASES / "st-clip"))
+    monkeypatch.setattr(adhoc, "traced", lambda config: real.traces["BAAI/bge-small-en-v1.5"])
+    assert adhoc.with_model(real, "https://huggingface.co/nobody/a-model/tree/main")[1] == "nobody/a-model"
+    assert asked == ["nobody/a-model"]
+
+
 def test_a_folder_of_timm_is_the_catalogs_model(tmp_path: Path, real: Catalog) -> None:
     """timm's name of a model that the catalog has by its own class, which needs no timm; hub addresses are no names."""
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_huge_patch14_clip_224", "num_classes": 0}))
