@@ -33,7 +33,7 @@ class Architecture:
         if getattr(resolved, "is_encoder_decoder", False) and not (name and name.endswith("EncoderModel")):
             base = _encoder_alone(kind, name)
             self.notes = (f"of {kind}, which has an encoder and a decoder, only the encoder is traced ({base})",)
-            named = None
+            named, resolved.is_encoder_decoder = None, False  # which the encoder of T5Gemma wants to be told
         own = self._part_for(named) if named is not None and name and _WITHOUT_HEAD.fullmatch(name) else None
         if own is not None and named is not None:
             self.model: type[nn.Module] = named

@@ -16,7 +16,7 @@ from transformers.models.auto import modeling_auto as auto
 from fitcard.advisor import adhoc
 from fitcard.advisor.fit import fits
 from fitcard.catalog import Catalog
-from fitcard.catalog.configuration import from_path, local_name
+from fitcard.catalog.configuration import Configuration, from_path, local_name
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.workload import Setup, Workload
 from fitcard.profiler import trace as tracing
@@ -90,6 +90,17 @@ def test_what_is_left_out_is_said(real: Catalog) -> None:
     first, second = trace({"model_type": "t5", "num_layers": 1}).notes or ()
     assert "only the encoder is traced (T5EncoderModel)" in first
     assert "512 tokens are assumed" in second
+    small = {
+        "num_hidden_layers": 1,
+        "hidden_size": 64,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+    }
+    assert (
+        "T5GemmaEncoderModel"
+        in (trace({"model_type": "t5gemma", "encoder": small, "decoder": small}).notes or ("",))[0]
+    )
     assert [key for key, made in real.traces.items() if made.notes] == []
 
 
@@ -126,7 +137,12 @@ def test_a_folder_of_the_hubs_cache_is_called_as_its_model(tmp_path: Path) -> No
 def test_an_address_of_the_hub_is_asked_there(real: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the id in it, for a model that the catalog lacks."""
     asked: list[str] = []
-    monkeypatch.setattr(adhoc, "from_hub", lambda name: asked.append(name) or from_path(CASES / "st-clip"))
+
+    def from_hub(name: str) -> Configuration:
+        asked.append(name)
+        return from_path(CASES / "st-clip")
+
+    monkeypatch.setattr(adhoc, "from_hub", from_hub)
     monkeypatch.setattr(adhoc, "traced", lambda config: real.traces["BAAI/bge-small-en-v1.5"])
     assert adhoc.with_model(real, "https://huggingface.co/nobody/a-model/tree/main")[1] == "nobody/a-model"
     assert asked == ["nobody/a-model"]
