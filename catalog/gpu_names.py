@@ -22,7 +22,7 @@ _NOISE = frozenset(
         r"\w+",
         "nvidia geforce amd ati radeon intel apple gpu gpus graphics tesla instinct corporation inc r tm c "
         "generation edition founders fe desktop series adapter oam w with for vf tegra mesa vram ram memory unified "
-        "developer kit devkit engineering reference oc lhr card cards",
+        "developer kit devkit engineering reference oc lhr card cards limited version",
     )
 )
 _GLUED = re.compile("nvidia|geforce|radeon|graphics|gpus?(?![a-z])")
@@ -43,7 +43,7 @@ _SAME = {"mobile": "laptop", "notebook": "laptop", "laptops": "laptop"}
 _VARIANTS = frozenset(re.findall(r"\w+", "ti super xt xtx gre laptop d s m max ultra pro sff server workstation ada q"))
 """Words that make another GPU of a name: `RX 7700` is not the RX 7700 XT."""
 _MEMORY = re.compile(
-    r"(?<![\d.])(?P<gb>\d{1,3}(?:\.\d+)?) ?gi?b\b|(?<![\d.a-z])(?P<g>\d{1,3})g\b|(?<!\d)(?P<mb>\d{3,6}) ?mi?b\b"
+    r"(?<![\d.])(?P<gb>\d{1,3}(?:\.\d+)?) ?gi?b\b|(?<![\d.a-z])(?P<g>\d{1,3}) ?g\b|(?<!\d)(?P<mb>\d{3,6}) ?mi?b\b"
 )
 _MEMORY_TYPE = re.compile(r"(lp|g)?ddr\w*|d6|hbm\w*")
 _NUMBERS = {
@@ -61,7 +61,7 @@ _NUMBERS = {
 _COUNT_BEFORE = re.compile(
     rf"(\d{{1,3}}) ?[x×*] ?(?=\S)|(\d{{1,2}}) (?=[a-z]|\d{{3}})(?!g(?:i?b)?\b|core)|({'|'.join(_NUMBERS)}) (?=\S)"
 )
-_COUNT_BEHIND = re.compile(r"[\s(](?:[x×*] ?(\d{1,3})|(\d{1,3}) ?[x×])\)?\Z")
+_COUNT_BEHIND = re.compile(r"(?:[\s(]|(?<=\d))[x×*] ?(\d{1,3})\)?\Z|[\s(](\d{1,3}) ?[x×]\)?\Z")
 _PREFIX = re.compile(
     r"(?:gpu *\[\d+\])?[^()\[\]]*[:=]\s+(?!\d+ ?[gm]i?b)(?=\S)|(?:gpu|device|card|adapter) ?#?\d{1,2}\b *[-–]? *(?=\S)"
 )

@@ -79,7 +79,7 @@ def test_gpus(typed: str, gpu: str, real: Catalog) -> None:
         ("16 GB RTX 4060 Ti", "rtx-4060-ti-16gb"), ("RTX 3090 24GB VRAM", "rtx-3090"), ("RX 9070 non-XT", "rx-9070"), ("RTX 4070TiS", "rtx-4070-ti-super"),
         ("MacBook Pro M3 Max 128GB", "apple-m3-max-40-core-128gb"), ("Apple M1 Max 64 GB unified memory", "apple-m1-max-32-core-64gb"),
         ("Apple M4 Max with 16-core CPU and 40-core GPU 128GB", "apple-m4-max-40-core-128gb"), ("Apple M3 Max (30 GPU cores) 36GB", "apple-m3-max-30-core-36gb"),
-        ("NVIDIA Jetson AGX Orin 64GB Developer Kit", "jetson-agx-orin-64gb"), ("nvidia 4090 card", "rtx-4090"),
+        ("NVIDIA Jetson AGX Orin 64GB Developer Kit", "jetson-agx-orin-64gb"), ("nvidia 4090 card", "rtx-4090"), ("RX7900XTX 24 G", "rx-7900-xtx"), ("RTX 3060 (12GB version)", "rtx-3060"),
     ],
 )  # fmt: skip
 def test_lines_that_tools_and_shops_print(typed: str, gpu: str, names: GpuNames) -> None:
@@ -157,7 +157,7 @@ def test_unknown_names_get_sensible_neighbours_or_none(typed: str, near: str, na
     [
         ("2x RTX 3090", 2, "rtx-3090"), ("2 x 3090", 2, "rtx-3090"), ("8xH100", 8, "h100-sxm"), ("RTX 3090 x2", 2, "rtx-3090"),
         ("H100 (x4)", 4, "h100-sxm"), ("dual RTX 3090", 2, "rtx-3090"), ("quad A100 80GB PCIe", 4, "a100-80gb-pcie"), ("8 H100", 8, "h100-sxm"),
-        ("RTX 3090 2x", 2, "rtx-3090"), ("two 3090s", 2, "rtx-3090"), ("2x 4080S", 2, "rtx-4080-super"), ("Single RTX 4090", 1, "rtx-4090"),
+        ("RTX 3090 2x", 2, "rtx-3090"), ("A6000x2", 2, "rtx-a6000"), ("4090*2", 2, "rtx-4090"), ("two 3090s", 2, "rtx-3090"), ("2x 4080S", 2, "rtx-4080-super"), ("Single RTX 4090", 1, "rtx-4090"),
         ("4× RTX 4090 24GB", 4, "rtx-4090"), ("RTX 3090", 1, "rtx-3090"), ("7900 XTX", 1, "rx-7900-xtx"),
     ],
 )  # fmt: skip
