@@ -16,6 +16,7 @@ from fitcard.advisor.answer import Answer, SpeedAnswer
 from fitcard.advisor.detect import Detected, with_free_memory
 from fitcard.advisor.hardware import gpu_of
 from fitcard.catalog import Catalog
+from fitcard.catalog.schema.run import recorder
 from fitcard.catalog.schema.workload import Setup
 
 _STYLES = {"fits": "green", "tight": "yellow", "no": "red", "unsupported": "dim"}
@@ -80,6 +81,8 @@ def explain(catalog: Catalog, answer: Answer) -> None:
     elif answer.verdict != "unsupported":
         console.print(f"  largest batch: {answer.max_batch:,}")
         console.print(f"  speed: {speed(answer)}")
+        if answer.speed and answer.speed.evidence == "measured" and answer.speed.record:
+            console.print(f"  recorded: {escape(recorder(catalog.run(answer.speed.record).recorded_by))}")
         if answer.speed and gpu.spec.board_power_w:
             each = answer.speed.per_second / gpu.spec.board_power_w
             console.print(f"  of each watt of board power: {_rate(each)} {answer.speed.unit}")

@@ -7,11 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fitcard.advisor.evidence import counts
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Mode
 from fitcard.catalog.storage.memo import memo
+from fitcard.catalog.summaries import RunSummary
 
 
 class Timed(NamedTuple):
@@ -24,6 +24,12 @@ class Timed(NamedTuple):
     mode: Mode
     speeds: tuple[tuple[int, float, int], ...]
     """Batch, items per second, and multiply-adds of one forward pass."""
+
+
+def counts(catalog: Catalog, run: RunSummary) -> bool:
+    """Whether a run counts as evidence: it succeeded, without a cap on memory, with the configuration of today."""
+    config = catalog.model_index[run.model].config_sha256
+    return run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
 
 
 @memo

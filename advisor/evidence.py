@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
+from fitcard.advisor.device_runs import counts
+from fitcard.advisor.run_band import doubted_on, flagged_on_gpus
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu, NumberType
 from fitcard.catalog.schema.published import PublishedSpeed
@@ -32,12 +35,6 @@ def good(runs: Sequence[Run], config_sha256: str) -> tuple[Run, ...]:
     )
 
 
-def counts(catalog: Catalog, run: RunSummary) -> bool:
-    """Whether a run counts as evidence: the same of its summary."""
-    config = catalog.model_index[run.model].config_sha256
-    return run.status == "ok" and run.config_sha256 == config and run.memory_limit_bytes is None
-
-
 class BestSpeed(NamedTuple):
     """The highest throughput that anybody measured for a component on a GPU, whatever the quantization and mode; or
     what is expected of the best choice there."""
@@ -52,6 +49,8 @@ class BestSpeed(NamedTuple):
     low: float | None = None
     high: float | None = None
     """The 80 % interval of a prediction."""
+    recorded_by: str | None = None
+    """Who recorded the run, where that was none of fitcard's own runners."""
 
 
 class Cited(NamedTuple):
@@ -63,23 +62,27 @@ class Cited(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured or published of one model."""
+    """What was measured or published of one model. Runs outside the band in which they are expected are no evidence."""
 
-    good: Mapping[tuple[Component, str, Setup], RunSummary]
-    """The newest good run of each component and label in each setup."""
+    good: Mapping[tuple[Component, str, Setup], Sequence[RunSummary]]
+    """The good runs of each component and label in each setup, newest first."""
     newest: Mapping[tuple[Component, str, Setup], RunSummary]
     """The newest run whatever became of it."""
     published: Mapping[tuple[Component, str, Setup], Cited]
     """The highest throughput that others published."""
     fastest: Mapping[tuple[Component, str], BestSpeed]
-    """The highest throughput of each component on each device; our own runs before those of others."""
+    """The highest throughput of each component on each GPU; our own runs before those of others."""
     read: Callable[[str], Run]
     """Gives the run of a key: most answers need none of them."""
+    doubted: Callable[[str], Collection[str]]
+    """Gives the keys of the runs on a device that are outside their band. On a processor that rests on the runs of
+    other models, which most answers need not read."""
 
     def run(self, component: Component, label: str, setup: Setup) -> Run | None:
         """The newest good run of a variant on that very device."""
-        summary = self.good.get((component, label, setup))
-        return self.read(summary.key) if summary else None
+        summaries = self.good.get((component, label, setup), ())
+        doubted = self.doubted(setup.device) if summaries else ()
+        return next((self.read(summary.key) for summary in summaries if summary.key not in doubted), None)
 
     def unsupported(self, component: Component, label: str, setup: Setup) -> RunSummary | None:
         """The newest run of a variant on a device, if it says that the engine cannot serve it there."""
@@ -92,6 +95,9 @@ def evidence_of(catalog: Catalog, model: str) -> Evidence:
     """What was measured or published of a model of the catalog."""
     runs = catalog.summaries_of(model)
     good_ones = [run for run in reversed(runs) if counts(catalog, run)]
+    by_variant: dict[tuple[Component, str, Setup], list[RunSummary]] = {}
+    for run in good_ones:
+        by_variant.setdefault((run.component, run.quantization, Setup(run.device, run.mode)), []).append(run)
     file = catalog.published.get(model)
     cited = [Cited(speed, file.sources[speed.source].url) for speed in file.comparable] if file else []
     published: dict[tuple[Component, str, Setup], Cited] = {}
@@ -99,14 +105,11 @@ def evidence_of(catalog: Catalog, model: str) -> Evidence:
         key = (one.speed.component, one.speed.quantization, Setup(one.speed.gpu, one.speed.mode))
         if key not in published or one.speed.per_second > published[key].speed.per_second:
             published[key] = one
-    return Evidence(_first(good_ones), _first(reversed(runs)), published, _fastest(good_ones, cited), catalog.run)
-
-
-def _first(runs: Iterable[RunSummary]) -> dict[tuple[Component, str, Setup], RunSummary]:
-    by_variant: dict[tuple[Component, str, Setup], RunSummary] = {}
-    for run in runs:
-        by_variant.setdefault((run.component, run.quantization, Setup(run.device, run.mode)), run)
-    return by_variant
+    newest = {(run.component, run.quantization, Setup(run.device, run.mode)): run for run in runs}
+    on_gpus = [run for run in good_ones if run.device in catalog.gpus]
+    doubted = flagged_on_gpus(catalog, model) if on_gpus else ()
+    fastest = _fastest((run for run in on_gpus if run.key not in doubted), cited)
+    return Evidence(by_variant, newest, published, fastest, catalog.run, partial(doubted_on, catalog, model))
 
 
 def _fastest(runs: Iterable[RunSummary], cited: Iterable[Cited]) -> dict[tuple[Component, str], BestSpeed]:
@@ -120,7 +123,10 @@ def _fastest(runs: Iterable[RunSummary], cited: Iterable[Cited]) -> dict[tuple[C
     for run in runs:
         for one in run.batches:
             if one.per_second is not None:
-                speed = BestSpeed(one.per_second, run.quantization, run.mode, one.batch, "measured", run.key)
+                speed = BestSpeed(
+                    one.per_second, run.quantization, run.mode, one.batch, "measured", run.key,
+                    recorded_by=run.recorded_by,
+                )  # fmt: skip
                 take(run.component, run.device, speed)
     for s, url in cited:
         take(s.component, s.gpu, BestSpeed(s.per_second, s.quantization, s.mode, s.batch, "published", url))

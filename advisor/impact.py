@@ -16,6 +16,7 @@ from fitcard.advisor.fit import MOST_BATCH, USUAL_BATCH, ModelQuestion, question
 from fitcard.advisor.hardware import Hardware, hardware_of
 from fitcard.advisor.memory import available_bytes, terms
 from fitcard.advisor.recommend import known_on, picks
+from fitcard.advisor.run_band import doubted_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.published import PublishedFile
@@ -26,7 +27,8 @@ from fitcard.catalog.schema.trace import Component
 def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterator[Change]:
     """What the runs of a model on a device on one day changed: verdicts, the best choice, the highest throughput, and
     the GPU's place by it. Of the component that pages are about, at batch 1, eager."""
-    runs = [run for run in catalog.runs_of(model) if run.measured_at[:10] <= day]
+    doubted = doubted_on(catalog, model, device)
+    runs = [run for run in catalog.runs_of(model) if run.measured_at[:10] <= day and run.key not in doubted]
     mine = [run for run in runs if run.machine.device == device]
     earlier = [run for run in mine if run.measured_at[:10] < day]
     config, published = catalog.model_index[model].config_sha256, catalog.published.get(model)
@@ -108,7 +110,9 @@ def _throughput(
     )
     if fastest:
         speed, run = fastest
-        return BestSpeed(speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key)
+        return BestSpeed(
+            speed.per_second, run.quantization, run.mode, speed.batch, "measured", run.key, recorded_by=run.recorded_by
+        )
     gpu, runtimes = hardware.gpu, asked.rules.runtimes
     published = [
         BestSpeed(s.per_second, s.quantization, s.mode, s.batch, "published", file.sources[s.source].url)

@@ -9,7 +9,7 @@ in whether a run of another model on the same GPU is believed. A run is signed o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from fitcard.advisor.device_runs import Timed, newest_on, run_times, timed_on, timed_runs
@@ -79,6 +79,13 @@ def flagged(catalog: Catalog, model: str) -> dict[str, OutOfBand]:
 def flagged_on_gpus(catalog: Catalog, model: str) -> dict[str, OutOfBand]:
     """The same of a model's runs on GPUs of the catalog, which rest on no other model's runs."""
     return _open(catalog, _on_gpus(catalog, model))
+
+
+def doubted_on(catalog: Catalog, model: str, device: str) -> Collection[str]:
+    """The keys of a model's runs on a device that are flagged. Those of its runs on other GPUs, or of other models on a
+    device that only runs know, may be among them."""
+    on_gpu = device in catalog.gpus
+    return flagged_on_gpus(catalog, model) if on_gpu else _open(catalog, _on_device(catalog, device))
 
 
 def believed_on(catalog: Catalog, device: str) -> dict[str, list[Timed]]:

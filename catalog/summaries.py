@@ -151,6 +151,7 @@ class RunSummary(NamedTuple):
     compared: bool
     """Whether its embeddings were compared with those in FP32."""
     cosine_mean: float | None
+    recorded_by: str | None
     batches: tuple[BatchSummary, ...]
 
     @classmethod
@@ -179,6 +180,7 @@ class RunSummary(NamedTuple):
             run.weights_bytes,
             run.fidelity is not None,
             run.fidelity.cosine_mean if run.fidelity else None,
+            run.recorded_by,
             tuple(BatchSummary(b, memory.get(b), speeds.get(b)) for b in sorted({*speeds, *memory})),
         )
 

@@ -345,6 +345,14 @@ class Run(Content):
         return self
 
 
+IMPORTED = "○ imported: others measured and published it"
+
+
+def recorder(name: str | None) -> str:
+    """Who measured a run, as a mark, a word and a name; what others published is `IMPORTED`."""
+    return f"◐ contributed by {name}" if name else "● own: by fitcard's own runners"
+
+
 def run_key(content: Content) -> str:
     """Sixteen hex digits that name a record: the hash of all of it but the key.
 

@@ -17,13 +17,13 @@ from markupsafe import Markup, escape
 
 from fitcard.catalog.addresses import forbidden_scheme
 from fitcard.catalog.schema.components import COMPONENTS
+from fitcard.catalog.schema.run import IMPORTED, recorder
 from fitcard.catalog.schema.trace import Component
 
 if TYPE_CHECKING:
     from fitcard.advisor.answer import MemoryAnswer
     from fitcard.advisor.evidence import BestSpeed
     from fitcard.advisor.recommend import Span
-    from fitcard.catalog.schema.run import Run
 
 GB = 10**9
 GIB = 2**30
@@ -119,20 +119,17 @@ def _markdown() -> markdown.Markdown:
     return converter
 
 
-def tag(word: str, kind: str, href: str | None = None, title: str | None = None) -> Markup:
-    """A verdict or a word of evidence in its colour, as a link where it is told where to."""
-    said = Markup(' title="{}"').format(title) if title else ""
+def tag(word: str, kind: str, href: str | None = None, who: str | None = None) -> Markup:
+    """A verdict or a word of evidence in its colour, as a link where it is told where to.
+
+    `who` measured it begins with a mark, which stands after the word; what is linked as published was imported.
+    """
+    who = IMPORTED if word == "published" and href else who
+    said = Markup(' title="{}"').format(who) if who else ""
+    mark = f' <span aria-hidden="true">{escape(who[0])}</span>' if who else ""
     if href is None:
-        return Markup(f'<span class="tag {kind}-{escape(word)}"{said}>{escape(word)}</span>')
-    return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}"{said}>{escape(word)}</a>')
-
-
-IMPORTED = "○ imported: others measured and published it"
-
-
-def recorder(run: Run) -> Markup:
-    """Who measured a run, as a mark, a word and a name; figures that others published are `IMPORTED`."""
-    return escape(f"◐ contributed by {run.recorded_by}" if run.recorded_by else "● own: by fitcard's own runners")
+        return Markup(f'<span class="tag {kind}-{escape(word)}"{said}>{escape(word)}{mark}</span>')
+    return Markup(f'<a class="tag {kind}-{escape(word)}" href="{escape(href)}"{said}>{escape(word)}{mark}</a>')
 
 
 def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, tokens: int | None = None) -> Markup:
@@ -149,7 +146,7 @@ def known_speed(speed: BestSpeed | None, unit: str, accuracy: str, runs: str, to
     else:
         interval = ""
         address = speed.record if speed.evidence == "published" else f"{runs}{speed.record}/"
-        evidence = tag(speed.evidence, "evidence", address)
+        evidence = tag(speed.evidence, "evidence", address, recorder(speed.recorded_by))
     each = f", {tokens} tokens each" if tokens else ""
     how = "one sequence" if unit == COMPONENTS["language"].unit else f"{speed.mode}, batch {speed.batch}{each}"
     conditions = f'<span class="dim">{escape(speed.quantization)}, {how}</span>'
@@ -179,7 +176,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "prose": prose,
     "phrase": phrase,
     "tag": tag,
-    "recorder": recorder,
+    "recorder": lambda name: escape(recorder(name)),
     "known_speed": known_speed,
     "span": span,
     "needed_of_free": needed_of_free,

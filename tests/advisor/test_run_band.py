@@ -12,13 +12,19 @@ import pytest
 from fitcard.advisor import fit, run_band
 from fitcard.advisor.accuracy import memory_errors, speed_accuracy
 from fitcard.advisor.calibrate import calibrate, evidence_sha256
+from fitcard.advisor.evidence import evidence_of
 from fitcard.advisor.hardware import hardware_of
+from fitcard.advisor.impact import consequences
+from fitcard.advisor.recommend import picks
 from fitcard.advisor.run_band import flagged, out_of_band
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.linters import impossible, problems
 from fitcard.catalog.schema.run import Run, sealed
 from fitcard.catalog.schema.waivers import Excepted
+from fitcard.catalog.schema.workload import Setup, Variant, Workload
 from fitcard.catalog.storage.writer import add_run
+from fitcard.site.generator.data import model_card
+from fitcard.site.generator.pages import quantization_page
 from tests.conftest import Cli
 
 SO400M = "google/siglip-so400m-patch14-384"
@@ -118,6 +124,23 @@ def test_a_flagged_run_is_left_out_until_it_is_signed_off(real: Catalog, copied:
     assert any(row.record == run.key for row in memory_errors(trusting))
     needless = replace(trusting, runs=())
     assert "run_band no longer finds fault with" in "".join(map(str, problems(needless, also=[run_band])))
+
+
+@pytest.mark.parametrize(("model", "device"), [(SO400M, H100), (CLIP, XEON)])
+def test_a_flagged_run_is_ranked_nowhere_and_answers_nothing(model: str, device: str, real: Catalog) -> None:
+    """However fast it is: the older runs stand in every list, answer, history and model card as if it were not there."""
+    forgeries = forged(real, model, device, 0.1, ("BF16", "FP32"))
+    other = replace(real, runs=(*real.runs, *forgeries))
+    keys = {run.key for run in forgeries}
+    assert flagged(other, model).keys() == keys != set()
+    assert evidence_of(other, model).fastest == evidence_of(real, model).fastest
+    assert dict(picks(other, model)) == dict(picks(real, model))
+    for label in ("BF16", "FP32"):
+        asked = Variant(model, "vision", label), Setup(device), Workload(4)
+        assert fit.fit(other, *asked) == fit.fit(real, *asked)
+    assert list(consequences(other, model, device, "2026-11-28")) == []
+    assert not keys & {run.key for label in ("BF16", "FP32") for run in quantization_page.view(other, label).runs}
+    assert not keys & set(re.findall("[0-9a-f]{16}", model_card.card(other, model).decode()))
 
 
 def test_of_two_models_on_a_device_neither_is_doubted(real: Catalog) -> None:

@@ -29,6 +29,11 @@ def test_a_run_says_who_recorded_it_and_when_it_is_doubted(
     assert "This run is outside the expected band" in text
     assert "times outside the" in text
     assert "◐ contributed by octo <b>cat</b>" in text
+    home = next(row for row in (site / "index.html").read_text().split("<tr>") if f"runs/{run.key}/" in row)
+    assert "<strong>outside the expected band</strong>" in home
+    assert 'title="◐ contributed by octo &lt;b&gt;cat&lt;/b&gt;">measured <span aria-hidden="true">◐</span></a>' in home
+    feed = (site / f"models/{SO400M}/feed.xml").read_text()
+    assert "Outside the expected band: 1 run, which no figure rests on." in feed
     assert "● own: by fitcard's own runners" in "".join(Reader((site / f"runs/{own.key}/index.html").read_text()).text)
     assert "outside the expected band" not in (site / f"runs/{own.key}/index.html").read_text()
     rows = model.read_text().split("<tr>")

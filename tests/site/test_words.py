@@ -10,7 +10,6 @@ from fitcard.advisor.evidence import BestSpeed
 from fitcard.advisor.recommend import Span
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.site.generator.text import FILTERS
-from tests.sample import of_model
 
 NASTY = "<b>\"&'"
 NUMBER = 12_345_678.9
@@ -24,7 +23,7 @@ ARGUMENTS: dict[str, list[tuple[object, ...]]] = {
     "phrase": [(NASTY,)],
     "tag": [(NASTY, "verdict"), (NASTY, "evidence", NASTY)],
     "known_speed": [(speed, NASTY, "a/", "runs/") for speed in (None, MEASURED, PUBLISHED, PREDICTED)],
-    "recorder": [(of_model("sentence-transformers/all-MiniLM-L6-v2", 1),)],
+    "recorder": [(None,), (NASTY,)],
     "span": [(None,), (Span(1.0, 0.5, 2.0),)],
     "needed_of_free": [(MemoryAnswer(1, 2, 3, 4, 10, 20, "predicted"),)],
 }

@@ -224,8 +224,8 @@ def fit_of(pick: Pick) -> dict[str, Any]:
     answer, known = pick.nearest, pick.throughput
     speed = known and {
         "per_second": known.per_second, "unit": COMPONENTS[answer.component].unit, "low": known.low, "high": known.high,
-        "evidence": known.evidence, "record": known.record, "batch": known.batch,
-        "quantization": known.quantization, "mode": known.mode,
+        "evidence": known.evidence, "record": known.record, "recorded_by": known.recorded_by,
+        "batch": known.batch, "quantization": known.quantization, "mode": known.mode,
     }  # fmt: skip
     return {
         "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,

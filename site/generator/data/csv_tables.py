@@ -243,6 +243,7 @@ _RUN_COLUMNS = (
     Column("mode", "string", "eager or compiled.", lambda r: r[0].mode),
     Column("status", "string", "ok, out_of_memory, unsupported, crashed or timed_out.", lambda r: r[0].status),
     Column("reason", "string", "Why there is no measurement.", lambda r: r[0].reason),
+    Column("recorded_by", "string", "Who contributed it; empty for fitcard's own runners.", lambda r: r[0].recorded_by),
     Column("weights", "string", "random, hub or local: where the numbers in the tensors came from.", lambda r: r[0].weights),
     Column("memory_limit_bytes", "integer", "The cap under which it had to stay.", lambda r: r[0].memory_limit_bytes),
     Column("bits_per_weight", "double", "Of the file, counted.", lambda r: r[0].bits_per_weight),

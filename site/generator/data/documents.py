@@ -198,6 +198,8 @@ class RunEntry(DocumentPart):
     status: Status
     measured_at: str
     """UTC."""
+    recorded_by: str | None
+    """Who contributed it; null for fitcard's own runners."""
     document: str
 
 
@@ -218,6 +220,8 @@ class Throughput(DocumentPart):
     evidence: Evidence
     record: str | None
     """The key of the run, or the address of the publication; null for a prediction."""
+    recorded_by: str | None
+    """Who contributed the run; null for what fitcard's own runners measured, and for what is not measured."""
     batch: int
     quantization: str
     mode: Mode

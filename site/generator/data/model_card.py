@@ -15,10 +15,12 @@ from typing import Any
 import yaml
 
 from fitcard.advisor.evidence import good_runs
+from fitcard.advisor.run_band import flagged
 from fitcard.catalog import Catalog
 from fitcard.catalog.prose import fill
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import UNVERIFIED
+from fitcard.catalog.schema.run import recorder
 from fitcard.site.generator.data import api
 from fitcard.site.generator.engine.output import Asset
 from fitcard.site.generator.text import gb, rate
@@ -100,16 +102,18 @@ def _body(catalog: Catalog, key: str) -> str:
 
 
 def _measured(catalog: Catalog, key: str) -> Iterator[str]:
-    """Every batch of the newest good run of each variant and device, or a sentence."""
-    newest = {(r.machine.device, r.component, r.quantization, r.mode): r for r in reversed(good_runs(catalog, key))}
+    """Every batch of the newest good run of each variant and device that is within its band, or a sentence."""
+    doubted = flagged(catalog, key)
+    good = [run for run in reversed(good_runs(catalog, key)) if run.key not in doubted]
+    newest = {(r.machine.device, r.component, r.quantization, r.mode): r for r in good}
     yield "## Measured"
     yield ""
     if not newest:
         yield "Nobody has run this model with fitcard yet."
         yield ""
         return
-    yield "| Device | Component | Quantization | Mode | Batch | Memory | Throughput | Run |"
-    yield "|---|---|---|---|--:|--:|--:|---|"
+    yield "| Device | Component | Quantization | Mode | Batch | Memory | Throughput | Recorded | Run |"
+    yield "|---|---|---|---|--:|--:|--:|---|---|"
     order = list(catalog.quantizations)
     for (_, _, label, mode), run in sorted(
         newest.items(), key=lambda item: (item[0][0], item[0][1], order.index(item[0][2]), item[0][3])
@@ -118,7 +122,7 @@ def _measured(catalog: Catalog, key: str) -> Iterator[str]:
             memory = run.batch_memory(speed.batch)
             yield (
                 f"| {_text(run.machine.device_name)} | {COMPONENTS[run.component].title} | {_text(label)} | {mode} | {speed.batch} "
-                f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {COMPONENTS[run.component].unit} | {run.key} |"
+                f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {COMPONENTS[run.component].unit} | {_text(recorder(run.recorded_by))} | {run.key} |"
             )
     yield ""
 

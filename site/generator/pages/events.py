@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from fitcard.advisor.fit import default_component
 from fitcard.advisor.impact import consequences, told
+from fitcard.advisor.run_band import doubted_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.components import COMPONENTS
 from fitcard.catalog.schema.record import Source
@@ -98,12 +99,16 @@ def _told(catalog: Catalog, model: str, runs: Sequence[Run]) -> Iterator[str]:
     if labels:
         yield f"Quantizations: {', '.join(labels)}."
     main = default_component(catalog, model)
-    speeds = [(speed, run) for run in good for speed in run.speed if run.component == main]
+    device, day = runs[0].machine.device, runs[0].measured_at[:10]
+    doubted = doubted_on(catalog, model, device)
+    believed = [run for run in good if run.component == main and run.key not in doubted]
+    speeds = [(speed, run) for run in believed for speed in run.speed]
     if speeds:
         speed, run = max(speeds, key=lambda one: one[0].per_second)
         throughput = f"{rate(speed.per_second)} {COMPONENTS[main].unit}"
         yield f"Highest throughput: {throughput}, {run.quantization} at batch {speed.batch}."
-    device, day = runs[0].machine.device, runs[0].measured_at[:10]
+    if outside := sum(run.key in doubted for run in good):
+        yield f"Outside the expected band: {_many(outside, 'run')}, which no figure rests on."
     yield from told([*consequences(catalog, model, device, day)])
     if failed := len(runs) - len(good):
         yield f"{failed} ended without a measurement, and say why."

@@ -8,6 +8,7 @@ from itertools import groupby, islice
 from typing import NamedTuple
 
 from fitcard.advisor import fit
+from fitcard.advisor.run_band import flagged
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import counts
 from fitcard.catalog.schema.gpu import Gpu
@@ -35,6 +36,9 @@ class NewestRun(NamedTuple):
     per_second: float
     batch: int
     memory_bytes: int | None
+    recorded_by: str | None
+    outside: bool
+    """Whether it is outside the expected band, and nobody signed it off."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,10 @@ def view(catalog: Catalog) -> HomePage:
 def _newest(catalog: Catalog) -> list[NewestRun]:
     """The newest runs that measured something, the newest first."""
     newest = list(islice((entry for entry in reversed(catalog.run_index) if entry.status == "ok"), NEWEST))
-    return [_newest_run(catalog.run(entry.key)) for entry in newest]
+    return [_newest_run(catalog, catalog.run(entry.key)) for entry in newest]
 
 
-def _newest_run(run: Run) -> NewestRun:
+def _newest_run(catalog: Catalog, run: Run) -> NewestRun:
     speed = run.best_speed
     assert speed is not None  # no run is a success without one
     memory = run.batch_memory(speed.batch)
@@ -88,6 +92,8 @@ def _newest_run(run: Run) -> NewestRun:
         per_second=speed.per_second,
         batch=speed.batch,
         memory_bytes=memory.total_bytes if memory else None,
+        recorded_by=run.recorded_by,
+        outside=run.key in flagged(catalog, run.model),
     )
 
 

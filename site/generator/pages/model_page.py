@@ -35,7 +35,7 @@ from fitcard.site.generator.pages.questions import Question, questions
 from fitcard.site.generator.pages.variants import CensusShare, labels_of
 from fitcard.site.generator.pages.view import PageView
 from fitcard.site.generator.pages.vram_tiers import TIERS_GB
-from fitcard.site.generator.text import IMPORTED, millions
+from fitcard.site.generator.text import millions
 
 FREE_GB = (2, 4, 6, 8, 12, 16, 24)
 """Amounts of free memory that people have."""
@@ -173,7 +173,6 @@ class ModelPage(PageView):
     segment_options: list[tuple[str, str]]
     memory_options: tuple[tuple[int, str], ...] = MEMORY_OPTIONS
     unverified: str = UNVERIFIED
-    imported: str = IMPORTED
 
 
 def view(catalog: Catalog, key: str) -> ModelPage:

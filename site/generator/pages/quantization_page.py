@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fitcard.advisor.choice import refusal
-from fitcard.advisor.evidence import counts
+from fitcard.advisor.device_runs import counts
 from fitcard.advisor.fit import default_component
+from fitcard.advisor.run_band import doubted_on
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.quantization import Quantization
@@ -48,6 +49,7 @@ class LabelRun(NamedTuple):
     """Of them; None where none was compared or none is finite."""
     against: float | None
     """Throughput over that of BF16 at the same batch; None where there is no such run."""
+    recorded_by: str | None
 
 
 GpusByVendor = dict[str, list[Gpu]]
@@ -147,10 +149,13 @@ def _quantized_models(catalog: Catalog, label: str) -> list[QuantizedModel]:
 
 
 def _seen(catalog: Catalog, label: str) -> list[LabelRun]:
-    """The newest good run of each model in a label for each component, device and mode."""
+    """The newest good run of each model in a label for each component, device and mode, without those that are
+    flagged."""
     runs = [run for run in catalog.run_index if run.quantization in (label, "BF16") and counts(catalog, run)]
+    places = {(run.model, run.device) for run in runs}
+    doubted = {key for model, device in places for key in doubted_on(catalog, model, device)}
     newest: dict[tuple[str, ...], RunSummary] = {}
-    for run in reversed(runs):
+    for run in (run for run in reversed(runs) if run.key not in doubted):
         newest.setdefault((run.model, run.component, run.device, run.mode, run.quantization), run)
     rows = [
         _label_run(run, newest.get((*conditions, "BF16")))
@@ -176,6 +181,7 @@ def _label_run(run: RunSummary, baseline: RunSummary | None) -> LabelRun:
         batch=best.batch,
         compared=run.compared,
         cosine_mean=run.cosine_mean,
+        recorded_by=run.recorded_by,
         against=best.per_second / other if other else None,
     )
 

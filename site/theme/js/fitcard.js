@@ -34,7 +34,10 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const tag = (kind, word) => make("span", { class: `tag ${kind}-${word}` }, word);
+const tag = (kind, word, mark = "") => make("span", { class: `tag ${kind}-${word}` }, word, mark);
+
+// Who measured it: fitcard's own runners, a contributor, or others who published it.
+const mark = (speed) => ({ measured: speed.recorded_by ? " ◐" : " ●", published: " ○" })[speed.evidence] ?? "";
 
 function rate(number) {
   if (number >= 100) return Math.round(number).toLocaleString("en-US");
@@ -46,7 +49,7 @@ const gb = (bytes, digits = 2) => (bytes / 1e9).toFixed(digits);
 function speedCell(speed) {
   if (!speed) return [make("span", { class: "dim" }, "not known")];
   const range = speed.evidence === "predicted" ? make("span", { class: "dim" }, `(${rate(speed.low)}–${rate(speed.high)}) `) : "";
-  return [`${rate(speed.per_second)} ${speed.unit} `, range, tag("evidence", speed.evidence)];
+  return [`${rate(speed.per_second)} ${speed.unit} `, range, tag("evidence", speed.evidence, mark(speed))];
 }
 
 async function read(path) {
@@ -241,7 +244,7 @@ function factsOfModels(found) {
 
 function fitText(row) {
   if (row.verdict !== "fits" && row.verdict !== "tight") return row.verdict;
-  return `${row.verdict} in ${row.quantization}, batches up to ${row.max_batch.toLocaleString("en-US")}, ${known(row.speed, (s) => `${rate(s.per_second)} ${s.unit} (${s.evidence})`)}`;
+  return `${row.verdict} in ${row.quantization}, batches up to ${row.max_batch.toLocaleString("en-US")}, ${known(row.speed, (s) => `${rate(s.per_second)} ${s.unit} (${s.evidence}${mark(s)})`)}`;
 }
 
 function factsOfCards(found) {
