@@ -45,7 +45,8 @@ def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
         if run.device in catalog.gpus and run.key not in doubted:
             for batch, per_second, _ in run.speeds:
                 setting = Setting(run.mode, batch)
-                yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
+                disturbed = batch in run.disturbed
+                yield Point(model, run.component, run.quantization, run.device, setting, per_second, run.key, disturbed)
 
 
 def told(catalog: Catalog) -> list[Told]:
@@ -160,12 +161,10 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
             key = run.component, run.quantization, setting
             if key not in seen:
                 seen[key] = run_times(newest, run.component, run.quantization, run.mode, batch)
-            alike = seen[key]
-            own = alike.by_model.get(model, 0.0)  # a model is among them once
-            others = len(alike.by_model) - (model in alike.by_model)
-            if not others:
+            others = seen[key].mean(without=model)
+            if others is None:
                 continue
-            seconds = math.exp((alike.total - own) / others) * multiply_adds
+            seconds = math.exp(others) * multiply_adds
             point = Point(model, run.component, run.quantization, run.device, setting, per_second, run.key)
             residuals.append(Residual(point, batch / seconds))
     return residuals
@@ -181,8 +180,14 @@ def _place(of: Told) -> _Place:
 
 def _correction(neighbours: Iterable[Told], without: str, factors: Factors) -> float:
     """How much longer than predicted other models take: a geometric mean."""
-    logs = [math.log(one.point.seconds / one.work.seconds(factors)) for one in neighbours if one.point.model != without]
-    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+    others = [one for one in neighbours if one.point.model != without]
+    return math.exp(_mean_log(others, factors)) if others else 1.0
+
+
+def _mean_log(some: Iterable[Told], factors: Factors) -> float:
+    """The logarithm of how much longer than predicted some take: a mean in which each counts by its weight."""
+    rows = [(one.point.weight, math.log(one.point.seconds / one.work.seconds(factors))) for one in some]
+    return sum(weight * log for weight, log in rows) / sum(weight for weight, _ in rows)
 
 
 def summary(signed: Sequence[float], half_width: float) -> Errors:
@@ -234,16 +239,18 @@ def _sizes(residuals: Iterable[Residual]) -> list[float]:
 
 
 def _known(every: Sequence[Told], factors: Factors) -> dict[str, dict[Mode, Known]]:
-    logs: dict[str, dict[Mode, list[tuple[float, int]]]] = {}
+    known: dict[str, dict[Mode, list[Told]]] = {}
     for one in every:
-        log, setting = math.log(one.point.seconds / one.work.seconds(factors)), one.point.setting
-        logs.setdefault(one.point.gpu, {}).setdefault(setting.mode, []).append((log, setting.batch))
-    return {gpu: {mode: _as_known(rows) for mode, rows in sorted(modes.items())} for gpu, modes in sorted(logs.items())}
+        known.setdefault(one.point.gpu, {}).setdefault(one.point.setting.mode, []).append(one)
+    return {
+        gpu: {mode: _as_known(some, factors) for mode, some in sorted(modes.items())}
+        for gpu, modes in sorted(known.items())
+    }
 
 
-def _as_known(rows: Sequence[tuple[float, int]]) -> Known:
-    mean = sum(log for log, _ in rows) / len(rows)
-    return Known(count=len(rows), slower=round(math.exp(mean), 4), smallest_batch=min(batch for _, batch in rows))
+def _as_known(some: Sequence[Told], factors: Factors) -> Known:
+    slower, batch = round(math.exp(_mean_log(some, factors)), 4), min(one.point.setting.batch for one in some)
+    return Known(count=len(some), slower=slower, smallest_batch=batch)
 
 
 def rate_errors(catalog: Catalog) -> Iterator[float]:

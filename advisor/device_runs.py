@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from fitcard.advisor.fit_speed import DISTURBED_WEIGHT
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.schema.workload import Mode
@@ -24,6 +25,8 @@ class Timed(NamedTuple):
     mode: Mode
     speeds: tuple[tuple[int, float, int], ...]
     """Batch, items per second, and multiply-adds of one forward pass."""
+    disturbed: tuple[int, ...]
+    """The batches that something may have held up."""
 
 
 def counts(catalog: Catalog, run: RunSummary) -> bool:
@@ -49,6 +52,7 @@ def timed_runs(catalog: Catalog, model: str) -> list[Timed]:
                 for batch in run.batches
                 if batch.per_second
             ),
+            tuple(batch.batch for batch in run.batches if batch.disturbed),
         )
         for run in runs
         if trace
@@ -85,15 +89,30 @@ class RunTimes(NamedTuple):
     """Seconds per multiply-add of the models that were run, as logarithms."""
 
     by_model: Mapping[str, float]
+    weights: Mapping[str, float]
+    """How much each counts."""
     total: float
-    """Their sum."""
+    """The sum of all, each times its weight."""
+    weight: float
+    """The sum of the weights."""
+
+    def mean(self, without: str = "") -> float | None:
+        """Their mean, without one model; None where no other was run. Taken off the sums, since to add up the others for
+        each model takes many times as long."""
+        if len(self.by_model) == (without in self.by_model):
+            return None
+        own = self.weights.get(without, 0.0)
+        return (self.total - own * self.by_model.get(without, 0.0)) / (self.weight - own)
 
 
 def run_times(newest: NewestRuns, component: Component, label: str, mode: Mode, batch: int) -> RunTimes:
     """Seconds per multiply-add of every model's run of a component and label on a device, at its batch nearest to
     `batch`. Components are kept apart: texts are bound by the weights, images by arithmetic."""
     by_model: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for model, run in newest.get((component, label, mode), {}).items():
         at, per_second, multiply_adds = min(run.speeds, key=lambda speed: abs(math.log(speed[0] / batch)))
         by_model[model] = math.log(at / per_second / multiply_adds)
-    return RunTimes(by_model, sum(by_model.values()))
+        weights[model] = DISTURBED_WEIGHT if at in run.disturbed else 1.0
+    total = sum(weights[model] * log for model, log in by_model.items())
+    return RunTimes(by_model, weights, total, sum(weights.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from operator import attrgetter, mul, sub
@@ -22,6 +23,10 @@ measurements."""
 PRIOR_WEIGHT = 0.5
 
 
+DISTURBED_WEIGHT = 0.25
+"""What a measurement counts while the device was throttled or other jobs ran: as if its error were twice that of others."""
+
+
 class Point(NamedTuple):
     """One measured throughput on a GPU of the catalog, ours or published."""
 
@@ -32,6 +37,13 @@ class Point(NamedTuple):
     setting: Setting
     per_second: float
     record: str
+    disturbed: bool = False
+    """Whether something may have held it up, so that it counts less."""
+
+    @property
+    def weight(self) -> float:
+        """How much it counts."""
+        return DISTURBED_WEIGHT if self.disturbed else 1.0
 
     @property
     def seconds(self) -> float:
@@ -89,8 +101,8 @@ def basis_of(told: Sequence[Told]) -> Basis:
     """That of some measurements."""
     rows: dict[tuple[str, str, Mode], list[list[float]]] = {}
     for one in told:
-        seconds = one.point.seconds
-        row = [value / seconds for value in (*_kinds(one.work), seconds - one.work.unpacked)]
+        seconds, scale = one.point.seconds, math.sqrt(one.point.weight)
+        row = [scale * value / seconds for value in (*_kinds(one.work), seconds - one.work.unpacked)]
         rows.setdefault((one.point.gpu, one.point.model, one.point.setting.mode), []).append(row)
     groups: dict[str, dict[str, list[PointGroup]]] = {}
     for (gpu, model, _), its in rows.items():

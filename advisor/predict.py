@@ -99,10 +99,10 @@ def _shares(passed: Work, seconds: float, factors: Factors) -> str:
 def predict_from_runs(of: VariantRecords, label: str, batch: int, seen: RunTimes, speed: SpeedFile) -> Predicted | None:
     """On a device that only runs know: by the time of each multiply-add that other runs of the same label took
     there."""
-    if not seen.by_model:
+    mean = seen.mean()
+    if mean is None:
         return None
-    per_multiply_add = math.exp(seen.total / len(seen.by_model))
-    rate = batch / (per_multiply_add * of.phase.multiply_adds(batch))
+    rate = batch / (math.exp(mean) * of.phase.multiply_adds(batch))
     half = speed.half_width["device"]
     why = f"the speed is predicted from {len(seen.by_model)} runs of {label} on this device, by multiply-adds"
     return Predicted(rate, rate * math.exp(-half), rate * math.exp(half), why)

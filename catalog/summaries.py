@@ -122,6 +122,8 @@ class BatchSummary(NamedTuple):
     """All that the process took at its highest."""
     latency_s: float | None
     """Seconds of one forward pass: the median of the processes' medians."""
+    disturbed: bool
+    """Whether something may have held it up."""
 
     @property
     def per_second(self) -> float | None:
@@ -161,6 +163,9 @@ class RunSummary(NamedTuple):
         if run.generation and run.generation.decode:  # one sequence is a batch of one, and its items are tokens
             speeds[1] = 1 / run.generation.decode.per_second
             memory[1] = run.generation.allocated.total_bytes
+        disturbed = {speed.batch for speed in run.speed if run.disturbances(speed)}
+        if run.generation and run.generation.decode and run.generation.decode.disturbed:
+            disturbed.add(1)
         return cls(
             run.key,
             run.model,
@@ -181,7 +186,7 @@ class RunSummary(NamedTuple):
             run.fidelity is not None,
             run.fidelity.cosine_mean if run.fidelity else None,
             run.recorded_by,
-            tuple(BatchSummary(b, memory.get(b), speeds.get(b)) for b in sorted({*speeds, *memory})),
+            tuple(BatchSummary(b, memory.get(b), speeds.get(b), b in disturbed) for b in sorted({*speeds, *memory})),
         )
 
     @property

@@ -199,9 +199,11 @@ class Case:
 def _pooled_speed(speeds: Sequence[MeasuredSpeed], batch: int) -> Speed:
     rows = [row for speed in speeds for row in speed.rows if row.batch == batch]
     powers = [row.power for row in rows if row.power]
+    busy = [row.others_busy for row in rows if row.others_busy is not None]
     return Speed(
         batch=batch, samples_s=tuple(tuple(round(sample, 7) for sample in row.samples_s) for row in rows),
         settled=tuple(row.settled for row in rows), power=_pooled_power(powers) if powers else None,
+        others_busy=max(busy, default=None),
     )  # fmt: skip
 
 

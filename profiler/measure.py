@@ -16,6 +16,7 @@ from fitcard.profiler import nvml
 from fitcard.profiler.backends import backend
 from fitcard.profiler.devices import Device
 from fitcard.profiler.meta_model import inputs
+from fitcard.profiler.other_programs import OtherPrograms
 from fitcard.profiler.out_of_memory import out_of_memory
 from fitcard.profiler.task import (
     BatchSpeed,
@@ -232,7 +233,7 @@ def _samples(
         sensors.to_step(work)
         sensors.start()
     samples: list[float] = []
-    began = time.perf_counter()
+    began, others = time.perf_counter(), OtherPrograms()
     while True:
         samples.append(work())
         if sensors:
@@ -241,8 +242,11 @@ def _samples(
         over = time.perf_counter() - began > limit_s and len(samples) >= MIN_SAMPLES
         if settled or over or len(samples) >= MAX_SAMPLES:
             break
+    others_busy = others.share()
     power = _power(sensors, work, batch, len(samples), began) if sensors else None
-    return BatchSpeed(batch=batch, samples_s=tuple(samples), settled=settled, power=power)
+    return BatchSpeed(
+        batch=batch, samples_s=tuple(samples), settled=settled, power=power, others_busy=others_busy
+    )  # fmt: skip
 
 
 def _power(

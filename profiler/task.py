@@ -83,6 +83,7 @@ class BatchSpeed(_Message):
     samples_s: tuple[float, ...]
     settled: bool
     power: Power | None = None
+    others_busy: float | None = None
 
 
 class MeasuredMemory(_Message):

@@ -130,6 +130,10 @@ class Power(Record):
 Samples = Annotated[Written[Seconds], Field(min_length=1)]
 
 
+OTHERS_BUSY = 0.1
+"""The share of a machine's processor time from which other programs count as other jobs."""
+
+
 class Speed(Record):
     """Wall-clock seconds of single forward passes at one batch: every sample, one list a process."""
 
@@ -138,6 +142,8 @@ class Speed(Record):
     settled: Written[bool]
     """For each process, whether the samples settled before the time for them was up."""
     power: Power | None = None
+    others_busy: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The share of the machine's processor time that other programs took meanwhile, in the process where it was most."""
 
     @model_validator(mode="after")
     def _one_each(self) -> Self:
@@ -317,6 +323,16 @@ class Content(Record):
 
     def batch_speed(self, batch: int) -> Speed | None:
         return next((s for s in self.speed if s.batch == batch), None)
+
+    def disturbances(self, speed: Speed) -> tuple[str, ...]:
+        """What may have held a batch up, in words: its speed weighs less in fits."""
+        throttled, busy = speed.power.throttled if speed.power else (), speed.others_busy or 0.0
+        told = {
+            f"throttled ({', '.join(throttled)})": bool(throttled),
+            f"up to {self.cases_at_once} cases under way": self.cases_at_once > 1,
+            f"other programs on {busy:.0%} of the processors": busy > OTHERS_BUSY,
+        }
+        return tuple(words for words, so in told.items() if so)
 
     @property
     def best_speed(self) -> Speed | None:

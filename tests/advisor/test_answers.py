@@ -20,7 +20,7 @@ from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.trace import Activations, Component
 from fitcard.catalog.schema.workload import Setup
-from tests.advisor.asking import ask, need
+from tests.advisor.asking import ask, believed, need
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli
 
@@ -139,7 +139,7 @@ def test_measured_beats_predicted_unless_told_otherwise(real: Catalog) -> None:
     }  # fmt: skip
     memory = [{"batch": 1, "runtime_bytes": 500, "loaded_bytes": 900, "peak_bytes": 1000, "reserved_bytes": 1200}]
     run = made_run(machine=machine, memory=memory, config_sha256=real.models[SO400M].config_sha256)
-    catalog = replace(real, runs=(*real.runs, run))
+    catalog = believed(real, *real.runs, run)
     measured = ask(catalog, SO400M, "rtx-4090", "BF16")
     assert (measured.memory.required_bytes, measured.evidence) == (1700, "measured")
     assert measured.speed is not None
@@ -299,7 +299,7 @@ def test_picks_are_the_best_of_all_answers(real: Catalog) -> None:
         machine={**made_run().machine.model_dump(mode="json"), "device": "rtx-4090"},
         memory=[{"batch": 1, "runtime_bytes": 10**9, "loaded_bytes": 1, "peak_bytes": 1, "reserved_bytes": 30 * 10**9}],
     )  # fmt: skip
-    catalog = replace(real, runs=(ran,))
+    catalog = believed(real, ran)
     found = picks(catalog, SO400M)
     assert list(found) == gpus_by_memory(catalog)
     for card in ("rtx-4090", *list(real.gpus)[::23]):

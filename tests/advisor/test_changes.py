@@ -19,6 +19,7 @@ from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu
 from fitcard.catalog.schema.published import PublishedFile
+from tests.advisor.asking import believed
 from tests.advisor.test_answers import with_memory
 from tests.catalog.test_store import made_run
 from tests.conftest import Cli, copy_catalog
@@ -161,7 +162,7 @@ def test_a_run_is_a_fact_and_its_verdict_follows(few: Catalog) -> None:
         machine={**made_run().machine.model_dump(mode="json"), "device": "rtx-4090"},
         memory=[{"batch": 1, "runtime_bytes": 10**9, "loaded_bytes": 1, "peak_bytes": 1, "reserved_bytes": 30 * 10**9}],
     )  # fmt: skip
-    found = changes(few, replace(few, runs=(run,)))
+    found = changes(few, believed(few, run))
     assert found[0] == Change(
         kind="run",
         model=SO400M,

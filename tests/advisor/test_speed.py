@@ -81,7 +81,13 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
         found = 0.0
         for one in every:
             share = 1 - replace(one.work, launches=0.0).seconds(factors) / one.point.seconds
-            found += share * share * max(rows.values()) / rows[one.point.gpu, one.point.setting.mode, one.point.model]
+            found += (
+                one.point.weight
+                * share
+                * share
+                * max(rows.values())
+                / rows[one.point.gpu, one.point.setting.mode, one.point.model]
+            )
         pulls = ((getattr(factors, name) / getattr(PRIOR, name) - 1) ** 2 for name in Factors.model_fields)
         return found + PRIOR_WEIGHT * float(sum(pulls))
 

@@ -8,23 +8,16 @@ from typing import Any
 
 import pytest
 
-from fitcard.advisor import fit, run_band
+from fitcard.advisor import fit
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.waivers import Excepted
 from fitcard.site.generator.pages.events import Event, events, last_changed, newest
-from tests.advisor.asking import ask
+from tests.advisor.asking import ask, believed
 from tests.catalog.test_store import MODEL, made_run
 from tests.sample import TEXT
 
 
 def with_runs(catalog: Catalog, *changes: dict[str, Any]) -> Catalog:
-    """The catalog with these runs and no other, each signed off, however far it is outside its band."""
-    runs = [made_run(seed, **fields) for seed, fields in enumerate(changes)]
-    signed = tuple(
-        Excepted(linter=run_band.NAME, file=f"runs/{run.machine.device}/{run.model}.yaml", field=f"{run.key}.speed", why="made")
-        for run in runs
-    )  # fmt: skip
-    return replace(catalog, runs=runs, exceptions=signed)
+    return believed(catalog, *(made_run(seed, **fields) for seed, fields in enumerate(changes)))
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,14 @@ def test_a_run_says_who_recorded_it_and_when_it_is_doubted(
     assert all('title="◐ contributed by octo &lt;b&gt;cat&lt;/b&gt;"' in row for row in mine)
     assert 'title="● own: by fitcard' in model.read_text()
     assert 'title="○ imported: others measured and published it"' in model.read_text()
+    held_up = next(
+        one for one in sample.runs if one.machine.device == "h100-sxm" and one.cases_at_once > 1 and one.speed
+    )
+    marked = "".join(Reader((site / f"runs/{held_up.key}/index.html").read_text()).text)
+    assert "Something may have held this run up" in marked
+    assert f"up to {held_up.cases_at_once} cases under way" in marked
+    alone = next(one for one in sample.runs if one.speed and not any(map(one.disturbances, one.speed)))
+    assert "have held this run up" not in (site / f"runs/{alone.key}/index.html").read_text()
     signed = {"linter": "run_band", "field": f"{run.key}.speed", "why": "Somebody looked.", "file": file.relative_to(copied_sample).as_posix()}  # fmt: skip
     exceptions = copied_sample / "exceptions.yaml"
     data = yaml.safe_load(exceptions.read_text()) if exceptions.exists() else {"exceptions": []}

@@ -22,6 +22,8 @@ class BatchRow:
     utilisation: Utilisation | None
     outside: bool
     """Whether the run is outside the expected band, and nobody signed it off."""
+    disturbances: tuple[str, ...]
+    """What may have held it up."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def _rows(catalog: Catalog, runs: Iterable[Run], doubted: Container[str]) -> Ite
     for run in runs:
         for speed in run.speed:
             used = utilisation(catalog, run, speed)
-            yield BatchRow(run, speed, run.batch_memory(speed.batch), used, run.key in doubted)
+            memory, disturbances = run.batch_memory(speed.batch), run.disturbances(speed)
+            yield BatchRow(run, speed, memory, used, run.key in doubted, disturbances)
 
 
 def _variant(run: Run) -> tuple[object, ...]:

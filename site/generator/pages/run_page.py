@@ -37,6 +37,8 @@ class BatchSamples:
     speed: Speed
     utilisation: Utilisation | None
     strips: list[Strip]
+    disturbances: tuple[str, ...]
+    """What may have held it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class RunPage(PageView):
     """Whether the model's configuration is still that of the run."""
     outside: OutOfBand | None
     """How far it is outside the expected band, where nobody signed it off."""
+    disturbed: list[str]
+    """What may have held some of its batches up."""
 
 
 def view(catalog: Catalog, entry: RunSummary) -> RunPage:
@@ -77,10 +81,14 @@ def view(catalog: Catalog, entry: RunSummary) -> RunPage:
         counted=COMPONENTS[run.component].item.capitalize(),
         census=shares(run.census),
         bits=bits_per_weight(run.census) if run.census else None,
-        speeds=[BatchSamples(speed, utilisation(catalog, run, speed), _strips(speed.samples_s)) for speed in run.speed],
+        speeds=[
+            BatchSamples(speed, utilisation(catalog, run, speed), _strips(speed.samples_s), run.disturbances(speed))
+            for speed in run.speed
+        ],
         gpu=catalog.gpus.get(run.machine.device),
         current=run.config_sha256 == model.config_sha256,
         outside=flagged(catalog, entry.model).get(run.key),
+        disturbed=list(dict.fromkeys(what for speed in run.speed for what in run.disturbances(speed))),
     )
 
 
