@@ -73,6 +73,8 @@ class Catalog:
     """What is still to be written of GPUs that `fitcard add` began; they are no GPUs until it is."""
     exceptions: Noted[Sequence[Excepted]] = Noted()
     """Faults that are none."""
+    signers: Noted[Mapping[str, Sequence[str]]] = Noted()
+    """The SSH keys of those who sign their runs, by name."""
     gpu_files: Mapping[str, GpuFile] = field(default_factory=dict[str, GpuFile])
     """The files that the GPUs come from, by their names without the ending."""
     published: Mapping[str, PublishedFile] = field(default_factory=dict[str, PublishedFile])
@@ -170,7 +172,7 @@ class Catalog:
         for table in tables:
             assert isinstance(table, Table)
             kinds[table.kind] = lambda key, table=table: table.digest(key) if key else table.whole()  # type: ignore[misc]
-        for name in ("quantization_file", "runtimes", "matmul", "speed", "begun_gpus", "exceptions"):
+        for name in ("quantization_file", "runtimes", "matmul", "speed", "begun_gpus", "exceptions", "signers"):
             kinds[name] = lambda _, name=name: digest_of(vars(self)[name])  # type: ignore[misc]
         kinds["newest_day"] = lambda _: self._runs.newest_day
         return kinds | {"runs": self._runs.digest_of_model, "devices": self._runs.digest_of_device}

@@ -16,6 +16,7 @@ from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.quantization import Quantizations
 from fitcard.catalog.schema.record import Record
 from fitcard.catalog.schema.runtimes import Runtimes
+from fitcard.catalog.schema.signers import SignersFile
 from fitcard.catalog.schema.speed import SpeedFile
 from fitcard.catalog.schema.waivers import ExceptionsFile
 from fitcard.catalog.storage.writer import write_atomically
@@ -29,6 +30,7 @@ FILES: dict[str, type[Record]] = {
     "matmul": MatmulFile,
     "speed": SpeedFile,
     "exceptions": ExceptionsFile,
+    "signers": SignersFile,
 }
 
 

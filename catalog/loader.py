@@ -25,6 +25,7 @@ from fitcard.catalog.schema.record import ID_RULE, is_id
 from fitcard.catalog.schema.restore import restore
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
+from fitcard.catalog.schema.signers import SignersFile
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.waivers import ExceptionsFile
 from fitcard.catalog.storage import hashing
@@ -40,7 +41,7 @@ ATTEMPTS = 5
 TRACES_IN_MEMORY = 256
 RUN_FILES_IN_MEMORY = 16
 """These are the large records, so no more of them stay."""
-_OPTIONAL = ("matmul.yaml", "speed.yaml", "exceptions.yaml")
+_OPTIONAL = ("matmul.yaml", "speed.yaml", "exceptions.yaml", "signers.yaml")
 
 
 def load(root: Path | None = None, *, traces_needed: bool = True, digests: Mapping[str, str] | None = None) -> Catalog:
@@ -111,6 +112,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     if faults or quantizations is None or runtimes is None:
         raise CatalogError(faults)
     excepted: ExceptionsFile | None = singles.get("exceptions.yaml")
+    signing: SignersFile | None = singles.get("signers.yaml")
     begun = [Problem(root / name, *row) for name, summary in parts.summaries("gpus").items() for row in summary.begun]
     catalog = Catalog(
         root=root,
@@ -124,6 +126,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         speed=singles.get("speed.yaml"),
         begun_gpus=tuple(begun),
         exceptions=excepted.exceptions if excepted else (),
+        signers=signing.signers if signing else {},
         gpu_files=_gpu_files(parts),
         published=_published(parts),
     )

@@ -27,6 +27,7 @@ from fitcard.catalog.schema.record import Record, Written, read_record, texts_to
 from fitcard.catalog.schema.restore import restore
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
+from fitcard.catalog.schema.signers import SignersFile
 from fitcard.catalog.schema.speed import SpeedFile
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.waivers import ExceptionsFile
@@ -154,6 +155,7 @@ KINDS: Mapping[str, Kind] = {
     "matmul.yaml": _one(MatmulFile),
     "speed.yaml": _one(SpeedFile),
     "exceptions.yaml": _one(ExceptionsFile),
+    "signers.yaml": _one(SignersFile),
     "models": _one(Model, ModelSummary),
     "published": _one(PublishedFile, PublishedSummary),
     "gpus": Kind(read_gpus, GpuFileSummary, GpuFile),

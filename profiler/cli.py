@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +16,11 @@ from rich.markup import escape
 
 from fitcard.catalog import load
 from fitcard.catalog.configuration import from_path
-from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.errors import FitcardError, shorten
 from fitcard.catalog.gguf_header import read_gguf_header
 from fitcard.catalog.gguf_plan import label_of, parts_of
 from fitcard.catalog.names import find_model, find_quantization
+from fitcard.catalog.schema.record import NAME
 from fitcard.catalog.schema.run import Mode, Run
 from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.workload import Variant
@@ -89,13 +91,20 @@ UNSTABLE = 0.05
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the records. Default: the catalog's runs/.",
 )
+@click.option("--recorded-by", "name", metavar="NAME", help="Who you are, as records and pages will say.")
+@click.option(
+    "--sign",
+    "key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="SSH key to sign the records with; that of an agent by its public half. Needs --recorded-by.",
+)
 @click.option("--fresh", is_flag=True, help="Do not go on from an interrupted profile; run every case.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON on the last line.")
 @click.pass_obj
 def profile(
     root: Path | None, model: str, quants: tuple[str, ...], components: tuple[str, ...], device: str | None,
     batches: tuple[int, ...], weights: str, context: str | None, mode: str, vram_limit: str | None, fleet: str | None, repeats: int, seconds: float, timeout_s: float,
-    output: Path | None, fresh: bool, as_json: bool,
+    output: Path | None, name: str | None, key: Path | None, fresh: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MODEL for real, in each quantization, and record memory, speed and fidelity.
 
@@ -120,6 +129,7 @@ def profile(
     if model.endswith(".gguf"):
         _run_gguf(Path(model), tokens, repeats, timeout_s, as_json)
         return
+    sealed_by = _author(name, key)
     catalog = load(root)
     model_id = find_model(catalog, model)
     language = catalog.traces[model_id].language
@@ -152,7 +162,7 @@ def profile(
     if fleet:
         from fitcard.profiler.fleet import profile_fleet
 
-        _report(profile_fleet(catalog, model_id, settings, weights, fleet, folder, stderr), folder, as_json)
+        _report(profile_fleet(catalog, model_id, settings, weights, fleet, folder, stderr, sealed_by), folder, as_json)
         return
     device_name = device_id(catalog, chosen_device)
     check_writable(folder, device_name, model_id)
@@ -182,6 +192,7 @@ def profile(
             for run in records:
                 try:
                     with _uninterrupted():
+                        run = sealed_by(run)
                         add_run(folder, run)
                         journal.add(run)
                         runs[Variant(run.model, run.component, run.quantization)] = run
@@ -218,6 +229,21 @@ def _run_gguf(path: Path, context: int | None, repeats: int, timeout_s: float, a
         click.echo(json.dumps({"file": str(path), "load_s": load_s, **done.model_dump(mode="json")}))
     else:
         Console().print(generation_table(path.name, done))
+
+
+def _author(name: str | None, key: Path | None) -> Callable[[Run], Run]:
+    """What puts a name and a signature to a record. What will not do is refused at once and not after hours."""
+    from fitcard.catalog.signatures import recorded_by, signature
+
+    if name is None:
+        if key:
+            raise click.UsageError("--sign needs --recorded-by: whose signature it is")
+        return lambda run: run
+    if not re.match(NAME, name) or not name.strip() or len(name) > 200:
+        raise click.UsageError(f"--recorded-by takes a name on one line, and not {shorten(name)}")
+    if key:
+        signature("", key)
+    return lambda run: recorded_by(run, name.strip(), key)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Ray schedules, notices dead workers and runs their cases again elsewhere. fitcar
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -53,8 +53,9 @@ _TYPE = "accelerator_type:"
 
 
 def profile_fleet(
-    catalog: Catalog, model_id: str, settings: Settings, weights: str, address: str, folder: Path, console: Console
-) -> list[Run]:
+    catalog: Catalog, model_id: str, settings: Settings, weights: str, address: str, folder: Path, console: Console,
+    sealed_by: Callable[[Run], Run],
+) -> list[Run]:  # fmt: skip
     """Run every case on every accelerator type of the cluster at `address`, and add each record when it arrives.
 
     A processor is used where the cluster has no accelerators. Raises FitcardError when there is no cluster, when its
@@ -85,7 +86,7 @@ def profile_fleet(
             for variant in variants(model_id, settings):
                 job = case.remote(shared, variant, references.get(variant.component))
                 waiting[job] = Asked(accelerator, variant, config, batches, settings.mode, limit)
-        return list(_collect(ray, catalog, waiting, folder, console))
+        return list(_collect(ray, catalog, waiting, folder, console, sealed_by))
     finally:
         ray.shutdown()
 
@@ -126,7 +127,14 @@ def _kind(accelerator: str) -> str:
     return ("xpu" if accelerator.startswith("Intel-") else "cuda") if accelerator else "cpu"
 
 
-def _collect(ray: Any, catalog: Catalog, waiting: dict[Any, Asked], folder: Path, console: Console) -> Iterator[Run]:
+def _collect(
+    ray: Any,
+    catalog: Catalog,
+    waiting: dict[Any, Asked],
+    folder: Path,
+    console: Console,
+    sealed_by: Callable[[Run], Run],
+) -> Iterator[Run]:
     """Add the record of each job when it is there; one that cannot be read or believed costs its own case alone."""
     total, lost = len(waiting), list[str]()
     while waiting:
@@ -136,6 +144,7 @@ def _collect(ray: Any, catalog: Catalog, waiting: dict[Any, Asked], folder: Path
             try:
                 run = Run.model_validate(ray.get(job, timeout=1))
                 check_answer(catalog, asked, run)
+                run = sealed_by(run)
                 add_run(folder, run)
             except Exception as error:  # what a node sends can be anything
                 cause = getattr(error, "cause", None) or error

@@ -18,6 +18,7 @@ from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.record import Record, read_record
 from fitcard.catalog.schema.run import Content
+from fitcard.catalog.schema.signers import SignersFile
 from fitcard.catalog.schema.waivers import ExceptionsFile
 from fitcard.cli import COMMANDS
 from tests.conftest import ROOT, Cli
@@ -29,7 +30,7 @@ DOCUMENTS = [
 ]
 
 KINDS: dict[str, type[Record]] = {
-    "model": Model, "gpus": GpuFile, "published": PublishedFile, "run": Content, "exceptions": ExceptionsFile,
+    "model": Model, "gpus": GpuFile, "published": PublishedFile, "run": Content, "exceptions": ExceptionsFile, "signers": SignersFile,
 }  # fmt: skip
 
 

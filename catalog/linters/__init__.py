@@ -28,6 +28,7 @@ from fitcard.catalog.linters import (
     run_generation,
     run_machine,
     run_memory,
+    run_signatures,
     run_speed,
     runs,
     sources,
@@ -53,10 +54,10 @@ class Linter(Protocol):
 
 LINTERS: tuple[Linter, ...] = (
     unwritten, prose, licences, memory, bandwidth, rates, families, dates, published, run_counts, run_memory, run_speed, run_generation,
-    run_machine, run_dates, runs, aliases, sources, links, stale,
+    run_machine, run_dates, run_signatures, runs, aliases, sources, links, stale,
 )  # fmt: skip
 
-_OF_RUNS = (run_counts, run_memory, run_speed, run_generation, run_machine, run_dates)
+_OF_RUNS = (run_counts, run_memory, run_speed, run_generation, run_machine, run_dates, run_signatures)
 """Those that say whether a run can have been."""
 
 

@@ -263,6 +263,8 @@ class Content(Record):
     fitcard_dirty: bool | None = None
     recorded_by: Name | None = None
     """Who recorded it, as they call themselves; null for what fitcard's own maintainers ran."""
+    signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]+=*$", max_length=8192)] | None = None
+    """What OpenSSH's `ssh-keygen -Y sign` made of the rest with their SSH key."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -370,14 +372,19 @@ def recorder(name: str | None) -> str:
 
 
 def run_key(content: Content) -> str:
-    """Sixteen hex digits that name a record: the hash of all of it but the key.
+    """Sixteen hex digits that name a record: the hash of all of it but the key."""
+    return hashlib.sha256(_written(content, {"key"}).encode()).hexdigest()[:16]
 
-    Fields at their defaults are left out, so that a field added later changes no older key.
-    """
-    text = json.dumps(
-        content.model_dump(mode="json", exclude={"key"}, exclude_defaults=True), sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+def signed_text(content: Content) -> str:
+    """What a signature is over: all of a record but the signature and the key."""
+    return _written(content, {"key", "signature"})
+
+
+def _written(content: Content, without: set[str]) -> str:
+    """A record as text. Fields at their defaults are left out, so that a field added later changes no older key."""
+    fields = content.model_dump(mode="json", exclude=without, exclude_defaults=True)
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
 
 
 def sealed(fields: dict[str, Any]) -> Run:

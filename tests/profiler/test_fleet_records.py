@@ -51,7 +51,9 @@ def collected(real: Catalog, folder: Path, answers: list[Any], label: str = "BF1
     ray = SimpleNamespace(get=get, wait=wait, exceptions=SimpleNamespace(RayError=RayError))
     keys: list[str] = []
     try:
-        for run in _collect(ray, real, dict.fromkeys(range(len(answers)), asked), folder, Console(file=io.StringIO())):
+        for run in _collect(
+            ray, real, dict.fromkeys(range(len(answers)), asked), folder, Console(file=io.StringIO()), lambda run: run
+        ):
             keys.append(run.key)
     except FitcardError as error:
         return keys, str(error)
