@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 JAVA := $(shell command -v java)
 
-.PHONY: site serve test lint types bench bench-site edits nightly nu profile schema clean
+.PHONY: site serve test lint types bench bench-site edits nightly nu profile schema sbom clean
 
 site: $(VENV)/site.stamp  ## set up (no torch) and build the website into build/site
 	@$(BIN)/fitcard build
@@ -49,6 +49,10 @@ schema: $(VENV)/site.stamp  ## write the JSON Schemas that editors and users of 
 	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m fitcard.catalog.json_schema
 	@FITCARD_FIELD_DOCS=1 $(BIN)/python -m fitcard.site.generator.data.json_schema
 
+sbom: build/sbom/stamp  ## what a release is made with, package by package with digests: build/sbom.cdx.json (CycloneDX)
+	@build/sbom/bin/python -W ignore::UserWarning -m cyclonedx_py requirements site.lock --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.cdx.json
+
 # The browser tests drive a real Chromium, and the Nu checker runs in Java.
 BROWSER := $(if $(CHROMIUM),,chromium fonts-dejavu) $(if $(JAVA),,default-jre-headless)
 .PHONY: browser
@@ -66,6 +70,11 @@ $(BIN)/python:
 $(VENV)/site.stamp: pyproject.toml site.lock | $(BIN)/python
 	@$(PIP) --require-hashes --requirement site.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+build/sbom/stamp: sbom.lock
+	@$(PYTHON) -m venv build/sbom
+	@build/sbom/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement sbom.lock
 	@touch $@
 
 $(VENV)/profile.stamp: pyproject.toml constraints.txt | $(BIN)/python

@@ -169,15 +169,32 @@ def test_the_workflow_to_copy_gives_a_pull_request_nothing_but_reading() -> None
     assert {name for name, job in jobs.items() if "write" in str(job["permissions"])} == {"publish"}
 
 
-def test_the_lock_has_what_the_project_needs_with_hashes() -> None:
-    """Each dependency in the tested version, each file by its digest, and no index's address."""
-    text = (ROOT / "site.lock").read_text()
-    locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", text))
+@pytest.mark.parametrize("name", ["site.lock", "sbom.lock"])
+def test_a_lock_names_every_file_by_its_digest(name: str) -> None:
+    """And no index's address."""
+    text = (ROOT / name).read_text()
+    assert text.count("==") == len(re.findall(r"==[^\n]+\\\n    --hash=sha256:[0-9a-f]{64}", text)) + text.count("== '")
+    assert "://" not in text
+
+
+def test_a_release_lists_what_it_was_made_with() -> None:
+    """After a push, beside the site, by a tool of which every file is pinned."""
+    steps = yaml.safe_load((ROOT / "site/docs/workflow.yml").read_text())["jobs"]["catalog"]["steps"]
+    (step,) = [step for step in steps if "make sbom" in step.get("run", "")]
+    assert step["if"] == "github.event_name == 'push'"
+    done = subprocess.run(["make", "--dry-run", "sbom"], cwd=ROOT, capture_output=True, text=True, check=True)
+    written = re.findall(r"--output-file (\S+)", done.stdout)
+    assert [f"cp {path} build/site/" for path in written] == step["run"].splitlines()[1:]
+    assert " requirements site.lock " in done.stdout
+    assert "--require-hashes --requirement sbom.lock" in (ROOT / "Makefile").read_text()
+
+
+def test_the_lock_has_what_the_project_needs() -> None:
+    """Each dependency in the tested version."""
+    locked = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", (ROOT / "site.lock").read_text()))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [re.split(r"[><=]", name)[0].lower().replace("_", "-") for name in project["dependencies"]]
     assert set(wanted) <= set(locked)
     pinned = re.findall(r"(?m)^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text())
     tested = {name.lower().replace("_", "-"): version for name, version in pinned}
     assert {name: version for name, version in locked.items() if tested.get(name, version) != version} == {}
-    assert text.count("==") == len(re.findall(r"==[^\n]+\\\n    --hash=sha256:[0-9a-f]{64}", text)) + text.count("== '")
-    assert "://" not in text
