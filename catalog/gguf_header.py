@@ -231,7 +231,7 @@ class _Reader:
                 while count:
                     at += 8 + unpack(buffer, at)[0]
                     count -= 1
-            except struct.error:  # the end of what was read so far
+            except (struct.error, OverflowError):  # the end of what was read so far, or no place in any file
                 self.at = at
                 self.need(8)
                 buffer = self.buffer

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import socketserver
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 from fitcard.catalog import Catalog, CatalogError, FitcardError
 from fitcard.catalog.addresses import forbidden_scheme
-from fitcard.catalog.configuration import from_path
+from fitcard.catalog.configuration import from_hub, from_path
 from fitcard.catalog.errors import printable
 from fitcard.catalog.gguf_header import read_gguf_header
 from fitcard.catalog.importers.plan import FORMATS, plan
@@ -150,6 +152,34 @@ def test_traces_that_nobody_made() -> None:
 def test_configurations_that_nobody_published() -> None:
     config = b'{"model_type": "siglip", "vision_config": {"hidden_size": 1152, "layers": [1, 2, 3]}}'
     hunt(from_path, mutated(config) | values.map(lambda value: json.dumps(value).encode()), "config.json")
+
+
+def test_answers_that_no_hub_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spoilt answers, status line and headers included, from a server that sends the bytes as they are and hangs up."""
+    body = b'{"model_type": "siglip", "vision_config": {"hidden_size": 1152}}'
+    answer = b"HTTP/1.0 200 OK\r\nX-Repo-Commit: " + b"0" * 40 + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    sent = [answer]
+
+    class Hub(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(sent[0])
+
+    def read(path: Path) -> None:
+        sent[0] = path.read_bytes()
+        from_hub("org/name")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        assert from_hub("org/name").values["model_type"] == "siglip"
+        try:
+            hunt(read, mutated(answer), "answer")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 TIMM = (

@@ -131,6 +131,7 @@ HOSTILE = {
     "a list of lists": (file((entry("a", 9, listed(9, 1, listed(4, 1, b"\0" * 4))),)), "has a list of lists at 'a'"),
     "texts that are not there": (file((entry("a", 9, listed(8, 2**62)),)), "says that it has 4,611,686,018,427,387,904 texts at 'a'"),
     "texts past the end": (file((entry("a", 9, listed(8, 3, text("x") + struct.pack("<Q", 2**62))),)), "in the middle of its header"),
+    "a text in a list without end": (file((entry("a", 9, listed(8, 3, struct.pack("<Q", 2**64 - 1))),)), "in the middle of its header"),
     "numbers that are not there": (file((entry("a", 9, listed(12, 2**61)),)), "numbers at 'a'"),
     "a type of value": (file((entry("a", 13, b""),)), "has a value of type 13 at 'a': types go to 12"),
     "a type in a list": (file((entry("a", 9, listed(77, 1)),)), "has a value of type 77 at 'a'"),
