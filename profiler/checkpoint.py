@@ -12,6 +12,7 @@ from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.quantization import StoredTensor
 from fitcard.profiler.meta_model import resolve
 from fitcard.profiler.variant import VariantSpec
+from fitcard.profiler.weights_source import checkpoint_files
 
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 """The types of safetensors that hold weights as they are."""
@@ -50,7 +51,7 @@ def _tensors(folder: Path, parameters: set[str]) -> dict[str, torch.Tensor]:
     """
     from safetensors import SafetensorError, safe_open
 
-    files = sorted(folder.glob("*.safetensors"))
+    files = checkpoint_files(folder)
     if not files:
         other = sorted(p.name for p in folder.glob("*") if p.suffix in {".bin", ".pt", ".pth"})
         hint = f" ({', '.join(other)} may run code when opened, so it is not read)" if other else ""

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from fitcard.catalog.errors import FitcardError
+from fitcard.catalog.reader import opened
 from fitcard.catalog.schema.run import WeightsSource
 from fitcard.profiler.weights import SEED
 
@@ -38,10 +39,19 @@ def pinned(typed: str, model_id: str) -> str:
     return f"hub@{_from_hub(model_id, typed.partition('@')[2] or 'main')[1].revision}"
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder. Raises CatalogError where one is no regular file: to read a pipe never ends."""
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        with opened(path):
+            pass
+    return files
+
+
 def _digest(folder: Path) -> str:
     """The hash of the folder's safetensors files, so that two checkpoints of one model are told apart."""
     total = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in checkpoint_files(folder):
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{total.hexdigest()[:16]}"

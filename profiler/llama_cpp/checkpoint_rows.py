@@ -17,6 +17,7 @@ from fitcard.catalog.errors import FitcardError
 from fitcard.profiler.decoder_tensors import experts_of
 from fitcard.profiler.llama_cpp.gguf_file import ROPE, Rows, TensorToWrite, Values, encode
 from fitcard.profiler.llama_cpp.rope import SERVED, rope_divisors, rope_parameters
+from fitcard.profiler.weights_source import checkpoint_files
 
 Read = Callable[[str], torch.Tensor]
 
@@ -54,7 +55,7 @@ def _reader(folder: Path) -> Read:
     from safetensors import safe_open
 
     where: dict[str, Path] = {}
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in checkpoint_files(folder):
         with safe_open(file, framework="pt") as opened:
             where |= dict.fromkeys(opened.keys(), file)
     if not where:

@@ -24,12 +24,14 @@ from fitcard.catalog.storage.private import locked_file, user_folder
 from fitcard.catalog.storage.writer import locked
 from fitcard.profiler import bounded_trace
 from fitcard.profiler.bounded_trace import trace_bounded
-from fitcard.profiler.checkpoint import Checkpoint
+from fitcard.profiler.checkpoint import Checkpoint, _tensors
 from fitcard.profiler.devices import Device
+from fitcard.profiler.llama_cpp.checkpoint_rows import _reader
 from fitcard.profiler.meta_model import resolve
 from fitcard.profiler.safe_config import safe_config
 from fitcard.profiler.trace import trace
 from fitcard.profiler.variant import VariantSpec
+from fitcard.profiler.weights_source import find_weights
 from fitcard.profiler.workspace import workspace
 from tests.conftest import ROOT
 from tests.profiler.test_trace import SMALL
@@ -230,6 +232,28 @@ def test_a_lock_follows_no_link_and_waits_for_no_fifo(tmp_path: Path) -> None:
         assert (folder / ".lock").read_text() == "kept"
         with pytest.raises(BlockingIOError), locked_file(folder / ".lock", wait=False):
             pass
+
+
+@pytest.mark.usefixtures("in_time")
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda folder: find_weights(str(folder), "org/name"),
+        lambda folder: _tensors(folder, {"weight"}),
+        lambda folder: _reader(folder)("weight"),
+    ],
+    ids=["digest", "encoder", "decoder"],
+)
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_weights_that_are_no_file_hang_nothing(kind: str, read: Callable[[Path], object], tmp_path: Path) -> None:
+    """A pipe is never read to its end, and neither is /dev/zero."""
+    path = tmp_path / "model.safetensors"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(FitcardError, match=rf"model\.safetensors:1: is a (named )?{kind} and not a file"):
+        read(tmp_path)
 
 
 def test_workspaces_lie_in_the_users_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
