@@ -16,7 +16,6 @@ from fitcard.advisor.language_fit import LanguageQuestion, language_question
 from fitcard.advisor.memory import Need, available_bytes, terms
 from fitcard.advisor.predict import Predicted, anchored, predict, predict_from_runs
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
-from fitcard.advisor.run_band import flagged_on_gpus
 from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
@@ -49,8 +48,6 @@ class ModelQuestion(NamedTuple):
     """What was measured or published of the model; None where only predictions are wanted."""
     rules: Rules
     mode: Mode = "eager"
-    doubted: frozenset[str] = frozenset()
-    """The keys of its runs on GPUs that are outside the expected band, so that no prediction rests on them."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -75,7 +72,7 @@ class ModelQuestion(NamedTuple):
             timed = (hardware.runs or {}).get((self.component, label, self.mode), {}).get(self.model)
             return [(batch, per_second) for batch, per_second, _ in timed.speeds] if timed else ()
         run = self.evidence.run(self.component, label, Setup(hardware.gpu.id, self.mode))
-        return [(speed.batch, speed.per_second) for speed in run.speed] if run and run.key not in self.doubted else ()
+        return [(speed.batch, speed.per_second) for speed in run.speed] if run else ()
 
     def _unanchored(self, label: str, hardware: Hardware, batch: int) -> Predicted | None:
         of, speed = self.records(label), self.rules.speed
@@ -202,8 +199,7 @@ def question(
 
         trace, only_predicted = traced_at(catalog, model, phase, workload), True
     evidence = None if only_predicted else evidence_of(catalog, model)
-    doubted = frozenset(flagged_on_gpus(catalog, model)) if evidence and evidence.good else frozenset[str]()
-    return ModelQuestion(model, trace, component, evidence, rules or rules_of(catalog), mode, doubted)
+    return ModelQuestion(model, trace, component, evidence, rules or rules_of(catalog), mode)
 
 
 def fit(
