@@ -20,7 +20,6 @@ from fitcard.advisor.records import Rules, VariantRecords, rules_of
 from fitcard.advisor.speed import Setting
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.linters.over_runs import line_of_run
 from fitcard.catalog.schema.workload import Workload
 from fitcard.catalog.storage.memo import memo
 
@@ -59,9 +58,8 @@ def check(catalog: Catalog) -> Iterator[Problem]:
     """A linter: every run outside its band. It stands here and not in the catalog since it asks the predictor."""
     for model in dict.fromkeys(run.model for run in catalog.run_index):
         for out in out_of_band(catalog, model):
-            path = catalog.root / _file(out)
             message = f"{out}: run it again, or sign it off in exceptions.yaml with the reason"
-            yield Problem(path, line_of_run(path, catalog.run(out.key)), _field(out), message)
+            yield catalog.run_problem(out.key, "speed", message)
 
 
 def out_of_band(catalog: Catalog, model: str) -> list[OutOfBand]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from fitcard.catalog.errors import Problem
+from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.gpu import Gpu, GpuFile
 from fitcard.catalog.schema.matmul import MatmulFile
 from fitcard.catalog.schema.model import Model
@@ -212,6 +213,13 @@ class Catalog:
         """A fault in a hand-written file, with the line of the value at `location`; `folder` is empty for those beside the folders."""
         path = self.root / folder / f"{key}.yaml"
         return Problem(path, line_of(self.lines_of(path), location), ".".join(map(str, location)), message)
+
+    def run_problem(self, key: str, field: str, message: str) -> Problem:
+        """A fault of a run, with the line of its key: of a file that a program wrote, the lines of values are not kept."""
+        run = self.run(key)
+        path = self.root / "runs" / run.machine.device / f"{run.model}.yaml"
+        lines = enumerate(read_text(path).splitlines(), 1)
+        return Problem(path, next((number for number, line in lines if key in line), 1), f"{key}.{field}", message)
 
     def lines_of(self, path: Path) -> Lines:
         """Where each value of a hand-written file stands. The file is read for it, since only faults ask."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.reader import read_text
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Phase, Trace
 
@@ -34,15 +32,7 @@ def problems_of(catalog: Catalog, of_model: Callable[[Catalog, str], KeyedFaults
     """What a linter finds in all runs, each with its line."""
     for model in dict.fromkeys(run.model for run in catalog.run_index):
         for key, (field, message) in of_model(catalog, model):
-            run = catalog.run(key)
-            path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
-            yield Problem(path, line_of_run(path, run), f"{run.key}.{field}", message)
-
-
-def line_of_run(path: Path, run: Run) -> int:
-    """Where a run's key stands in its file, which is machine-written: no lines of its values are kept."""
-    lines = read_text(path).splitlines()
-    return next((number for number, line in enumerate(lines, 1) if run.key in line), 1)
+            yield catalog.run_problem(key, field, message)
 
 
 def traced(catalog: Catalog, run: Run) -> tuple[Trace, Phase] | None:

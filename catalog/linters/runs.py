@@ -7,7 +7,6 @@ from functools import cache
 
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import Problem
-from fitcard.catalog.linters.over_runs import line_of_run
 from fitcard.catalog.schema.quantization import Census, predicted_census
 from fitcard.catalog.schema.trace import Component
 
@@ -28,8 +27,7 @@ def check(catalog: Catalog) -> Iterator[Problem]:
         rule = expected(run.model, run.component, run.quantization)
         if run.census != rule:
             message = f"is no longer what {run.quantization} means: run it again (got {_words(run.census)}; the rule: {_words(rule)})"
-            path = catalog.root / "runs" / run.machine.device / f"{run.model}.yaml"
-            yield Problem(path, line_of_run(path, run), f"{run.key}.census", message)
+            yield catalog.run_problem(run.key, "census", message)
 
 
 def _words(census: Census) -> str:
