@@ -24,7 +24,7 @@ from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.quantization import Quantizations
 from fitcard.catalog.schema.record import Record, Written, read_record, texts_to_write, validate
-from fitcard.catalog.schema.restore import restore
+from fitcard.catalog.schema.restore import plain_text, restore
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.signers import SignersFile
@@ -33,7 +33,8 @@ from fitcard.catalog.schema.trace import Trace
 from fitcard.catalog.schema.waivers import ExceptionsFile
 from fitcard.catalog.storage import database
 from fitcard.catalog.storage.hashing import file_digest, inside, package_digest
-from fitcard.catalog.summaries import BatchSummary, GpuSummary, ModelSummary, PublishedSummary, RunSummary, TraceSummary
+from fitcard.catalog.storage.reads import keep_digest
+from fitcard.catalog.summaries import GpuSummary, ModelSummary, PublishedSummary, RunSummary, TraceSummary
 from fitcard.catalog.yaml_file import Lines, line_of, read_yaml
 
 MOST_WITH_LINES = 100_000
@@ -136,7 +137,7 @@ class Kind:
     read: Callable[[Path], tuple[Any, Record | None]]
     """The summary of a file and, unless the file itself is quick to read again, its record. Raises CatalogError."""
     summary: Any
-    """The class of the summary, a named tuple, or None; of runs a list."""
+    """The type of the summary."""
     record: type[Record] | None = None
     """The type of the record that is kept."""
 
@@ -146,7 +147,7 @@ def _one(record: type[Record], summary: Any = None) -> Kind:
         value, _ = read_record(record, path)
         return summary.of(value) if summary else None, value
 
-    return Kind(read, summary or None, record)
+    return Kind(read, summary, record)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -160,7 +161,7 @@ KINDS: Mapping[str, Kind] = {
     "published": _one(PublishedFile, PublishedSummary),
     "gpus": Kind(read_gpus, GpuFileSummary, GpuFile),
     "traces": Kind(lambda path: (TraceSummary.of(read_trace(path)), None), TraceSummary),
-    "runs": Kind(lambda path: ([RunSummary.of(run) for run in read_runs(path)], None), RunSummary),
+    "runs": Kind(lambda path: ([RunSummary.of(run) for run in read_runs(path)], None), list[RunSummary]),
 }
 
 
@@ -193,7 +194,7 @@ class Files:
         for name in digests:
             text = kept.get(self._key("summary", name))
             if text is not None:
-                self.summaries[name] = _summary(_kind(name), text)
+                self.summaries[name] = restore(KINDS[_kind(name)].summary, json.loads(text))
 
     def record(self, name: str) -> Any:
         """The record of a file that is right: kept, or read again where it was thrown away meanwhile."""
@@ -209,7 +210,9 @@ class Files:
             if isinstance(result, list):
                 raise CatalogError(result)
             text = self._records[key] = result[1] or ""
-        return restore(kind, json.loads(text))
+        record = restore(kind, json.loads(text))
+        keep_digest(record, text)
+        return record
 
     def _key(self, part: str, name: str) -> str:
         return f"{package_digest()} {pydantic.VERSION} {part} {_kind(name)} {self.digests[name]}"
@@ -222,8 +225,9 @@ class Files:
             try:
                 refuse_links_out(path, self.root)
                 summary, record = KINDS[_kind(name)].read(path)
-                text = json.dumps(summary, separators=(",", ":"))
-                results.append((name, (text, record.model_dump_json(exclude_unset=True) if record else None)))
+                results.append(
+                    (name, (plain_text(summary), record.model_dump_json(exclude_unset=True) if record else None))
+                )
             except CatalogError as error:
                 results.append((name, error.problems))
             if file_digest(path, self.root) != self.digests[name]:
@@ -239,22 +243,3 @@ def refuse_links_out(path: Path, root: Path) -> None:
 
 def _kind(name: str) -> str:
     return name.partition("/")[0]
-
-
-def _summary(kind: str, text: str) -> Any:
-    """A summary from its JSON."""
-    value = json.loads(text)
-    summary = KINDS[kind].summary
-    if summary is None:
-        return None
-    if summary is GpuFileSummary:
-        gpus, begun = value
-        return GpuFileSummary({key: GpuSummary._make(_tuples(gpu)) for key, gpu in gpus.items()}, _tuples(begun))
-    if summary is RunSummary:
-        return [RunSummary._make((*run[:-1], tuple(BatchSummary._make(batch) for batch in run[-1]))) for run in value]
-    return summary._make(_tuples(value))
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples that summaries have."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

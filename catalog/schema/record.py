@@ -57,6 +57,7 @@ TEXT = rf"^[^{_CONTROL}]+$"
 NAME = rf"^[^{_CONTROL}{_INVISIBLE}]+$"
 ID = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
 ID_RULE = "letters a to z, digits, `_`, `-` and single `.` between them, beginning with a letter or a digit"
+_ID = re.compile(ID)
 URL = r"^https?://[!#-&(-;=?-~]+$"
 _FORMS = {
     TEXT: "holds a control character, or one that turns the direction of writing round: delete it",
@@ -119,7 +120,7 @@ R = TypeVar("R", bound=BaseModel)
 
 def is_id(text: str) -> bool:
     """Whether `text` is one part of an id, as a file or folder of the catalog may be called."""
-    return len(text) <= 200 and re.match(ID, text) is not None and text[-1] != "\n"
+    return len(text) <= 200 and _ID.fullmatch(text) is not None
 
 
 MOST_FAULTS = 1000

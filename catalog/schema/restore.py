@@ -1,4 +1,4 @@
-"""Records from JSON that was written from checked records, without checking it again.
+"""Values from JSON that was written from checked ones, without checking them again.
 
 Pydantic builds a validator for each class that it checks. That takes a quarter of the time of a short answer, in which nothing
 is read but what was checked before.
@@ -6,38 +6,59 @@ is read but what was checked before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-R = TypeVar("R", bound=BaseModel)
+T = TypeVar("T")
 _Converter = Callable[[Any], Any]
 
 
-def restore(kind: type[R], data: Any) -> R:
-    """The record of `kind` that `data`, as JSON gives it, was written from."""
-    convert = _converter(kind)
-    assert convert is not None
-    record: R = convert(data)
-    return record
+def plain_text(value: object) -> str:
+    """A value as JSON, from which `restore` makes it again. Named tuples and dataclasses become lists."""
+    return json.dumps(value, default=_plain, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_unset=True)
+    if isinstance(value, Path):
+        return str(value)
+    return [getattr(value, field.name) for field in dataclasses.fields(value)]
+
+
+def restore(kind: type[T], data: Any) -> T:
+    """The value of type `kind` that `data`, as JSON gives it, was written from."""
+    convert = _converter(kind)  # type: ignore[arg-type]  # every type can be a key
+    value: T = convert(data) if convert else data
+    return value
 
 
 @cache
 def _converter(annotation: Any) -> _Converter | None:
     """What makes a value of a type from JSON's; None where they are the same."""
     origin, args = get_origin(annotation), get_args(annotation)
-    if annotation is float:
-        return float
+    if annotation in (float, Path):
+        return annotation  # type: ignore[no-any-return]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return _model(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return _row(annotation, [field.name for field in dataclasses.fields(annotation)])
+    if fields := getattr(annotation, "_fields", None):
+        return _row(annotation, fields)
     if origin is Annotated:
         return _converter(args[0])
-    if origin is tuple:
+    if origin is tuple and args[-1] is not ...:
+        return _items(tuple, [_converter(arg) for arg in args])
+    if origin in (tuple, list):
         item = _converter(args[0])
-        return (lambda value: tuple(map(item, value))) if item else tuple
+        return (lambda value: origin(map(item, value))) if item else origin
     if origin is dict:
         entry = _converter(args[1])
         return (lambda value: {key: entry(each) for key, each in value.items()}) if entry else None
@@ -47,15 +68,36 @@ def _converter(annotation: Any) -> _Converter | None:
 
 
 def _model(kind: type[BaseModel]) -> _Converter:
-    annotations: dict[str, Any] = {name: field.annotation for name, field in kind.model_fields.items()}
-    converters = {name: each for name, annotation in annotations.items() if (each := _converter(annotation))}
+    fields = kind.model_fields
+    converters = {name: each for name, field in fields.items() if (each := _converter(field.annotation))}  # type: ignore[arg-type]
+    defaults = {name: _default(field) for name, field in fields.items() if not field.is_required()}
 
     def convert(data: dict[str, Any]) -> Any:
-        values = {
-            name: converters[name](value) if value is not None and name in converters else value
-            for name, value in data.items()
-        }
-        return kind.model_construct(**values)
+        values = {name: converters[name](value) if name in converters else value for name, value in data.items()}
+        return kind.model_construct(set(data), **{**defaults, **values})
+
+    return convert
+
+
+def _default(field: Any) -> Any:
+    """A field's default, which all records may share since they are frozen."""
+    factory = field.default_factory
+    return restore(factory, {}) if isinstance(factory, type) else field.get_default(call_default_factory=True)
+
+
+def _row(kind: Any, fields: Sequence[str]) -> _Converter:
+    hints = get_type_hints(kind)
+    return _items(lambda values: kind(*values), [_converter(hints[name]) for name in fields])
+
+
+def _items(kind: _Converter, converters: Sequence[_Converter | None]) -> _Converter:
+    """What makes a value of a list with items of several types."""
+    needed = [(at, convert) for at, convert in enumerate(converters) if convert]
+
+    def convert(items: list[Any]) -> Any:
+        for at, each in needed:
+            items[at] = each(items[at])
+        return kind(items)
 
     return convert
 
@@ -64,7 +106,8 @@ def _union(types: tuple[Any, ...]) -> _Converter | None:
     """Of a union, one type at most is a list, a record or a mapping; a number that may be whole stays as it is."""
     others = [type_ for type_ in types if type_ is not type(None)]
     if len(others) == 1:
-        return _converter(others[0])
+        only = _converter(others[0])
+        return only and (lambda value: None if value is None else only(value))
     structured = [each for type_ in others if type_ is not float and (each := _converter(type_))]
     if not structured:
         return None

@@ -12,6 +12,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from glob import glob
 from pathlib import Path
 
 from fitcard.catalog.reader import MAX_BYTES
@@ -90,15 +91,15 @@ def catalog_digests(root: Path) -> dict[str, str]:
 @cache
 def package_digest() -> str:
     """Identifies the code that makes results: Python, and fitcard's own but for the profiler and the command line."""
-    package = Path(__file__).resolve().parents[1]
-    rooms = (package, package.parent / "advisor", package.parent / "site/generator")
-    files = (f"{path.relative_to(package.parent)} {file_digest(path)}" for path in code_files(*rooms))
-    return combined((sys.version, *files))
+    return combined((sys.version, *code_digests(Path(__file__).resolve().parents[2])))
 
 
-def code_files(*folders: Path) -> list[Path]:
-    """The Python files of some folders, and of the folders in them."""
-    return [path for folder in folders for path in sorted((*folder.glob("*.py"), *folder.glob("*/*.py")))]
+def code_digests(root: Path, *patterns: str) -> list[str]:
+    """Path and digest of each Python file that makes results, and of the files below `root` that the patterns find."""
+    rooms = (f"{room}/{depth}" for room in ("catalog", "advisor", "site/generator") for depth in ("*.py", "*/*.py"))
+    # By names, since a Path costs as much as reading its file.
+    names = [name for pattern in (*rooms, *patterns) for name in sorted(glob(pattern, root_dir=root))]  # noqa: PTH207
+    return [f"{name} {file_digest(f'{root}/{name}')}" for name in names]
 
 
 def id_of(name: str) -> str:

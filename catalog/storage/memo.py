@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from functools import update_wrapper, wraps
+from functools import cached_property, update_wrapper, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, get_type_hints
 from weakref import WeakKeyDictionary
 
-from pydantic import VERSION, TypeAdapter
+from pydantic import VERSION
 
 from fitcard.catalog.parallel import cores, spread
+from fitcard.catalog.schema.restore import plain_text, restore
 from fitcard.catalog.storage import database
 from fitcard.catalog.storage.hashing import package_digest
 from fitcard.catalog.storage.reads import Reads, note_all, recording
@@ -58,7 +59,6 @@ class memo(Generic[S, P, T]):
 
     def __init__(self, function: Callable[Concatenate[S, P], T]) -> None:
         self._function = function
-        self._adapter: TypeAdapter[T] | None = None
         update_wrapper(self, function)
 
     def __call__(self, source: S, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -95,20 +95,19 @@ class memo(Generic[S, P, T]):
         reads: Reads = json.loads(head)
         if any(source.digest_of(name) != digest for name, digest in reads.items()):
             return None
-        return self._type().validate_json(value), reads
+        return restore(self._type, json.loads(value)), reads
 
     def _made(self, source: S, *args: Any) -> tuple[T, Reads]:
         function: Callable[..., T] = self._function
         with recording() as reads:
             value = function(source, *args)
-        text = self._type().dump_json(value).decode()
-        database.put({_row(source, self._key(args)): f"{json.dumps(reads, separators=(',', ':'))}\n{text}"})
+        database.put({_row(source, self._key(args)): f"{plain_text(reads)}\n{plain_text(value)}"})
         return value, reads
 
-    def _type(self) -> TypeAdapter[T]:
-        if self._adapter is None:
-            self._adapter = TypeAdapter(get_type_hints(self._function)["return"])
-        return self._adapter
+    @cached_property
+    def _type(self) -> type[T]:
+        kind: type[T] = get_type_hints(self._function)["return"]
+        return kind
 
 
 def warm(function: memo[S, [str], Any], source: S, arguments: Iterable[str]) -> None:

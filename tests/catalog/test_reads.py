@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
 from pydantic import BaseModel, Field
 
 from fitcard.catalog import Catalog
-from fitcard.catalog.schema.restore import restore
+from fitcard.catalog.errors import Problem
+from fitcard.catalog.schema.restore import plain_text, restore
 from fitcard.catalog.storage.reads import NONE, Table, note, note_all, recording
 
 
@@ -93,6 +95,11 @@ class Inner(BaseModel):
     note: str | None = None
 
 
+class Pair(NamedTuple):
+    number: float
+    inners: tuple[Inner, ...] | None
+
+
 class Outer(BaseModel):
     number: float
     whole: int
@@ -137,3 +144,17 @@ def test_runs_and_rules_are_restored_as_checking_gives_them(real: Catalog) -> No
         assert record is not None
         text = record.model_dump_json(exclude_unset=True)
         assert repr(restore(type(record), json.loads(text))) == repr(record)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (list[Problem], [Problem(Path("a.yaml"), 1, "name", "is missing")]),
+        (tuple[str, int, str | None], ("rtx-4090", 2, None)),
+        (list[tuple[str, Pair]], [("key", Pair(1.0, None)), ("other", Pair(2.0, (Inner(value=3.0),)))]),
+        (dict[str, tuple[Pair | None, ...]], {"a": (None, Pair(1.0, ()))}),
+    ],
+)
+def test_results_are_restored_as_they_were_made(kind: Any, value: Any) -> None:
+    """Dataclasses, named tuples, paths, and nothing where there may be something."""
+    assert repr(restore(kind, json.loads(plain_text(value)))) == repr(value)

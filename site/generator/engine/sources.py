@@ -15,7 +15,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta
 
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.errors import FitcardError, shown
-from fitcard.catalog.storage.hashing import code_files, combined, digest, file_digest
+from fitcard.catalog.storage.hashing import code_digests, combined, digest
 from fitcard.catalog.storage.reads import NONE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,9 +106,7 @@ def read_sources() -> Sources:
 
 def code(root: Path) -> str:
     """Identifies the code, mkdocs.yml, and the versions of the packages that draw pages."""
-    folders = (root / "src/fitcard", root / "catalog", root / "advisor", root / "site/generator")
-    files = [*code_files(*folders), root / "mkdocs.yml"]
-    return combined((*_versions(), *(f"{path.relative_to(root)} {file_digest(path)}" for path in files)))
+    return combined((*_versions(), *code_digests(root, "src/fitcard/*.py", "mkdocs.yml")))
 
 
 @cache
