@@ -1,8 +1,6 @@
 """What lists say of a record, so that a list need not read the records themselves."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu, Segment
 from fitcard.catalog.schema.model import Model
@@ -34,7 +32,7 @@ class ModelSummary(NamedTuple):
     """Its published accuracy on ImageNet, with who published it."""
 
     @classmethod
-    def of(cls, model: Model) -> ModelSummary:
+    def of(cls, model: Model) -> Self:
         return cls(
             model.name, model.aliases, model.family, model.tasks, model.license.id, model.successor, model.config_sha256,
             model.timm, model.facts(), model.unverified(), _imagenet(model),
@@ -60,7 +58,7 @@ class TraceSummary(NamedTuple):
     """Of one image, text or token."""
 
     @classmethod
-    def of(cls, trace: Trace) -> TraceSummary:
+    def of(cls, trace: Trace) -> Self:
         components = trace.components()
         return cls(
             trace.config_sha256, {c: trace.parameters(c) for c in (*components, "all")}, components,
@@ -93,7 +91,7 @@ class GpuSummary(NamedTuple):
     """Of all that is known of this card: another card of the same file changes nothing in it."""
 
     @classmethod
-    def of(cls, card: Gpu) -> GpuSummary:
+    def of(cls, card: Gpu) -> Self:
         spec = card.spec
         rates = [kind for kind in NUMBER_TYPES if getattr(card.rates, kind, None) is not None]
         return cls(
@@ -110,7 +108,7 @@ class PublishedSummary(NamedTuple):
     """Card and quantization of each."""
 
     @classmethod
-    def of(cls, file: PublishedFile) -> PublishedSummary:
+    def of(cls, file: PublishedFile) -> Self:
         return cls(tuple((speed.gpu, speed.quantization) for speed in file.speeds))
 
 
@@ -157,7 +155,7 @@ class RunSummary(NamedTuple):
     batches: tuple[BatchSummary, ...]
 
     @classmethod
-    def of(cls, run: Run) -> RunSummary:
+    def of(cls, run: Run) -> Self:
         speeds = {speed.batch: speed.median_s for speed in run.speed}
         memory = {memory.batch: memory.total_bytes for memory in run.memory}
         if run.generation and run.generation.decode:  # one sequence is a batch of one, and its items are tokens

@@ -1,7 +1,5 @@
 """What executes variants: torch, llama.cpp, ONNX Runtime and the like."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field, ValidationError, WithJsonSchema

@@ -1,9 +1,7 @@
 """Cards: what their makers state, each figure with its source, and what follows from it by arithmetic."""
 
-from __future__ import annotations
-
 from collections.abc import Set
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -56,7 +54,7 @@ class UnitRates(Record):
     """Each rate, and `supports`, under every source that states it."""
 
     @model_validator(mode="after")
-    def _supported(self) -> UnitRates:
+    def _supported(self) -> Self:
         for name in NUMBER_TYPES:
             if name != "fp16_fp16_accumulate" and getattr(self, name) is not None and name not in self.supports:
                 raise ValueError(f"has a rate for {name}, which `supports` does not list")
@@ -167,7 +165,7 @@ class GpuFile(Record):
     """The cards, by the ids that are their addresses."""
 
     @model_validator(mode="after")
-    def _sourced(self) -> GpuFile:
+    def _sourced(self) -> Self:
         known = set(self.sources)
         for key, rates in self.unit_rates.items():
             stated = {"supports"} | {name for name in NUMBER_TYPES if getattr(rates, name) is not None}

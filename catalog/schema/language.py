@@ -1,7 +1,5 @@
 """The part of a trace that is about a language model: what it keeps, what it does, and which part each tensor plays."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Annotated, Literal

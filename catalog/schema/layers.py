@@ -1,7 +1,5 @@
 """What the quantized layers of a label need and cost, as our own runs show it."""
 
-from __future__ import annotations
-
 from fitcard.catalog.schema.record import NotNegative, Record, Slug, Text
 from fitcard.catalog.schema.tensor_types import TensorTypeName
 

@@ -1,6 +1,6 @@
 """Rates of plain matrix products that others measured on cards: what a card sustains, rather than what its maker prints."""
 
-from __future__ import annotations
+from typing import Self
 
 from pydantic import model_validator
 
@@ -43,7 +43,7 @@ class MatmulFile(Record):
     """The measurements, one an entry."""
 
     @model_validator(mode="after")
-    def _sources_known(self) -> MatmulFile:
+    def _sources_known(self) -> Self:
         if unknown := sorted({rate.source for rate in self.rates} - set(self.sources)):
             raise ValueError(f"no source {', '.join(unknown)} under `sources:` (there are: {', '.join(self.sources)})")
         return self

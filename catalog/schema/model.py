@@ -1,10 +1,8 @@
 """A model as people know it: words, licence, configuration, claims. The numbers that follow from it are in its trace."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -121,7 +119,7 @@ class Model(Record):
     """The documents that its facts were read in, by the short keys that name them."""
 
     @model_validator(mode="after")
-    def _sources_known(self) -> Model:
+    def _sources_known(self) -> Self:
         named = {self.license.source, self.config_source, self.released_source}
         for facts in (self.claims, self.used_by, self.corrections):
             named |= {fact.source for fact in facts}

@@ -1,8 +1,6 @@
 """Measurements made by others, cited to the page or commit. They are shown as such and never mixed with our own."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -71,7 +69,7 @@ class PublishedFile(Record):
         return tuple(speed for speed in self.speeds if speed.runtime is None)
 
     @model_validator(mode="after")
-    def _sources_known(self) -> PublishedFile:
+    def _sources_known(self) -> Self:
         if unknown := sorted({speed.source for speed in self.speeds} - set(self.sources)):
             raise ValueError(f"no source {', '.join(unknown)} under `sources:` (there are: {', '.join(self.sources)})")
         return self

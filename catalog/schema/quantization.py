@@ -4,12 +4,10 @@
 it to make the variant, and then counts what it really made.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -164,7 +162,7 @@ class Quantizations(Record):
         }
 
     @model_validator(mode="after")
-    def _sources_known(self) -> Quantizations:
+    def _sources_known(self) -> Self:
         sources = {*self.sources, MEASURED, UNVERIFIED}
         for name, engine in self.engines.items():
             if engine.libraries.source not in sources:

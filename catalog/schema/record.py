@@ -1,7 +1,5 @@
 """The base of every record in the catalog, and the one place where records are validated with line numbers."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence

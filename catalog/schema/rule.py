@@ -1,7 +1,5 @@
 """One line of a label's rule: the tensors that it is for, by role, layer and model, and the type that they get."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from fitcard.catalog.schema.record import Many, Record

@@ -4,8 +4,6 @@ A run file is JSON with a comment on top, which is also YAML: quick to read for 
 Runs are only ever added. A run's key is the hash of its own content, so that a changed record is noticed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from datetime import datetime

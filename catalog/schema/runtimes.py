@@ -1,9 +1,7 @@
 """What a runtime needs besides the model, and what a GPU keeps for itself: the terms of the memory sum that no trace
 shows."""
 
-from __future__ import annotations
-
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -81,7 +79,7 @@ class Runtimes(Record):
     """How fast it runs language models, by vendor; a vendor that is not here has no predicted speed."""
 
     @model_validator(mode="after")
-    def _sources_known(self) -> Runtimes:
+    def _sources_known(self) -> Self:
         amounts: list[Amount | Share | TokenSpeed] = [
             *self.context.values(),
             *self.llama_cpp.values(),

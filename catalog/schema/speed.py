@@ -1,7 +1,5 @@
 """The constants of the speed model, as `fitcard calibrate` fits them on runs and published figures."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

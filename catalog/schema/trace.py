@@ -3,8 +3,6 @@
 Sizes that grow with the batch are `[constant, per_item]`: at batch B the size is `constant + per_item * B`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Annotated, Literal

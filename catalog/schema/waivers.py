@@ -1,7 +1,5 @@
 """Exceptions: what a linter finds fault with and is so all the same, each with the reason."""
 
-from __future__ import annotations
-
 from fitcard.catalog.schema.record import Many, Record, Text
 
 
