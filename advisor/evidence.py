@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -60,8 +59,7 @@ class Cited(NamedTuple):
     url: str
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What was measured or published of one model. Runs outside the band in which they are expected are no evidence."""
 
     good: Mapping[tuple[Component, str, Setup], Sequence[RunSummary]]

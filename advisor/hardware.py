@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from fitcard.advisor.calibrate import factors_without
 from fitcard.advisor.device_runs import NewestRuns, newest_on
 from fitcard.advisor.run_band import believed_on
 from fitcard.catalog import Catalog
@@ -32,8 +31,11 @@ class Hardware(NamedTuple):
 def hardware_of(catalog: Catalog, device: str, *, only_predicted: bool = False, with_speed: bool = True) -> Hardware:
     """A device by its id. Raises UnknownName for one that neither the catalog nor a run knows."""
     if device in catalog.gpus:
-        without = factors_without(catalog, device) if only_predicted and with_speed else None
-        return Hardware(catalog.gpus[device], without=without)
+        if only_predicted and with_speed:
+            from fitcard.advisor.calibrate import factors_without  # here, since few answers need what fits factors
+
+            return Hardware(catalog.gpus[device], without=factors_without(catalog, device))
+        return Hardware(catalog.gpus[device])
     machine = newest_machine(catalog, device)
     if machine is None:
         raise UnknownName(f"no GPU is called {device!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fitcard.advisor.device_runs import RunTimes
 from fitcard.advisor.rates import measured_rate
@@ -18,8 +18,7 @@ ANCHORED_HALF_WIDTH = 0.14
 within it when their middle batch, 8, was predicted from batches 1 and 64."""
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """A throughput in items per second with its 80 % interval."""
 
     per_second: float
@@ -138,7 +137,7 @@ def anchored(
     batches = " and ".join(str(at) for at, _ in near)
     why = f"{expected.why}; corrected by this variant's own run at batch{'es' if len(near) > 1 else ''} {batches}"
     low, high = min(rate * math.exp(-half), *reached), max(rate * math.exp(half), *reached)
-    return replace(expected, per_second=rate, low=low, high=high, why=why)
+    return expected._replace(per_second=rate, low=low, high=high, why=why)
 
 
 def _neighbours(batch: int, own: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

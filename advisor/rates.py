@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
+from typing import NamedTuple
 
 from fitcard.catalog import Catalog
 from fitcard.catalog.schema.gpu import Gpu, NumberType
@@ -31,8 +31,7 @@ _FITTED: tuple[NumberType, ...] = ("fp16", "tf32", "fp32", "fp8", "int8")
 _TENSOR: tuple[NumberType, ...] = ("fp16", "bf16")
 
 
-@dataclass(frozen=True)
-class Rate:
+class Rate(NamedTuple):
     """A sustained rate."""
 
     flops_per_s: float

@@ -10,7 +10,6 @@ less than handing its kernels over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -46,8 +45,7 @@ D: 32 D and 40 D.
 """
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """How a pass is run, besides the GPU and the variant."""
 
     mode: Mode
@@ -56,8 +54,7 @@ class Setting:
     channels_last: bool = False
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Seconds of each kind of work at the GPU's full speed; `Factors` says how much longer each really takes."""
 
     matmul: float
@@ -105,7 +102,7 @@ def work(of: VariantRecords, setting: Setting, gpu: Gpu, speeds: Speeds | None) 
                 for tiles, (_, price) in zip(product.tiles, TILES, strict=True)
             )
         rate = speeds.layers if product.layer else speeds.plain
-        matmul += product.count * max(product.flops * waste / rate, product.bytes / speeds.bandwidth)
+        matmul += product.times * max(product.flops * waste / rate, product.bytes / speeds.bandwidth)
     return Work(
         matmul=matmul,
         attention=sizes.attention_flops / speeds.plain,
@@ -118,8 +115,7 @@ def work(of: VariantRecords, setting: Setting, gpu: Gpu, speeds: Speeds | None) 
     )
 
 
-@dataclass(frozen=True)
-class Speeds:
+class Speeds(NamedTuple):
     """What a GPU sustains, per second."""
 
     layers: float
@@ -151,11 +147,10 @@ def speeds_of(gpu: Gpu, kind: NumberType, matmul: MatmulFile | None, laws: Mappi
     return Speeds(rate.flops_per_s, plain.flops_per_s, fp32.flops_per_s * _clock_share(gpu, plain, laws), bandwidth)
 
 
-@dataclass(frozen=True)
-class _Product:
+class _Product(NamedTuple):
     """Matrix products alike."""
 
-    count: int
+    times: int
     flops: int
     tiles: tuple[int, ...]
     """How many of each of `TILES` its output fills."""
@@ -164,8 +159,7 @@ class _Product:
     """Whether a linear layer's, whose weights a label may quantize."""
 
 
-@dataclass(frozen=True)
-class _Sizes:
+class _Sizes(NamedTuple):
     """A pass in numbers, whatever the GPU."""
 
     products: tuple[_Product, ...]
@@ -220,7 +214,7 @@ def _product(op: Operation, batch: int, width: int) -> _Product:
     m, n, k, groups = (at_batch(op.shape[name], batch) for name in ("m", "n", "k", "groups"))
     weights = n * k if op.weight else 0
     return _Product(
-        count=at_batch(op.count, batch),
+        times=at_batch(op.count, batch),
         flops=at_batch(op.flops, batch),
         tiles=tuple(groups * -(-m // side) * -(-n // side) for side, _ in TILES),
         bytes=(at_batch(op.read, batch) + at_batch(op.written, batch) + weights) * width,

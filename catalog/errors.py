@@ -9,8 +9,8 @@ FitcardError             anything that a user can mend; printed as one line, nev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 class FitcardError(Exception):
@@ -22,8 +22,7 @@ class FitcardError(Exception):
         return printable(super().__str__())
 
 
-@dataclass(frozen=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One fault in one file: `path:line: field: message`."""
 
     path: Path

@@ -7,11 +7,10 @@ records are read when somebody asks for them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitcard.catalog.catalog import Catalog, Runs
 from fitcard.catalog.errors import CatalogError, Problem
@@ -64,8 +63,7 @@ def load(root: Path | None = None, *, traces_needed: bool = True, digests: Mappi
     raise CatalogError([Problem(root, 1, "", "is being edited all the time: wait, and run the command again")])
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(NamedTuple):
     """The files of a catalog by folder, as paths below its root."""
 
     root: Path

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,8 +129,7 @@ def gpus_of(file: GpuFile) -> dict[str, Gpu]:
     return gpus
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """How files of one kind are read. A kind is a folder of the catalog, or the name of a file beside the folders."""
 
     read: Callable[[Path], tuple[Any, Record | None]]
@@ -176,8 +174,9 @@ class Files:
         self.summaries: dict[str, Any] = {}
         """By path, of the files that are right."""
         self._records: dict[str, str] = {}
-        kept = database.get({self._key("summary", name) for name in digests})
-        missing = [name for name in digests if self._key("summary", name) not in kept]
+        keys = {name: self._key("summary", name) for name in digests}
+        kept = database.get(set(keys.values()))
+        missing = [name for name, key in keys.items() if key not in kept]
         parts = [missing[at : at + FILES_PER_PART] for at in range(0, len(missing), FILES_PER_PART)]
         fresh: dict[str, str] = {}
         for part in spread(self._read, parts):
@@ -185,16 +184,15 @@ class Files:
                 if isinstance(result, list):
                     self.faults += result
                     continue
-                fresh[self._key("summary", name)], record = result
+                fresh[keys[name]], record = result
                 if record:
                     self._records[self._key("record", name)] = record
         if fresh:
             database.put(fresh | self._records)
             kept |= fresh
-        for name in digests:
-            text = kept.get(self._key("summary", name))
-            if text is not None:
-                self.summaries[name] = restore(KINDS[_kind(name)].summary, json.loads(text))
+        for name, key in keys.items():
+            if key in kept:
+                self.summaries[name] = restore(KINDS[_kind(name)].summary, json.loads(kept[key]))
 
     def record(self, name: str) -> Any:
         """The record of a file that is right: kept, or read again where it was thrown away meanwhile."""

@@ -68,13 +68,21 @@ def _converter(annotation: Any) -> _Converter | None:
 
 
 def _model(kind: type[BaseModel]) -> _Converter:
-    fields = kind.model_fields
-    converters = {name: each for name, field in fields.items() if (each := _converter(field.annotation))}  # type: ignore[arg-type]
-    defaults = {name: _default(field) for name, field in fields.items() if not field.is_required()}
+    fields = [
+        (name, _converter(field.annotation), _default(field))  # type: ignore[arg-type]  # every type can be a key
+        for name, field in kind.model_fields.items()
+    ]
 
     def convert(data: dict[str, Any]) -> Any:
-        values = {name: converters[name](value) if name in converters else value for name, value in data.items()}
-        return kind.model_construct(set(data), **{**defaults, **values})
+        record = kind.__new__(kind)  # what model_construct does, without looking for aliases and factories each time
+        values = {
+            name: default if name not in data else each(data[name]) if each else data[name]
+            for name, each, default in fields
+        }
+        slots = {"dict": values, "pydantic_fields_set": set(data), "pydantic_extra": None, "pydantic_private": None}
+        for slot, value in slots.items():
+            object.__setattr__(record, f"__{slot}__", value)
+        return record
 
     return convert
 

@@ -11,14 +11,12 @@ that those packages write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 
-@dataclass(frozen=True)
-class TensorType:
+class TensorType(NamedTuple):
     """One storage format of a tensor."""
 
     name: str

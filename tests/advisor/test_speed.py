@@ -80,7 +80,7 @@ def test_the_fit_is_least_squares_of_its_rows(real: Catalog) -> None:
     def squares(factors: Factors) -> float:
         found = 0.0
         for one in every:
-            share = 1 - replace(one.work, launches=0.0).seconds(factors) / one.point.seconds
+            share = 1 - one.work._replace(launches=0.0).seconds(factors) / one.point.seconds
             found += (
                 one.point.weight
                 * share
