@@ -17,8 +17,9 @@ from fitcard.catalog.storage.reads import NONE
 from fitcard.site.generator.engine import manifest
 from fitcard.site.generator.engine.manifest import Entry, Manifest
 from fitcard.site.generator.engine.output import Asset, Document, NotFound, Page
-from fitcard.site.generator.engine.render import draw, environment
+from fitcard.site.generator.engine.render import draw
 from fitcard.site.generator.engine.sources import Sources, World, links, read_sources
+from fitcard.site.generator.engine.templates import environment, references
 from fitcard.site.generator.outputs import GENERATED, source_of, whole_site
 from tests.sample import MODELS, SO400M
 
@@ -98,10 +99,10 @@ def test_a_template_depends_on_all_that_it_names(sample: Catalog) -> None:
         "base.html": "{% import 'macros.html' as m %}", "page.html": "{% extends 'base.html' %}", "macros.html": "", "other.html": "",
         "any.html": "{% include view.name %}",
     }  # fmt: skip
-    references = world_of(sample, templates).sources.references
-    assert references["page.html"] == ["base.html", "macros.html", "page.html"]
-    assert references["macros.html"] == ["macros.html"]
-    assert references["any.html"] == sorted(templates)
+    every = references(world_of(sample, templates))
+    assert every["page.html"] == ["base.html", "macros.html", "page.html"]
+    assert every["macros.html"] == ["macros.html"]
+    assert every["any.html"] == sorted(templates)
 
 
 def test_links_of_a_document_are_other_source_files() -> None:

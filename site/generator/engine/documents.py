@@ -18,7 +18,8 @@ from mkdocs.exceptions import Abort
 
 from fitcard.catalog.errors import FitcardError
 from fitcard.site.generator.engine.output import Document
-from fitcard.site.generator.engine.sources import Sources, World, links, template_fault
+from fitcard.site.generator.engine.sources import Sources, World, links
+from fitcard.site.generator.engine.templates import template_fault
 
 
 @dataclass(frozen=True)

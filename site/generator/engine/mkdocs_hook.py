@@ -15,8 +15,9 @@ from fitcard.catalog import load
 from fitcard.catalog.errors import FitcardError
 from fitcard.site.generator.engine.documents import RenderedPart
 from fitcard.site.generator.engine.output import Asset, Document, Page
-from fitcard.site.generator.engine.render import draw, environment
+from fitcard.site.generator.engine.render import draw
 from fitcard.site.generator.engine.sources import World, read_sources
+from fitcard.site.generator.engine.templates import environment
 from fitcard.site.generator.outputs import source_of, whole_site
 
 

@@ -63,6 +63,17 @@ def check_ours(target: Path) -> None:
 
 
 @contextmanager
+def written_to(target: Path) -> Generator[None]:
+    """Say of a disk that is full or read-only what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        message = f"the site cannot be written to {target}: {what}{error.strerror}; what was there is untouched"
+        raise FitcardError(message) from error
+
+
+@contextmanager
 def work_folder(target: Path) -> Generator[Path]:
     """An empty folder beside the site, on the same file system; gone afterwards, and with the next build after a kill."""
     folder = fresh(target)

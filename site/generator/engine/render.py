@@ -7,26 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from types import CodeType, SimpleNamespace
-from typing import Any, ClassVar, cast
-from urllib.parse import quote, urljoin, urlsplit
+from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import quote, urljoin
 
-from jinja2 import BytecodeCache, Environment, FunctionLoader, StrictUndefined, TemplateError, pass_context
-from jinja2.bccache import Bucket
-from jinja2.runtime import Context
-from mkdocs.utils import get_relative_url
-from mkdocs.utils.yaml import yaml_load  # pyright: ignore[reportUnknownVariableType] - MkDocs' own types are partial
+from jinja2 import Environment, TemplateError
 
 from fitcard.catalog.parallel import cores, spread
 from fitcard.catalog.storage.hashing import digest
 from fitcard.catalog.storage.reads import Reads, note, recording
 from fitcard.site.generator.engine.documents import render_documents
 from fitcard.site.generator.engine.output import Asset, Document, NotFound, Page, Planned
-from fitcard.site.generator.engine.sources import World, links, template_fault
-from fitcard.site.generator.pages.view import PageView
-from fitcard.site.generator.text import FILTERS
+from fitcard.site.generator.engine.sources import World, links
+from fitcard.site.generator.engine.templates import environment, references, template_fault
 
 TOGETHER = 8
 """Fewer outputs are made in this process, since to start others takes as long."""
@@ -43,50 +38,6 @@ class Made:
     content: str
     """The digest of its file."""
     reads: Reads
-
-
-class _Compiled(BytecodeCache):
-    """Templates as Python, by their names and texts: a process compiles each text once, in however many builds."""
-
-    _codes: ClassVar[dict[tuple[str, str], CodeType]] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        bucket.code = self._codes.get((bucket.key, bucket.checksum))
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if bucket.code:
-            self._codes[bucket.key, bucket.checksum] = bucket.code
-
-
-@lru_cache(maxsize=1)
-def environment(world: World) -> Environment:
-    """Templates as they were when the build began. Everything is escaped, and a name that no view gives is an error."""
-
-    def load(name: str) -> tuple[str, str, None] | None:
-        content = world.sources.templates.get(name)
-        return None if content is None else (content.decode(), str(world.sources.root / "site/theme" / name), None)
-
-    configured: dict[str, Any] = yaml_load((world.sources.root / "mkdocs.yml").read_text("utf-8"))
-    env = Environment(
-        loader=FunctionLoader(load), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        bytecode_cache=_Compiled(),
-    )  # fmt: skip
-    env.filters |= {**FILTERS, "url": _url}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of filters open
-    site_url = str(configured.get("site_url") or "").strip()
-    site = SimpleNamespace(site_url=site_url, site_description=configured["site_description"])
-    env.globals |= {"config": site, "view": PageView()}  # pyright: ignore[reportUnknownMemberType] - Jinja leaves the type of globals open
-    return env
-
-
-@pass_context
-def _url(context: Context, value: str) -> str:
-    """An address below the site's root as seen from the page; from the root where the page may be shown anywhere."""
-    page = context["page"]
-    if urlsplit(value).scheme or value.startswith(("/", "#")):
-        return value
-    if page is None:
-        return urljoin(urlsplit(context["config"].site_url or "/").path, value)
-    return get_relative_url(value, page.url)
 
 
 def draw(env: Environment, output: Page | NotFound) -> bytes:
@@ -109,23 +60,12 @@ def draw(env: Environment, output: Page | NotFound) -> bytes:
 
 def render(stale: Sequence[Planned], world: World, folder: Path) -> dict[str, Made]:
     """Make outputs in folders below `folder`, and give them by path. Raises FitcardError."""
-    _compile(stale, world)
     # What has work in common is made by one process, which then works it out once.
     ordered = sorted(stale, key=lambda planned: (isinstance(planned.output, Document), planned.work))
     made: dict[str, Made] = {}
     for part in spread(partial(_render, world, folder), list(enumerate(_parts(ordered)))):
         made |= part
     return made
-
-
-def _compile(stale: Sequence[Planned], world: World) -> None:
-    """Compile the templates that are needed, so that not every process does. Raises FitcardError for a fault in one."""
-    names = {planned.output.template for planned in stale if isinstance(planned.output, Page | NotFound)}
-    try:
-        for name in {inner for outer in names for inner in world.sources.references[outer]}:
-            environment(world).get_template(name)
-    except TemplateError as error:
-        raise template_fault(error) from error
 
 
 def _parts(ordered: Sequence[Planned]) -> list[list[Planned]]:
@@ -170,7 +110,7 @@ def _render(world: World, folder: Path, part: tuple[int, Sequence[Planned]]) -> 
 
 
 def _note_templates(world: World, template: str) -> None:
-    for name in world.sources.references[template]:
+    for name in references(world)[template]:
         _note(world, f"template/{name}")
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import posixpath
 import re
-import traceback
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property
+from glob import glob
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, TemplateSyntaxError, meta
-
-from fitcard.catalog.catalog import Catalog
-from fitcard.catalog.errors import FitcardError, shown
+from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.storage.hashing import code_digests, combined, digest
 from fitcard.catalog.storage.reads import NONE
+
+if TYPE_CHECKING:
+    from fitcard.catalog.catalog import Catalog
 
 ROOT = Path(__file__).resolve().parents[3]
 _PACKAGES = ("jinja2", "markdown", "markupsafe", "mkdocs", "pagefind_bin", "pillow", "pydantic", "pyyaml")
@@ -46,33 +47,6 @@ class Sources:
         """Identifies all of it."""
         files = {**{f"theme/{n}": c for n, c in self.theme.items()}, **{f"docs/{n}": c for n, c in self.docs.items()}}
         return combined((self.code, *(f"{name} {digest(content)}" for name, content in files.items())))
-
-    @cached_property
-    def references(self) -> dict[str, list[str]]:
-        """Each template with all that it extends, imports or includes, directly or not, and itself."""
-        direct = {name: self._named_in(name, content) for name, content in self.templates.items()}
-        every: dict[str, list[str]] = {}
-        for name in direct:
-            seen, new = {name}, [name]
-            while new:
-                new = [inner for outer in new for inner in direct[outer] if inner not in seen]
-                seen.update(new)
-            every[name] = sorted(seen)
-        return every
-
-    def _named_in(self, name: str, content: bytes) -> list[str]:
-        names = _names_in(content, name, str(self.root / "site/theme" / name))
-        # A name that is only known when the page is drawn may be any.
-        return sorted(self.templates) if None in names else sorted(n for n in names if n and n in self.templates)
-
-
-@lru_cache(maxsize=128)
-def _names_in(content: bytes, name: str, path: str) -> frozenset[str | None]:
-    """What a template names, None for what only drawing it tells."""
-    try:
-        return frozenset(meta.find_referenced_templates(Environment().parse(content.decode(), name, path)))
-    except TemplateSyntaxError as error:
-        raise template_fault(error) from error
 
 
 def configuration() -> Path:
@@ -109,10 +83,10 @@ def code(root: Path) -> str:
     return combined((*_versions(), *code_digests(root, "src/fitcard/*.py", "mkdocs.yml")))
 
 
-@cache
-def _versions() -> tuple[str, ...]:
-    """Those of the packages that draw pages, as they are imported here."""
-    return tuple(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+def _versions() -> list[str]:
+    """Those of the packages that draw pages, by the folders in which installers note them."""
+    names = (name for folder in sys.path for name in glob("*.dist-info", root_dir=folder or "."))  # noqa: PTH207 - as in hashing
+    return sorted(name for name in names if name.partition("-")[0].lower() in _PACKAGES)
 
 
 def _read(folder: Path) -> dict[str, bytes]:
@@ -133,16 +107,6 @@ def links(source: str, content: bytes) -> Iterator[str]:
         target = match[1] or match[2]
         if "//" not in target and not target.startswith(("/", "mailto:")):
             yield posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-
-
-def template_fault(error: Exception) -> FitcardError:
-    """A fault in a template as one line, with its place: where it was noticed, in the innermost template."""
-    place = getattr(error, "filename", None), getattr(error, "lineno", None)
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename.endswith(".html"):
-            place = frame.filename, frame.lineno
-    where = f"{shown(Path(place[0]))}:{place[1] or 1}" if place[0] else "site/theme"
-    return FitcardError(f"{where}: {error}".splitlines()[0])
 
 
 class World:
