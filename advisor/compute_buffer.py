@@ -19,12 +19,12 @@ def compute_buffer_bytes(points: Iterable[ComputePoint], ubatch: int, context: i
 
     Raises ValueError unless the points are the four combinations of two ubatches and two contexts.
     """
-    known = {(point.ubatch, point.context): point.compute_bytes for point in points}
-    ubatches, contexts = (sorted({key[axis] for key in known}) for axis in (0, 1))
-    if len(ubatches) != 2 or len(contexts) != 2 or len(known) != 4:
-        raise ValueError(f"four points at two ubatches and two contexts are needed (got {sorted(known)})")
+    sizes = {(point.ubatch, point.context): point.compute_bytes for point in points}
+    ubatches, contexts = (sorted({key[axis] for key in sizes}) for axis in (0, 1))
+    if len(ubatches) != 2 or len(contexts) != 2 or len(sizes) != 4:
+        raise ValueError(f"four points at two ubatches and two contexts are needed (got {sorted(sizes)})")
     (u1, u2), (n1, n2) = ubatches, contexts
     wide, long = (ubatch - u1) / (u2 - u1), (context - n1) / (n2 - n1)
-    narrow_pass = known[u1, n1] + (known[u1, n2] - known[u1, n1]) * long
-    wide_pass = known[u2, n1] + (known[u2, n2] - known[u2, n1]) * long
+    narrow_pass = sizes[u1, n1] + (sizes[u1, n2] - sizes[u1, n1]) * long
+    wide_pass = sizes[u2, n1] + (sizes[u2, n2] - sizes[u2, n1]) * long
     return round(narrow_pass + (wide_pass - narrow_pass) * wide)

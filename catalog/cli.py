@@ -71,36 +71,36 @@ def import_(
     )
     if gpu and (assumption := match_gpu(catalog, gpu).assumption):
         click.echo(assumption, err=True)
-    found = plan(catalog, file, source, format=format, gpu=gpu)
-    written = [] if dry_run else write(catalog.root, found)
+    result = plan(catalog, file, source, format=format, gpu=gpu)
+    written = [] if dry_run else write(catalog.root, result)
     if as_json:
-        click.echo(json.dumps(_document(found, written), indent=2))
+        click.echo(json.dumps(_document(result, written), indent=2))
     else:
-        _print(found, written, dry_run)
+        _print(result, written, dry_run)
 
 
-def _document(found: Plan, written: list[Path]) -> dict[str, Any]:
+def _document(result: Plan, written: list[Path]) -> dict[str, Any]:
     mapped = [
         {"model": row.model, "on_record": row.on_record, **row.speed.model_dump(exclude_none=True)}
-        for row in found.mapped
+        for row in result.mapped
     ]
     claims = [
         {"model": row.model, "on_record": row.on_record, **row.claim.model_dump(exclude={"unit"})}
-        for row in found.claims
+        for row in result.claims
     ]
     return {
-        "format": found.format, "counts": _counts(found), "mapped": mapped, "claims": claims,
-        "unmapped": [asdict(row) for row in found.unmapped], "written": [str(path) for path in written],
+        "format": result.format, "counts": _counts(result), "mapped": mapped, "claims": claims,
+        "unmapped": [asdict(row) for row in result.unmapped], "written": [str(path) for path in written],
     }  # fmt: skip
 
 
-def _counts(found: Plan) -> dict[str, int]:
-    known = sum(row.on_record for row in found.mapped) + sum(row.on_record for row in found.claims)
-    by_hand = sum(not row.on_record for row in found.claims)
-    new = len(found.mapped) + len(found.claims) - known - by_hand
+def _counts(result: Plan) -> dict[str, int]:
+    on_record = sum(row.on_record for row in result.mapped) + sum(row.on_record for row in result.claims)
+    by_hand = sum(not row.on_record for row in result.claims)
+    new = len(result.mapped) + len(result.claims) - on_record - by_hand
     return {
-        "rows": new + known + by_hand + len(found.unmapped), "new": new, "on_record": known, "to_add_by_hand": by_hand,
-        "not_mapped": len(found.unmapped),
+        "rows": new + on_record + by_hand + len(result.unmapped), "new": new, "on_record": on_record, "to_add_by_hand": by_hand,
+        "not_mapped": len(result.unmapped),
     }  # fmt: skip
 
 
@@ -108,27 +108,27 @@ _SHOWN = 12
 """Rows of one reason that are named in the terminal; `--json` names them all."""
 
 
-def _print(found: Plan, written: list[Path], dry_run: bool) -> None:
+def _print(result: Plan, written: list[Path], dry_run: bool) -> None:
     from fitcard.catalog.importers.write import claim_text
 
-    counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in _counts(found).items())
-    click.echo(f"{FORMATS[found.format].TITLE}: {counts}")
-    for model, speeds in found.new.items():
+    counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in _counts(result).items())
+    click.echo(f"{FORMATS[result.format].TITLE}: {counts}")
+    for model, speeds in result.new.items():
         for speed in speeds:
             click.echo(
                 f"  {model}, {speed.component}, {speed.quantization}, {speed.mode}, batch {speed.batch}, on {speed.gpu}: "
                 f"{speed.per_second:,g} a second ({speed.where})"
             )
     reasons: dict[str, list[str]] = {}
-    for row in found.unmapped:
+    for row in result.unmapped:
         reasons.setdefault(row.reason, []).append(row.where)
     for reason, rows in sorted(reasons.items(), key=lambda item: -len(item[1])):
         more = f" and {len(rows) - _SHOWN:,} more (--json names them all)" if len(rows) > _SHOWN else ""
         click.echo(f"not mapped, {len(rows):,}: {reason}:\n  {'; '.join(rows[:_SHOWN])}{more}")
-    for model in dict.fromkeys(row.model for row in found.claims if not row.on_record):
-        mine = [row for row in found.claims if row.model == model and not row.on_record]
+    for model in dict.fromkeys(row.model for row in result.claims if not row.on_record):
+        mine = [row for row in result.claims if row.model == model and not row.on_record]
         click.echo(
-            f"add to models/{model}.yaml, with the unit, which the file does not state:\n{claim_text(found, mine)}"
+            f"add to models/{model}.yaml, with the unit, which the file does not state:\n{claim_text(result, mine)}"
         )
     for path in written:
         click.echo(f"written: {shown(path)}")

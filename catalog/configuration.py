@@ -71,8 +71,10 @@ def from_path(path: Path) -> Configuration:
     values = _cut(_checked(_read(file), str(file)), path)
     if (path / "modules.json").is_file() or makes_embeddings(local_name(path)):
         values = as_encoder(values)
-    found = _SNAPSHOT.search(file.absolute().parent.as_posix())
-    return Configuration(values, str(file), f"{found[1]}/{found[2]}" if found else None, found[3] if found else None)
+    snapshot = _SNAPSHOT.search(file.absolute().parent.as_posix())
+    return Configuration(
+        values, str(file), f"{snapshot[1]}/{snapshot[2]}" if snapshot else None, snapshot[3] if snapshot else None
+    )
 
 
 def local_name(path: Path) -> str:

@@ -264,8 +264,8 @@ class _Reader:
         if end > MAX_HEADER_BYTES:
             self.refuse(f"has a header of more than {MAX_HEADER_BYTES:,} bytes")
         parts, there = [self.buffer], len(self.buffer)
-        wanted = min(max(end, 4 * there, _FIRST_READ), self.size, MAX_HEADER_BYTES)
-        while there < wanted and (part := os.read(self.file, wanted - there)):
+        goal = min(max(end, 4 * there, _FIRST_READ), self.size, MAX_HEADER_BYTES)
+        while there < goal and (part := os.read(self.file, goal - there)):
             parts.append(part)
             there += len(part)
         self.buffer = b"".join(parts)

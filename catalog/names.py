@@ -112,10 +112,10 @@ def _device(catalog: Catalog, typed: str) -> str | None:
 
 def _find(kind: str, typed: str, name: str, names: Mapping[str, Iterable[str]]) -> str:
     """The one key with the name: an equal name first, then a name that has every word of it."""
-    whole, wanted = joined(name), set(_words(name))
+    whole, words = joined(name), set(_words(name))
     fitting = [key for key, own in names.items() if any(joined(each) == whole for each in own)] if whole else []
-    if not fitting and wanted:
-        fitting = [key for key, own in names.items() if any(wanted <= set(_words(each)) for each in own)]
+    if not fitting and words:
+        fitting = [key for key, own in names.items() if any(words <= set(_words(each)) for each in own)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

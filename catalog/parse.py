@@ -175,8 +175,8 @@ class Files:
         """By path, of the files that are right."""
         self._records: dict[str, str] = {}
         keys = {name: self._key("summary", name) for name in digests}
-        kept = database.get(set(keys.values()))
-        missing = [name for name, key in keys.items() if key not in kept]
+        texts = database.get(set(keys.values()))
+        missing = [name for name, key in keys.items() if key not in texts]
         parts = [missing[at : at + FILES_PER_PART] for at in range(0, len(missing), FILES_PER_PART)]
         fresh: dict[str, str] = {}
         for part in spread(self._read, parts):
@@ -189,10 +189,10 @@ class Files:
                     self._records[self._key("record", name)] = record
         if fresh:
             database.put(fresh | self._records)
-            kept |= fresh
+            texts |= fresh
         for name, key in keys.items():
-            if key in kept:
-                self.summaries[name] = restore(KINDS[_kind(name)].summary, json.loads(kept[key]))
+            if key in texts:
+                self.summaries[name] = restore(KINDS[_kind(name)].summary, json.loads(texts[key]))
 
     def record(self, name: str) -> Any:
         """The record of a file that is right: kept, or read again where it was thrown away meanwhile."""

@@ -29,21 +29,21 @@ _NUMBER = re.compile(r"(?<![\w./#-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|[.-]\w)")
 def facts(catalog: Catalog, model_id: str) -> Mapping[str, str]:
     """The plain facts of a model as text, by the names that prose uses."""
     model, trace = catalog.models[model_id], catalog.traces[model_id]
-    found = {"total_parameters": f"{trace.parameters():,}"}
+    texts = {"total_parameters": f"{trace.parameters():,}"}
     if trace.language:
-        found["active_parameters"] = f"{trace.active_parameters():,}"
+        texts["active_parameters"] = f"{trace.active_parameters():,}"
     for phase in trace.phases:
         component = phase.component
         if component != "all":
-            found[f"{component}_parameters"] = f"{trace.parameters(component):,}"
-            found[f"{component}_gmacs"] = f"{phase.multiply_adds() / 1e9:,.0f}"
+            texts[f"{component}_parameters"] = f"{trace.parameters(component):,}"
+            texts[f"{component}_gmacs"] = f"{phase.multiply_adds() / 1e9:,.0f}"
         if component == "vision":
-            found |= {"image_size": str(phase.image_size), "image_tokens": str(phase.image_tokens)}
-            found |= _widths(trace, "vision")
+            texts |= {"image_size": str(phase.image_size), "image_tokens": str(phase.image_tokens)}
+            texts |= _widths(trace, "vision")
         if component == "text":
-            found["text_tokens"] = str(phase.text_tokens)
-    found |= {f"claim.{claim.key}": f"{claim.value:g}" for claim in model.claims}
-    return found
+            texts["text_tokens"] = str(phase.text_tokens)
+    texts |= {f"claim.{claim.key}": f"{claim.value:g}" for claim in model.claims}
+    return texts
 
 
 def fill(text: str, catalog: Catalog, model_id: str) -> str:
@@ -78,16 +78,16 @@ def other_models(text: str) -> list[str]:
 
 def bare_numbers(text: str, catalog: Catalog, model: Model, model_id: str) -> list[str]:
     """Numbers typed into `text` that neither the facts, the claims nor the configuration of the model hold."""
-    known = set(facts(catalog, model_id).values()) | set(_numbers_in(model.config))
-    known |= {value.split(",")[0] for value in known if "," in value}  # 428 of 428,225,600
+    numbers = set(facts(catalog, model_id).values()) | set(_numbers_in(model.config))
+    numbers |= {value.split(",")[0] for value in numbers if "," in value}  # 428 of 428,225,600
     if model.context_tokens:
-        known.add(str(model.context_tokens))
-    known |= set(re.findall(r"\d[\d.]*", model.name))
+        numbers.add(str(model.context_tokens))
+    numbers |= set(re.findall(r"\d[\d.]*", model.name))
     typed = _NUMBER.findall(_PLACEHOLDER.sub("", text))
     return [
         number
         for number in typed
-        if number not in known and number.replace(",", "") not in known and not _small(number)
+        if number not in numbers and number.replace(",", "") not in numbers and not _small(number)
     ]
 
 

@@ -22,13 +22,13 @@ def catalog_at(root: Path, base: str) -> Generator[Path]:
     if (Path(base) / "quantizations.yaml").is_file():
         yield Path(base)
         return
-    found = _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
-    if found is None:
+    commit = _git(root, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
+    if commit is None:
         raise FitcardError(
             f"{shorten(base)} is neither a folder with a catalog nor a revision of the git repository around {shown(root)}: "
             "give a commit, a branch or a tag, such as origin/main"
         )
-    packed = _git(root, "archive", "--format=zip", found.decode().strip(), ".")
+    packed = _git(root, "archive", "--format=zip", commit.decode().strip(), ".")
     if packed is None:
         raise FitcardError(f"{shorten(base)} has no folder {shown(root)}: give a later revision")
     with tempfile.TemporaryDirectory(prefix="fitcard-diff-") as folder:

@@ -70,16 +70,18 @@ _NO_TEXT = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 """Words that one YAML reader or another takes for something else than text."""
 
 
-def model_text(path: Path, key: str, config: dict[str, Any], found: Configuration, trace: Trace, day: str) -> str:
-    """The file of a model, to be finished; `config` is what of `found` differs from the defaults of its model_type.
+def model_text(
+    path: Path, key: str, config: dict[str, Any], configuration: Configuration, trace: Trace, day: str
+) -> str:
+    """The file of a model, to be finished; `config` is what of `configuration` differs from the defaults of its model_type.
 
     Raises FitcardError for a configuration that a catalog file cannot say.
     """
     text_tokens = max((phase.text_tokens or 0 for phase in trace.phases), default=0)
-    pinned = found.model_id == key and found.commit is not None
+    pinned = configuration.model_id == key and configuration.commit is not None
     sources = _HUB_SOURCE.format(
         title=flow(f"{key}, config.json"), publisher=flow(f"{key.split('/')[0]} on Hugging Face"), hub=HUB, key=key,
-        commit=found.commit, day=day,
+        commit=configuration.commit, day=day,
     )  # fmt: skip
     text = _MODEL.format(
         day=day, name=flow(key.split("/")[1]), todo=TO_WRITE, unverified=UNVERIFIED,
@@ -90,7 +92,9 @@ def model_text(path: Path, key: str, config: dict[str, Any], found: Configuratio
     )  # fmt: skip
     data, lines = parse_yaml(text, path)
     if validate(Model, data, path, lines).config != config:
-        raise FitcardError(f"{found.where} holds something that a catalog file cannot say, such as an infinite number")
+        raise FitcardError(
+            f"{configuration.where} holds something that a catalog file cannot say, such as an infinite number"
+        )
     return text
 
 
@@ -177,15 +181,15 @@ def with_gpu(text: str, path: Path, key: str, like: Gpu) -> tuple[str, int]:
         end -= 1
     ending = "\r" if rows[at].endswith("\r") else ""
     entry = [" " * column + row + ending for row in gpu_entry(key, like)]
-    made = "\n".join([*rows[:end], *entry, *rows[end:]])
-    new, new_lines = parse_yaml(made, path)
+    longer = "\n".join([*rows[:end], *entry, *rows[end:]])
+    new, new_lines = parse_yaml(longer, path)
     # The text was cut by its indentation; what a reader of YAML makes of it decides.
     added = new["gpus"].pop(key, None)
     if added is None or key in data["gpus"] or new != data:
         raise FitcardError(
             f"{shown(path)} is laid out in a way that no card can be put behind {like.id}: write it in by hand"
         )
-    return made, line_of(new_lines, ("gpus", key))
+    return longer, line_of(new_lines, ("gpus", key))
 
 
 def _to_write(what: str) -> str:

@@ -43,9 +43,9 @@ class Architecture:
 
     def _part_for(self, named: Any) -> Any | None:
         """The configuration itself, or its part, that the class `named` is built from; None where neither is."""
-        wanted = getattr(named, "config_class", None)
+        kind = getattr(named, "config_class", None)
         parts = (self.config, *(getattr(self.config, part, None) for part in ("vision_config", "text_config")))
-        return next((part for part in parts if wanted is not None and type(part) is wanted), None)
+        return next((part for part in parts if kind is not None and type(part) is kind), None)
 
 
 def check_plain(config: dict[str, Any]) -> None:

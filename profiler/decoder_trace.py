@@ -134,8 +134,8 @@ def _cache(model: nn.Module, tokens: int) -> Any:
 def _run(model: nn.Module, tokens: int, cache: Any) -> Any:
     """A pass as text is generated with: of the logits only those of the last token."""
     ids = torch.empty((1, tokens), dtype=torch.long, device="meta")
-    kept = {"cache_params" if "mamba" in model.config.model_type else "past_key_values": cache}  # type: ignore[operator, union-attr]
-    return model(input_ids=ids, use_cache=True, logits_to_keep=1, **kept)
+    cache_argument = {"cache_params" if "mamba" in model.config.model_type else "past_key_values": cache}  # type: ignore[operator, union-attr]
+    return model(input_ids=ids, use_cache=True, logits_to_keep=1, **cache_argument)
 
 
 def _operation(rows: Sequence[dict[str, Any]], lengths: Sequence[int]) -> tuple[Any, ...]:

@@ -170,9 +170,9 @@ def check_answer(catalog: Catalog, asked: Asked, run: Run) -> None:
         ("config_sha256", run.config_sha256, asked.config_sha256),
         ("memory_limit_bytes", run.memory_limit_bytes, asked.memory_limit_bytes),
     )
-    for field, answered, wanted in pairs:
-        if answered != wanted:
-            raise FitcardError(f"its record is of another {field}: {answered}, and {wanted} was asked for")
+    for field, answered, request in pairs:
+        if answered != request:
+            raise FitcardError(f"its record is of another {field}: {answered}, and {request} was asked for")
     if machine.device_vendor not in vendors:
         raise FitcardError(f"its record is of a device of {machine.device_vendor}, not of {' or '.join(vendors)}")
     name = f"{machine.device_vendor} {machine.device_name}".lower()

@@ -166,13 +166,13 @@ class GpuFile(Record):
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:
-        known = set(self.sources)
+        sources = set(self.sources)
         for key, rates in self.unit_rates.items():
             stated = {"supports"} | {name for name in NUMBER_TYPES if getattr(rates, name) is not None}
-            _within(f"unit_rates.{key}", stated, rates.sources, known)
+            _within(f"unit_rates.{key}", stated, rates.sources, sources)
         for key, gpu in self.gpus.items():
             named = {"pci_ids"} if gpu.pci_ids else set[str]()  # no figure, but read in a source too
-            _within(f"gpus.{key}", gpu.figures | named, gpu.sources, known)
+            _within(f"gpus.{key}", gpu.figures | named, gpu.sources, sources)
             if gpu.unit_rates and gpu.unit_rates not in self.unit_rates:
                 raise ValueError(
                     f"gpus.{key}: no unit_rates {gpu.unit_rates!r} in this file (there are: {', '.join(self.unit_rates)})"
@@ -181,9 +181,9 @@ class GpuFile(Record):
         return self
 
 
-def _within(where: str, figures: Set[str], listed: Figures, known: set[str]) -> None:
+def _within(where: str, figures: Set[str], listed: Figures, sources: set[str]) -> None:
     try:
-        check_sources(set(figures), listed, known)
+        check_sources(set(figures), listed, sources)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

@@ -198,15 +198,15 @@ def texts_to_write(value: Any, at: Location = ()) -> Iterator[tuple[Location, st
         yield at, value.removeprefix(TO_WRITE).strip()
 
 
-def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], known: set[str]) -> None:
+def check_sources(figures: set[str], listed: Mapping[str, tuple[str, ...]], sources: set[str]) -> None:
     """Raise ValueError unless every figure stands under a source, and every source and figure named is there.
 
     The sources of a record say which figures each one states: `{data-sheet: [memory_gib, units], unverified: [bus]}`.
     """
     for key in listed:
-        if key != UNVERIFIED and key not in known:
+        if key != UNVERIFIED and key not in sources:
             raise ValueError(
-                f"source {key!r} is not under `sources:` of this file (there are: {', '.join(sorted(known)) or 'none'})"
+                f"source {key!r} is not under `sources:` of this file (there are: {', '.join(sorted(sources)) or 'none'})"
             )
     named = {figure for names in listed.values() for figure in names}
     if missing := sorted(figures - named):

@@ -260,10 +260,10 @@ _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 def layer_pattern(name: str) -> tuple[str, int | None]:
     """A tensor's name with its layer number taken out, and that number: `a.layers.3.fc1` is `("a.layers.{layer}.fc1", 3)`."""
-    found = _LAYER.search(name)
-    if not found:
+    match = _LAYER.search(name)
+    if not match:
         return name, None
-    return f"{name[: found.start()]}{{layer}}{name[found.end() :]}", int(found.group())
+    return f"{name[: match.start()]}{{layer}}{name[match.end() :]}", int(match.group())
 
 
 _ROLES: tuple[tuple[str, Role], ...] = (

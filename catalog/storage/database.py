@@ -37,12 +37,12 @@ def file() -> Path:
 
 def get(keys: Iterable[str]) -> dict[str, str]:
     """The texts under these keys, as far as they are there and whole."""
-    wanted = list(keys)
+    every = list(keys)
     texts: dict[str, str] = {}
     try:
         connection = _connection(create=False)
-        for start in range(0, len(wanted), _KEYS_PER_QUERY):
-            some = wanted[start : start + _KEYS_PER_QUERY]
+        for start in range(0, len(every), _KEYS_PER_QUERY):
+            some = every[start : start + _KEYS_PER_QUERY]
             query = f"SELECT key, sum, text FROM memo WHERE key IN ({','.join('?' * len(some))})"
             texts |= {key: text for key, total, text in connection.execute(query, some) if total == _sum(key, text)}
     except (sqlite3.Error, OSError, RuntimeError, TypeError, UnicodeDecodeError, AttributeError) as error:

@@ -108,10 +108,10 @@ class Table(Mapping[str, R], Generic[R]):
         """The digest of a record; `none` where there is none."""
         if key not in self._digests:
             return NONE
-        known = self._digests[key]
-        if known is None:
-            known = self._digests[key] = digest_of(self.record(key))
-        return known
+        value = self._digests[key]
+        if value is None:
+            value = self._digests[key] = digest_of(self.record(key))
+        return value
 
     def whole(self) -> str:
         """The digest of all records."""
@@ -128,5 +128,5 @@ def keep_digest(record: object, text: str) -> None:
 
 def digest_of(record: object) -> str:
     """The digest of a record that is in memory. Its own text is slower to make, but not as slow as a validator to write JSON with."""
-    kept: str | None = getattr(record, "__dict__", {}).get(_DIGEST)
-    return kept or digest(repr(record).encode())
+    of_text: str | None = getattr(record, "__dict__", {}).get(_DIGEST)
+    return of_text or digest(repr(record).encode())

@@ -139,7 +139,7 @@ def _code() -> Iterator[Path]:
 
 def _signature(places: Iterator[Path]) -> dict[str, tuple[int, int, int]]:
     """What can be seen of files without reading them; reading is for the build."""
-    found: dict[str, tuple[int, int, int]] = {}
+    states: dict[str, tuple[int, int, int]] = {}
     for place in places:
         names = (
             [str(place)]
@@ -150,8 +150,8 @@ def _signature(places: Iterator[Path]) -> dict[str, tuple[int, int, int]]:
             if not name.endswith((".pyc", ".tmp", ".lock")):
                 with contextlib.suppress(OSError):
                     state = os.stat(name)  # noqa: PTH116 - thousands of files, five times a second
-                    found[name] = (state.st_mtime_ns, state.st_size, state.st_ino)
-    return found
+                    states[name] = (state.st_mtime_ns, state.st_size, state.st_ino)
+    return states
 
 
 class _Server(ThreadingHTTPServer):

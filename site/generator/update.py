@@ -34,15 +34,15 @@ def update(
     reasons = _stale(plan, old, world)
     stale = [planned for planned in plan if planned.output.file in reasons]
     with publish.written_to(target), publish.work_folder(target) as folder:
-        made = render(stale, world, folder) if stale else {}
+        results = render(stale, world, folder) if stale else {}
         if code(sources.root) != sources.code or read_documents() != sources.docs or catalog_digests(root) != digests:
             key = "sources edited during the build"  # so that the next build looks at everything again
         entries = {
-            path: _entry(planned, made[path]) if path in made or old is None else old.outputs[path]
+            path: _entry(planned, results[path]) if path in results or old is None else old.outputs[path]
             for path, planned in ((planned.output.file, planned) for planned in plan)
         }
         new = Manifest(key, sources.code, entries)
-        publish.replace(target, new, {path: one.place for path, one in made.items()}, whole=old is not None)
+        publish.replace(target, new, {path: one.place for path, one in results.items()}, whole=old is not None)
     return Report(
         made=reasons,
         removed=tuple(path for path in (old.outputs if old else ()) if path not in entries),
@@ -51,8 +51,8 @@ def update(
     )
 
 
-def _entry(planned: Planned, made: Made) -> Entry:
-    return Entry(_words(planned), made.content, made.reads)
+def _entry(planned: Planned, results: Made) -> Entry:
+    return Entry(_words(planned), results.content, results.reads)
 
 
 def _stale(plan: Sequence[Planned], old: Manifest | None, world: World) -> dict[str, str]:

@@ -77,8 +77,8 @@ def of_gpu(catalog: Catalog, key: str) -> Iterator[Asset]:
     yield Asset(f"{ROOT}gpus/{key}.json", partial(gpu, catalog, key))
 
 
-def _document(path: str, made: Callable[[], Record]) -> Asset:
-    return Asset(ROOT + path, lambda: written(made()))
+def _document(path: str, make: Callable[[], Record]) -> Asset:
+    return Asset(ROOT + path, lambda: written(make()))
 
 
 def _with(field: str, rows: bytes, document: Record) -> bytes:
@@ -152,11 +152,11 @@ def quantizations(catalog: Catalog) -> QuantizationList:
             good.setdefault(run.quantization, set()).add(run.model)
     labels = tuple(
         QuantizationEntry(
-            label=label, name=found.name, runtime=found.runtime, format=found.format, summary=found.summary,
-            requirements=found.requires,
+            label=label, name=record.name, runtime=record.runtime, format=record.format, summary=record.summary,
+            requirements=record.requires,
             counts=QuantizationCounts(runs=ran[label], models=len(good.get(label, ())), published=published[label]),
         )
-        for label, found in file.quantizations.items()
+        for label, record in file.quantizations.items()
     )  # fmt: skip
     return QuantizationList(quantizations=labels, sources=file.sources)
 
@@ -176,15 +176,15 @@ def runs(catalog: Catalog) -> bytes:
 
 def model(catalog: Catalog, key: str) -> bytes:
     """All of a model, a `ModelDocument`: its variants, and its pick on every card."""
-    found = catalog.models[key]
+    record = catalog.models[key]
     rows = [
         to_json({**fit, "gpu": card, "name": catalog.gpu_index[card].name}) for card, fit in fits(catalog, key).items()
     ]
     return _with("rows", b",".join(rows), ModelDocument(
-        **_model_facts(catalog, key), license=found.license,
+        **_model_facts(catalog, key), license=record.license,
         default_component=fit.default_component(catalog, key), variants=variants(catalog, key), rows=(),
         runs=tuple(run.key for run in catalog.summaries_of(key)),
-        claims=found.claims, used_by=found.used_by, sources=found.sources,
+        claims=record.claims, used_by=record.used_by, sources=record.sources,
     ))  # fmt: skip
 
 
@@ -221,11 +221,11 @@ def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
 
 def fit_of(pick: Pick) -> dict[str, Any]:
     """What a `Fit` holds for one model on one card, in its order."""
-    answer, known = pick.nearest, pick.throughput
-    speed = known and {
-        "per_second": known.per_second, "unit": COMPONENTS[answer.component].unit, "low": known.low, "high": known.high,
-        "evidence": known.evidence, "record": known.record, "recorded_by": known.recorded_by,
-        "batch": known.batch, "quantization": known.quantization, "mode": known.mode,
+    answer, throughput = pick.nearest, pick.throughput
+    speed = throughput and {
+        "per_second": throughput.per_second, "unit": COMPONENTS[answer.component].unit, "low": throughput.low, "high": throughput.high,
+        "evidence": throughput.evidence, "record": throughput.record, "recorded_by": throughput.recorded_by,
+        "batch": throughput.batch, "quantization": throughput.quantization, "mode": throughput.mode,
     }  # fmt: skip
     return {
         "component": answer.component, "quantization": answer.quantization, "verdict": answer.verdict,
@@ -261,15 +261,15 @@ def _variant(catalog: Catalog, key: str, component: Component, label: str, evide
 
 def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
     """What the list and the document of a model share."""
-    found, trace = catalog.models[key], catalog.traces[key]
+    record, trace = catalog.models[key], catalog.traces[key]
     image = next((phase for phase in trace.phases if phase.image_size), None)
     text = next((phase for phase in trace.phases if phase.text_tokens), None)
     return {
-        "id": key, "name": found.name, "family": found.family, "tasks": found.tasks,
-        "summary": fill(found.verdict, catalog, key), "released": found.released,
+        "id": key, "name": record.name, "family": record.family, "tasks": record.tasks,
+        "summary": fill(record.verdict, catalog, key), "released": record.released,
         "parameters": {c: trace.parameters(c) for c in trace.components()},
         "image_size": image and image.image_size, "image_tokens": image and image.image_tokens,
-        "text_tokens": text and text.text_tokens, "context_tokens": found.context_tokens,
+        "text_tokens": text and text.text_tokens, "context_tokens": record.context_tokens,
         "multiply_adds": {component: trace.multiply_adds(component) for component in trace.components()},
         "run_count": len(catalog.summaries_of(key)),
         "page": quote(f"models/{key}/"), "document": quote(f"{ROOT}models/{key}.json"),

@@ -21,7 +21,6 @@ from fitcard.catalog.prose import fill
 from fitcard.catalog.schema.gpu import NumberType
 from fitcard.catalog.schema.model import Model
 from fitcard.catalog.schema.published import PublishedSpeed
-from fitcard.catalog.schema.trace import Component
 from fitcard.catalog.summaries import BatchSummary, RunSummary
 from fitcard.site.generator.data import api
 from fitcard.site.generator.data.documents import CatalogDocument, DataLicence, written
@@ -151,20 +150,9 @@ def _models(catalog: Catalog) -> Iterator[Any]:
     yield from ((api.entry(catalog, model), catalog.models[model]) for model in catalog.models)
 
 
-def _parameters(component: Component) -> Callable[[Any], Cell]:
-    def value(row: Any) -> Cell:
-        found: int | None = row[0].parameters.get(component)
-        return found
-
-    return value
-
-
-def _multiply_adds(component: Component) -> Callable[[Any], Cell]:
-    def value(row: Any) -> Cell:
-        found: int | None = row[0].multiply_adds.get(component)
-        return found
-
-    return value
+def _entry_at(field: str, key: str) -> Callable[[Any], Cell]:
+    """What a mapping of a row's entry holds under a key."""
+    return lambda row: getattr(row[0], field).get(key)
 
 
 _MODEL_COLUMNS = (
@@ -179,11 +167,11 @@ _MODEL_COLUMNS = (
     Column("image_tokens", "integer", "Patches that an image becomes.", lambda r: r[0].image_tokens),
     Column("text_tokens", "integer", "Tokens of the texts that the figures here are for.", lambda r: r[0].text_tokens),
     Column("context_tokens", "integer", "The longest text that it reads.", lambda r: r[0].context_tokens),
-    Column("vision_parameters", "integer", "Of the image tower, exact.", _parameters("vision")),
-    Column("text_parameters", "integer", "Of the text tower, exact.", _parameters("text")),
-    Column("all_parameters", "integer", "Of the whole checkpoint; empty where one tower is all that can be run.", _parameters("all")),
-    Column("vision_multiply_adds", "integer", "Of the matrix operations for one image.", _multiply_adds("vision")),
-    Column("text_multiply_adds", "integer", "Of the matrix operations for one text.", _multiply_adds("text")),
+    Column("vision_parameters", "integer", "Of the image tower, exact.", _entry_at("parameters", "vision")),
+    Column("text_parameters", "integer", "Of the text tower, exact.", _entry_at("parameters", "text")),
+    Column("all_parameters", "integer", "Of the whole checkpoint; empty where one tower is all that can be run.", _entry_at("parameters", "all")),
+    Column("vision_multiply_adds", "integer", "Of the matrix operations for one image.", _entry_at("multiply_adds", "vision")),
+    Column("text_multiply_adds", "integer", "Of the matrix operations for one text.", _entry_at("multiply_adds", "text")),
     Column("runs", "integer", "Runs by fitcard.", lambda r: r[0].run_count),
     Column("reviewed", "date", "When somebody last read the sources again.", lambda r: r[1].reviewed),
     *_ALWAYS,
@@ -195,11 +183,12 @@ def _gpus(catalog: Catalog) -> Iterator[Any]:
 
 
 def _rate(kind: NumberType, of: str) -> Column:
-    def value(row: Any) -> Cell:
-        found: float | None = row[0].rates_flop_per_s.get(kind)
-        return found
-
-    return Column(f"{kind}_flop_per_s", "double", f"Dense peak rate of {of}, a multiply-add counted as 2.", value)
+    return Column(
+        f"{kind}_flop_per_s",
+        "double",
+        f"Dense peak rate of {of}, a multiply-add counted as 2.",
+        _entry_at("rates_flop_per_s", kind),
+    )
 
 
 _GPUS = (

@@ -52,7 +52,7 @@ def address(file: Path | None = None) -> str:
 
 def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
     """What changed, as Atom 1.0 (RFC 4287): of a model, or of everything."""
-    found = newest(catalog)[0] if model is None else events(catalog, model)[:NEWEST]
+    entries = newest(catalog)[0] if model is None else events(catalog, model)[:NEWEST]
     if model is None:
         title, place, page = "fitcard: what changed", "feed.xml", ""
         about = "New runs, published figures and reviews of all models and cards."
@@ -61,7 +61,7 @@ def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
         title, place, page = f"fitcard: {name}", f"models/{model}/feed.xml", f"models/{model}/"
         about = f"New runs, published figures and reviews of {name}."
     up = base or "../" * place.count("/")
-    updated = found[0].updated if found else f"{catalog.runtimes.reviewed}T00:00:00Z"
+    updated = entries[0].updated if entries else f"{catalog.runtimes.reviewed}T00:00:00Z"
     root = etree.Element("feed", {"xmlns": "http://www.w3.org/2005/Atom", "xml:lang": "en"})
     _add(root, "id", TAG + quote(place.removesuffix(".xml")))
     _add(root, "title", title)
@@ -73,7 +73,7 @@ def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
     licence = DataLicence()
     _add(root, "link", rel="license", href=licence.url)
     _add(root, "rights", f"{licence.name}, {licence.attribution}")
-    for event in found:
+    for event in entries:
         _entry(root, event, up)
     return _xml(root)
 

@@ -49,21 +49,21 @@ def card(catalog: Catalog, key: str) -> bytes:
 def metadata(catalog: Catalog, key: str) -> dict[str, Any]:
     """What the hub reads."""
     model = catalog.models[key]
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     licence = model.license.id.lower()
     if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
-        found["license"] = licence
+        fields["license"] = licence
     else:  # the hub takes a name of one's own only beside `other`
-        found |= {"license": "other", "license_name": model.license.id}
+        fields |= {"license": "other", "license_name": model.license.id}
         if model.license.source != UNVERIFIED:
-            found["license_link"] = model.sources[model.license.source].url
-    found["library_name"] = "transformers"
+            fields["license_link"] = model.sources[model.license.source].url
+    fields["library_name"] = "transformers"
     if pipeline := next((_PIPELINES[task] for task in model.tasks if task in _PIPELINES), None):
-        found["pipeline_tag"] = pipeline
+        fields["pipeline_tag"] = pipeline
     tags = (_tag(word) for word in (model.family, *model.tasks))
-    found["tags"] = ["fitcard", *dict.fromkeys(tag for tag in tags if tag)]
-    found["base_model"] = key
-    return found
+    fields["tags"] = ["fitcard", *dict.fromkeys(tag for tag in tags if tag)]
+    fields["base_model"] = key
+    return fields
 
 
 def _tag(word: str) -> str:

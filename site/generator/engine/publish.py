@@ -89,14 +89,14 @@ def work_folder(target: Path) -> Generator[Path]:
             raise
 
 
-def replace(target: Path, new: Manifest, made: Mapping[str, str], *, whole: bool) -> None:
-    """Make the site what `new` says: from the files that were `made` and, for everything else, from the site of now, which may be known
+def replace(target: Path, new: Manifest, files: Mapping[str, str], *, whole: bool) -> None:
+    """Make the site what `new` says: from the files that were `files` and, for everything else, from the site of now, which may be known
     to be `whole`.
 
     Raises OSError and leaves the site as it was when that cannot be done; then the spare is gone too.
     """
     try:
-        _bring(spare(target), new, made, target)
+        _bring(spare(target), new, files, target)
         _exchange(spare(target), target)
     except OSError:
         shutil.rmtree(spare(target), ignore_errors=True)
@@ -127,26 +127,26 @@ def _link_all(source: str, root: str, paths: Iterable[str]) -> None:
         _link(f"{source}/{path}", place)
 
 
-def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> None:
+def _bring(tree: Path, new: Manifest, files: Mapping[str, str], live: Path) -> None:
     """Bring a tree from what its own manifest says to `new`, touching only what differs."""
     old = manifest.read(tree)
     if old is None:
         shutil.rmtree(tree, ignore_errors=True)
         tree.mkdir()
     (tree / manifest.NAME).unlink(missing_ok=True)
-    there, wanted = old.outputs if old else {}, new.outputs
+    there, outputs = old.outputs if old else {}, new.outputs
     root, source = str(tree), str(live)
-    gone = [path for path in there if path not in wanted]
+    gone = [path for path in there if path not in outputs]
     for path in gone:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{root}/{path}")  # noqa: PTH108 - tens of thousands of files, and a Path costs more than its system call
     _remove_empty(tree, gone)
     folders: set[str] = {root}
     # Looking for whole folders takes longer than a few files.
-    whole = _whole_folders(made, wanted) if 2 * len(made) > len(wanted) else {}
-    for path, entry in wanted.items():
-        known = there.get(path)
-        if known and known.content == entry.content:
+    whole = _whole_folders(files, outputs) if 2 * len(files) > len(outputs) else {}
+    for path, entry in outputs.items():
+        before = there.get(path)
+        if before and before.content == entry.content:
             continue
         place = f"{root}/{path}"
         if source_folder := whole.get(path.rpartition("/")[0]):
@@ -163,10 +163,10 @@ def _bring(tree: Path, new: Manifest, made: Mapping[str, str], live: Path) -> No
         if folder not in folders:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
             folders.add(folder)
-        if path in made:
-            os.replace(made[path], place)  # noqa: PTH105 - as above
+        if path in files:
+            os.replace(files[path], place)  # noqa: PTH105 - as above
         else:
-            if known:
+            if before:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(place)  # noqa: PTH108 - as above
             _link(f"{source}/{path}", place)
@@ -180,22 +180,22 @@ def _write(tree: Path, new: Manifest) -> None:
     text.replace(tree / manifest.NAME)
 
 
-def _whole_folders(made: Mapping[str, str], wanted: Iterable[str]) -> dict[str, str]:
+def _whole_folders(files: Mapping[str, str], outputs: Iterable[str]) -> dict[str, str]:
     """Folders of the site all of whose files were just made in one folder that holds nothing else, and that folder: such can be moved
     in one step. No folder lies inside another."""
     inside: dict[str, list[str]] = {}
     above: set[str] = set()
-    for path in wanted:
+    for path in outputs:
         folder = path.rpartition("/")[0]
         inside.setdefault(folder, []).append(path)
         while (folder := folder.rpartition("/")[0]) and folder not in above:
             above.add(folder)
-    found: dict[str, str] = {}
+    moves: dict[str, str] = {}
     for folder, paths in inside.items():
-        sources = {made[path].rpartition("/")[0] if path in made else "" for path in paths}
+        sources = {files[path].rpartition("/")[0] if path in files else "" for path in paths}
         if folder and folder not in above and len(sources) == 1 and (source := sources.pop()):
-            found[folder] = source
-    return found
+            moves[folder] = source
+    return moves
 
 
 def _link(source: str, place: str) -> None:

@@ -62,10 +62,10 @@ def render(stale: Sequence[Planned], world: World, folder: Path) -> dict[str, Ma
     """Make outputs in folders below `folder`, and give them by path. Raises FitcardError."""
     # What has work in common is made by one process, which then works it out once.
     ordered = sorted(stale, key=lambda planned: (isinstance(planned.output, Document), planned.work))
-    made: dict[str, Made] = {}
+    results: dict[str, Made] = {}
     for part in spread(partial(_render, world, folder), list(enumerate(_parts(ordered)))):
-        made |= part
-    return made
+        results |= part
+    return results
 
 
 def _parts(ordered: Sequence[Planned]) -> list[list[Planned]]:
@@ -88,7 +88,7 @@ def _parts(ordered: Sequence[Planned]) -> list[list[Planned]]:
 def _render(world: World, folder: Path, part: tuple[int, Sequence[Planned]]) -> dict[str, Made]:
     number, outputs = part
     place = folder / str(number)
-    made: dict[str, Made] = {}
+    results: dict[str, Made] = {}
     env = environment(world)
     documents = [planned.output for planned in outputs if isinstance(planned.output, Document)]
     texts = render_documents(world, documents, place) if documents else {}
@@ -105,8 +105,8 @@ def _render(world: World, folder: Path, part: tuple[int, Sequence[Planned]]) -> 
         path = place / output.file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        made[output.file] = Made(str(path), digest(content), reads)
-    return made
+        results[output.file] = Made(str(path), digest(content), reads)
+    return results
 
 
 def _note_templates(world: World, template: str) -> None:
