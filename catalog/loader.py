@@ -15,10 +15,7 @@ from typing import Any, NamedTuple
 from fitcard.catalog.catalog import Catalog, Runs
 from fitcard.catalog.errors import CatalogError, Problem
 from fitcard.catalog.parse import Edited, Files, gpus_of, read_checked_runs, read_checked_trace, refuse_links_out
-from fitcard.catalog.schema.gpu import GpuFile
 from fitcard.catalog.schema.matmul import MatmulFile
-from fitcard.catalog.schema.model import Model
-from fitcard.catalog.schema.published import PublishedFile
 from fitcard.catalog.schema.quantization import Quantizations
 from fitcard.catalog.schema.record import ID_RULE, is_id
 from fitcard.catalog.schema.restore import restore
@@ -114,7 +111,7 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     begun = [Problem(root / name, *row) for name, summary in parts.summaries("gpus").items() for row in summary.begun]
     catalog = Catalog(
         root=root,
-        models=_models(parts),
+        models=_records(parts, "models", "models", "model_index"),
         gpus=_gpus(parts, file_of_gpu),
         traces=_traces(parts),
         runs=_runs(parts),
@@ -125,8 +122,8 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
         begun_gpus=tuple(begun),
         exceptions=excepted.exceptions if excepted else (),
         signers=signing.signers if signing else {},
-        gpu_files=_gpu_files(parts),
-        published=_published(parts),
+        gpu_files=_records(parts, "gpu_files", "gpus"),
+        published=_records(parts, "published", "published", "published_index"),
     )
     # Only now: names that a faulty file would have given would seem to be missing.
     faults = [
@@ -139,30 +136,12 @@ def _load(root: Path, digests: Mapping[str, str], traces_needed: bool) -> Catalo
     return catalog
 
 
-def _models(parts: _Parts) -> Table[Model]:
-    def read(key: str) -> Model:
-        model: Model = parts.files.record(f"models/{key}.yaml")
-        return model
-
-    index = Table.of("model_index", parts.by_id("models"))
-    return Table("models", parts.digests("models"), read, summaries=index)
-
-
-def _published(parts: _Parts) -> Table[PublishedFile]:
-    def read(key: str) -> PublishedFile:
-        file: PublishedFile = parts.files.record(f"published/{key}.yaml")
-        return file
-
-    index = Table.of("published_index", parts.by_id("published"))
-    return Table("published", parts.digests("published"), read, summaries=index)
-
-
-def _gpu_files(parts: _Parts) -> Table[GpuFile]:
-    def read(stem: str) -> GpuFile:
-        file: GpuFile = parts.files.record(f"gpus/{stem}.yaml")
-        return file
-
-    return Table("gpu_files", parts.digests("gpus"), read)
+def _records(parts: _Parts, kind: str, folder: str, index: str | None = None) -> Table[Any]:
+    """The records of a folder's files by id, one a file, and their summaries where lists ask for them."""
+    summaries = Table.of(index, parts.by_id(folder)) if index else None
+    return Table(
+        kind, parts.digests(folder), lambda key: parts.files.record(f"{folder}/{key}.yaml"), summaries=summaries
+    )
 
 
 def _gpus(parts: _Parts, file_of_gpu: Mapping[str, str]) -> Table[Any]:

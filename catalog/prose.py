@@ -71,11 +71,6 @@ def fill(text: str, catalog: Catalog, model_id: str) -> str:
     return _PLACEHOLDER.sub(one, text)
 
 
-def other_models(text: str) -> list[str]:
-    """The other models whose traces the placeholders of a text name."""
-    return [rest for name, rest in _PLACEHOLDER.findall(text) if name in ("gmacs", "pixels") and rest]
-
-
 def bare_numbers(text: str, catalog: Catalog, model: Model, model_id: str) -> list[str]:
     """Numbers typed into `text` that neither the facts, the claims nor the configuration of the model hold."""
     numbers = set(facts(catalog, model_id).values()) | set(_numbers_in(model.config))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 from fitcard.catalog.catalog import Catalog
 from fitcard.catalog.summaries import RunSummary
@@ -27,49 +28,45 @@ def pages(catalog: Catalog) -> Iterator[Page]:
     yield from (run(catalog, entry) for entry in catalog.run_index)
 
 
+_SITE_PAGES: tuple[tuple[str, str, str, Callable[[Catalog], Any]], ...] = (
+    (
+        "home", "fitcard: which models run on which card, measured",
+        "Memory and speed of vision and text encoders on real graphics cards: measured, published or predicted, and every number says which.",
+        home_page.view,
+    ),
+    ("models", "All models", "Every model in the catalog, with its exact size and what it needs.", home_page.models),
+    ("gpus", "All GPUs", "Every graphics card in the catalog, with memory, bandwidth and rates.", home_page.gpus),
+    (
+        "numbers", "How the numbers are made",
+        "What measured, published and predicted mean, how each number is made, and how far the predictions are off.",
+        numbers_page.view,
+    ),
+    (
+        "accuracy", "How far the predictions are off",
+        "Predicted memory and speed against everything that was measured, each prediction made without the measurement.",
+        accuracy_page.view,
+    ),
+    (
+        "quantizations", "All quantizations",
+        "What each quantization label really means, how many bits it takes, and which cards serve it.",
+        quantization_page.index,
+    ),
+    (
+        "compare", "Compare models or cards",
+        "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
+        home_page.compare,
+    ),
+    ("search", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.", home_page.search),
+    ("changes", "What changed", "Runs, published figures and reviews of models and cards, the newest first.", home_page.changes),
+)  # fmt: skip
+"""Those that are about no single thing: name, title, description and view. The page is `NAME/`, drawn from `NAME.html`."""
+
+
 def site_pages(catalog: Catalog) -> Iterator[Page]:
     """The pages that are about no single model, card or run."""
-    yield Page(
-        "", "home.html", "fitcard: which models run on which card, measured",
-        "Memory and speed of vision and text encoders on real graphics cards: measured, published or predicted, and every number says which.",
-        partial(home_page.view, catalog),
-    )  # fmt: skip
-    yield Page(
-        "models/", "models.html", "All models", "Every model in the catalog, with its exact size and what it needs.",
-        partial(home_page.models, catalog),
-    )  # fmt: skip
-    yield Page(
-        "gpus/", "gpus.html", "All GPUs", "Every graphics card in the catalog, with memory, bandwidth and rates.",
-        partial(home_page.gpus, catalog),
-    )  # fmt: skip
-    yield Page(
-        "numbers/", "numbers.html", "How the numbers are made",
-        "What measured, published and predicted mean, how each number is made, and how far the predictions are off.",
-        partial(numbers_page.view, catalog),
-    )  # fmt: skip
-    yield Page(
-        "accuracy/", "accuracy.html", "How far the predictions are off",
-        "Predicted memory and speed against everything that was measured, each prediction made without the measurement.",
-        partial(accuracy_page.view, catalog),
-    )  # fmt: skip
-    yield Page(
-        "quantizations/", "quantizations.html", "All quantizations",
-        "What each quantization label really means, how many bits it takes, and which cards serve it.",
-        partial(quantization_page.index, catalog),
-    )  # fmt: skip
-    yield Page(
-        "compare/", "compare.html", "Compare models or cards",
-        "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
-        partial(home_page.compare, catalog),
-    )  # fmt: skip
-    yield Page(
-        "search/", "search.html", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.",
-        partial(home_page.search, catalog),
-    )  # fmt: skip
-    yield Page(
-        "changes/", "changes.html", "What changed", "Runs, published figures and reviews of models and cards, the newest first.",
-        partial(home_page.changes, catalog),
-    )  # fmt: skip
+    for name, title, description, view in _SITE_PAGES:
+        path = "" if name == "home" else f"{name}/"
+        yield Page(path, f"{name}.html", title, description, partial(view, catalog))
     for label, quantization in catalog.every_label.items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
