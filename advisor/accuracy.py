@@ -23,9 +23,9 @@ from fitcard.catalog.schema.workload import Mode, Variant
 from fitcard.catalog.storage.memo import memo, warm
 
 WAYS = {
-    "gpu": "The card left out: nothing measured of any model on it, but others' matrix products on it",
-    "gpu_whole": "The card left out whole: its specification alone",
-    "model": "The model left out: other models on the same card",
+    "gpu": "The GPU left out: nothing measured of any model on it, but others' matrix products on it",
+    "gpu_whole": "The GPU left out whole: its specification alone",
+    "model": "The model left out: other models on the same GPU",
     "device": "A device that only runs know: other models there",
 }
 """The ways of leaving out, by key."""

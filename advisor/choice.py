@@ -34,7 +34,7 @@ def refusal(quantization: Quantization, gpu: Gpu, phase: Phase | None = None) ->
     capability = gpu.spec.compute_capability
     least = requires.nvidia_compute_capability
     if least and capability and float(capability) < least:
-        return f"{quantization.name} needs compute capability {least}, this card has {capability}: {requires.why}"
+        return f"{quantization.name} needs compute capability {least}, this GPU has {capability}: {requires.why}"
     if quantization.engine.exports_graph and phase and phase.one_by_one:
         return ONNX_LOOP
     return None

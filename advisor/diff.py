@@ -268,7 +268,7 @@ def _consequences(before: Catalog, after: Catalog, model: str, gpus: list[str]) 
         for gpu in moved:
             first, second = (ranks.get(gpu) for ranks in placed)
             if first and second and first != second:
-                what = f"place among {len(placed[1])} cards by throughput"
+                what = f"place among {len(placed[1])} GPUs by throughput"
                 yield Change(kind="rank", model=model, gpu=gpu, what=what, before=float(first), after=float(second))
 
 

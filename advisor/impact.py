@@ -56,7 +56,7 @@ def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterato
         rest.pop(device, None)
         first, second = (places({**rest, device: each})[device] for each in (day_before, that_day))
         if first != second:
-            what = f"place among {len(rest) + 1} cards by throughput"
+            what = f"place among {len(rest) + 1} GPUs by throughput"
             yield Change(kind="rank", model=model, gpu=device, what=what, before=float(first), after=float(second))
 
 

@@ -10,7 +10,7 @@ MOST = 25
 """Rows of one kind that are shown; `--json` has them all."""
 _TITLES = {
     "model": "Models",
-    "card": "Cards",
+    "card": "GPUs",
     "quantization": "Quantizations",
     "run": "Runs",
     "published": "Published figures, per second",
@@ -30,7 +30,7 @@ def pull_request(changes: Sequence[Change], base: str) -> str:
     if not changes:
         return f"No fact of the catalog changed since `{base}`."
     kinds = {kind: [change for change in changes if change.kind == kind] for kind in _TITLES}
-    counts = {kind: f"{_TITLES[kind].partition(',')[0].lower()}: {len(rows):,}" for kind, rows in kinds.items() if rows}
+    counts = {kind: f"{_in_a_sentence(_TITLES[kind])}: {len(rows):,}" for kind, rows in kinds.items() if rows}
     facts = ", ".join(text for kind, text in counts.items() if kind in _FACTS) or "none changed"
     follows = ", ".join(text for kind, text in counts.items() if kind not in _FACTS) or "nothing"
     parts = [f"## What changed in the catalog since `{base}`", f"Facts: {facts}.\n\nWhat follows from them: {follows}."]
@@ -42,9 +42,15 @@ def pull_request(changes: Sequence[Change], base: str) -> str:
     return "\n\n".join(parts)
 
 
+def _in_a_sentence(title: str) -> str:
+    """The first words of a title as they stand inside a sentence: `predictions`, but `GPUs`."""
+    words = title.partition(",")[0]
+    return words if words[1].isupper() else words.lower()
+
+
 def _section(title: str, rows: Sequence[Change], base: str) -> str:
     columns = [name for name in ("model", "gpu") if any(getattr(row, name) for row in rows)]
-    head = [*({"model": "Model", "gpu": "Card"}[name] for name in columns), "What", "Before", "After"]
+    head = [*({"model": "Model", "gpu": "GPU"}[name] for name in columns), "What", "Before", "After"]
     lines = [f"### {title}", "", _row(head), _row(["---"] * len(head))]
     for row in rows[:MOST]:
         names = [f"`{getattr(row, name)}`" if getattr(row, name) else "" for name in columns]

@@ -48,12 +48,12 @@ def predict(
     if near:
         seconds *= near.slower
         doubts = [speed.half_width["model"]]
-        basis = f"and corrected by {near.count} measurements of models on this card"
+        basis = f"and corrected by {near.count} measurements of models on this GPU"
     elif measured_rate(rules.matmul, gpu.id, of.quantization.multiplies_in) is not None:
-        basis = "from matrix products that others measured on this card, and the model's own operations"
+        basis = "from matrix products that others measured on this GPU, and the model's own operations"
     else:
         doubts.append(speed.half_width["rate"])
-        basis = "from the card's specification and the model's own operations"
+        basis = "from the GPU's specification and the model's own operations"
     doubts += _allowances(of, gpu, setting, rules, passed.waits_for_host(seconds), leave_out=without is not None)
     half = math.hypot(*doubts)
     rate = setting.batch / seconds

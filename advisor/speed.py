@@ -32,7 +32,7 @@ price is an allowance: at the small batches that were run on an H100 its host se
 """
 LAUNCH_S: dict[Mode, float] = {"eager": 20e-6, "compiled": 3e-6}
 """Seconds in which the host works through one operation and hands its kernel to the GPU. In eager mode measured: the
-text tower of SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the GPU. Compiled
+text encoder of SigLIP Base took 3.0 ms for 149 of them beside an H100, whose host sets the pace and not the GPU. Compiled
 an allowance."""
 ELEMENTWISE_FLOPS_PER_BYTE = 4
 """Arithmetic that goes with each byte of element-wise work; its factor is fitted, so this only sets a scale."""

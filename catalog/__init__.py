@@ -1,4 +1,4 @@
-"""What is known: models, cards, quantizations, runs and traces, checked as they are loaded."""
+"""What is known: models, GPUs, quantizations, runs and traces, checked as they are loaded."""
 
 import os
 from typing import TYPE_CHECKING, Any

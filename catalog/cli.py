@@ -49,7 +49,7 @@ def _past(_: click.Context, __: click.Parameter, value: datetime | None) -> date
     callback=_past,
     help="The day on which you read it.  [default: today]",
 )
-@click.option("--gpu", help="The card, where the file names none.")
+@click.option("--gpu", help="The GPU, where the file names none.")
 @click.option("--format", type=click.Choice(list(FORMATS)), help="Default: recognised from the content.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -191,7 +191,7 @@ def _gpu_faults(
         at = f"gpus.{key}"
         if key in file_of_gpu:
             other = Path(file_of_gpu[key]).name
-            yield Problem(path, line(key), at, f"is also in {other}: an id names one card, rename one")
+            yield Problem(path, line(key), at, f"is also in {other}: an id names one GPU, rename one")
             continue
         if runtimes and gpu.vendor not in runtimes.context:
             vendors = ", ".join(runtimes.context)
@@ -251,14 +251,14 @@ def _references(catalog: Catalog) -> Iterator[Problem]:
             yield catalog.problem("published", key, (), "belongs to no model: delete it, or add the model")
         for index, (gpu, quantization) in enumerate(file.speeds):
             if gpu not in catalog.gpus:
-                yield catalog.problem("published", key, ("speeds", index, "gpu"), f"no card {gpu!r} in the catalog")
+                yield catalog.problem("published", key, ("speeds", index, "gpu"), f"no GPU {gpu!r} in the catalog")
             if quantization not in catalog.quantizations:
                 yield catalog.problem(
                     "published", key, ("speeds", index, "quantization"), f"no quantization {quantization!r}"
                 )
     for index, rate in enumerate(catalog.matmul.rates):
         if rate.gpu not in catalog.gpus:
-            yield catalog.problem("", "matmul", ("rates", index, "gpu"), f"no card {rate.gpu!r} in the catalog")
+            yield catalog.problem("", "matmul", ("rates", index, "gpu"), f"no GPU {rate.gpu!r} in the catalog")
 
 
 def _unknown(catalog: Catalog, run_files: Mapping[str, Sequence[RunSummary]]) -> Iterator[Problem]:

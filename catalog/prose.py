@@ -92,7 +92,7 @@ def _small(number: str) -> bool:
 
 
 def _widths(trace: Trace, component: str) -> dict[str, str]:
-    """Row lengths of the attention and the second MLP matrix in the layers of a tower."""
+    """Row lengths of the attention and the second MLP matrix in the layers of a component."""
     rows = {t.role: t.shape[-1] for t in trace.tensors if t.component == component and t.layers and t.kind == "linear"}
     return {f"{component}_width": str(rows.get("attn_q", 0)), f"{component}_mlp": str(rows.get("ffn_down", 0))}
 

@@ -1,7 +1,7 @@
 """Files begun for somebody to finish: what `fitcard add` writes.
 
 What is still to be written begins with TO WRITE and says what it shall be; `fitcard check` lists that, and no site is built with
-it. What a configuration says, or what a card shares with another of its generation, is filled in.
+it. What a configuration says, or what a GPU shares with another of its generation, is filled in.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def add_model(root: Path, key: str, text: str, trace: Trace) -> tuple[Path, Path
 
 
 def gpu_entry(key: str, like: Gpu) -> list[str]:
-    """The lines of a card, to be finished, without their indentation. It shares the kind of unit and the segment of `like`."""
+    """The lines of a GPU, to be finished, without their indentation. It shares the kind of unit and the segment of `like`."""
     spec = like.spec
     rows = [
         f"{key}:",
@@ -158,7 +158,7 @@ def gpu_entry(key: str, like: Gpu) -> list[str]:
 
 
 def add_gpu(path: Path, key: str, like: Gpu) -> int:
-    """Write a card to be finished behind `like` in the file at `path`, and give the line on which it begins.
+    """Write a GPU to be finished behind `like` in the file at `path`, and give the line on which it begins.
 
     Every byte that was there stays. Raises FitcardError, and writes nothing, where that cannot be done.
     """
@@ -169,7 +169,7 @@ def add_gpu(path: Path, key: str, like: Gpu) -> int:
 
 
 def with_gpu(text: str, path: Path, key: str, like: Gpu) -> tuple[str, int]:
-    """The text of the file with the card begun in it, and the line on which it begins."""
+    """The text of the file with the GPU begun in it, and the line on which it begins."""
     data, lines = parse_yaml(text, path)
     rows = text.split("\n")
     at = line_of(lines, ("gpus", like.id)) - 1
@@ -187,7 +187,7 @@ def with_gpu(text: str, path: Path, key: str, like: Gpu) -> tuple[str, int]:
     added = new["gpus"].pop(key, None)
     if added is None or key in data["gpus"] or new != data:
         raise FitcardError(
-            f"{shown(path)} is laid out in a way that no card can be put behind {like.id}: write it in by hand"
+            f"{shown(path)} is laid out in a way that no GPU can be put behind {like.id}: write it in by hand"
         )
     return longer, line_of(new_lines, ("gpus", key))
 

@@ -23,7 +23,7 @@ class ModelSummary(NamedTuple):
     successor: str | None
     config_sha256: str
     timm: str | None
-    """What timm calls its image tower."""
+    """What timm calls its vision encoder."""
     facts: int
     """How many sourced facts it has."""
     unverified: tuple[str, ...]
@@ -67,7 +67,7 @@ class TraceSummary(NamedTuple):
 
 
 class GpuSummary(NamedTuple):
-    """A card by its names, its memory, and how many figures are stated of it."""
+    """A GPU by its names, its memory, and how many figures are stated of it."""
 
     name: str
     spec_name: str
@@ -86,9 +86,9 @@ class GpuSummary(NamedTuple):
     units: str
     """Names the rates of its units among those of its generation."""
     unit_figures: int
-    """Those of its units that need a source: the same for all cards with such units."""
+    """Those of its units that need a source: the same for all GPUs with such units."""
     digest: str
-    """Of all that is known of this card: another card of the same file changes nothing in it."""
+    """Of all that is known of this GPU: another GPU of the same file changes nothing in it."""
 
     @classmethod
     def of(cls, card: Gpu) -> Self:
@@ -105,7 +105,7 @@ class PublishedSummary(NamedTuple):
     """What a file of published figures names."""
 
     speeds: tuple[tuple[str, str], ...]
-    """Card and quantization of each."""
+    """GPU and quantization of each."""
 
     @classmethod
     def of(cls, file: PublishedFile) -> Self:

@@ -22,11 +22,11 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 )
 @click.argument("model", metavar="[MODEL|CONFIG.json|FOLDER]", required=False)
 @click.option("--id", "model_id", metavar="ORG/NAME", help="The model's id, where the path does not say it.")
-@click.option("--gpu", metavar="ID", help="Add a card under this id, such as rtx-5050, instead of a model.")
-@click.option("--like", metavar="GPU", help="The card of the same generation that the new one is put behind.")
+@click.option("--gpu", metavar="ID", help="Add a GPU under this id, such as rtx-5050, instead of a model.")
+@click.option("--like", metavar="GPU", help="The GPU of the same generation that the new one is put behind.")
 @click.pass_obj
 def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | None, like: str | None) -> None:
-    """Begin the catalog's file of a model, or its entry of a card: `fitcard check` then lists what is still to be
+    """Begin the catalog's file of a model, or its entry of a GPU: `fitcard check` then lists what is still to be
     written.
 
     A model is taken from its config.json, its checkpoint's folder, or the Hugging Face hub, and traced. Nothing that
@@ -39,7 +39,7 @@ def add(root: Path | None, model: str | None, model_id: str | None, gpu: str | N
         _add_model(load(root, traces_needed=False), model, model_id)
     else:
         raise click.UsageError(
-            "give a model, or --gpu with --like; for a card of a new generation, copy the example in CONTRIBUTING.md"
+            "give a model, or --gpu with --like; for a GPU of a new generation, copy the example in CONTRIBUTING.md"
         )
 
 
@@ -56,7 +56,7 @@ def _add_gpu(catalog: Catalog, key: str, like: str) -> None:
         raise CatalogError([Problem(begun[0].path, begun[0].line, f"gpus.{key}", "is begun already: finish it")])
     neighbour = find_gpu(catalog, like)
     if neighbour not in catalog.gpus:
-        raise FitcardError(f"{neighbour} is known from runs alone: --like takes a card of the catalog")
+        raise FitcardError(f"{neighbour} is known from runs alone: --like takes a GPU of the catalog")
     path = catalog.root / "gpus" / f"{catalog.file_of_gpu[neighbour]}.yaml"
     line = add_gpu(path, key, catalog.gpus[neighbour])
     click.echo(f"{shown(path)}:{line}")

@@ -13,7 +13,7 @@ class ComponentWords:
     """How pages and commands call a component and its work."""
 
     title: str
-    """`Image tower`; in a sentence it is lower case."""
+    """`Vision encoder`; in a sentence it is lower case."""
     item: str
     """What goes in, in the plural: images, texts, pairs."""
     unit: str
@@ -21,8 +21,8 @@ class ComponentWords:
 
 
 COMPONENTS: dict[Component, ComponentWords] = {
-    "vision": ComponentWords("Image tower", "images", "images/s"),
-    "text": ComponentWords("Text tower", "texts", "texts/s"),
+    "vision": ComponentWords("Vision encoder", "images", "images/s"),
+    "text": ComponentWords("Text encoder", "texts", "texts/s"),
     "all": ComponentWords("Whole model", "pairs", "pairs/s"),
     "language": ComponentWords("Language model", "sequences", "tokens/s"),
 }

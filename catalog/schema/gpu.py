@@ -81,7 +81,7 @@ class PublishedRates(Record):
 
 
 class GpuSpec(Record):
-    """One card. Figures that nobody states are null, and shown as not known."""
+    """One GPU. Figures that nobody states are null, and shown as not known."""
 
     name: Name
     """The maker's name for it, without the maker."""
@@ -106,7 +106,7 @@ class GpuSpec(Record):
     memory_gib: Positive
     """Memory in GiB: what is sold as 24 GB is 24."""
     unified_memory: bool = False
-    """Whether processor and card share one memory."""
+    """Whether processor and GPU share one memory."""
     memory_type: Text | None = None
     """The kind of memory: GDDR6X, HBM3, LPDDR5X."""
     memory_bus_bits: Count | None = None
@@ -118,7 +118,7 @@ class GpuSpec(Record):
     published_tflops: PublishedRates = Field(default_factory=PublishedRates)
     """Rates as the maker prints them; optional where units x clock x rate says the same."""
     board_power_w: Positive | None = None
-    """Power of the whole card in W."""
+    """Power of the whole GPU in W."""
     bus: Text | None = None
     """The bus to the host: PCIe 4.0 x16."""
     released: Date | None = None
@@ -162,7 +162,7 @@ class GpuFile(Record):
     unit_rates: dict[Slug, UnitRates] = {}
     """What the units of this generation do in a clock, by kind of unit."""
     gpus: dict[Slug, GpuSpec] = Field(min_length=1)
-    """The cards, by the ids that are their addresses."""
+    """The GPUs, by the ids that are their addresses."""
 
     @model_validator(mode="after")
     def _sourced(self) -> Self:
@@ -214,7 +214,7 @@ def _peak(gpu: GpuSpec, rates: UnitRates | None, number_type: NumberType) -> flo
 
 
 class Gpu(Record):
-    """A card of the catalog with what its generation adds: what the advisor and the pages work with."""
+    """A GPU of the catalog with what its generation adds: what the advisor and the pages work with."""
 
     id: Slug
     vendor: Text

@@ -1,4 +1,4 @@
-"""Rates of plain matrix products that others measured on cards: what a card sustains, rather than what its maker prints."""
+"""Rates of plain matrix products that others measured on GPUs: what a GPU sustains, rather than what its maker prints."""
 
 from typing import Self
 
@@ -8,10 +8,10 @@ from fitcard.catalog.schema.record import Date, Many, Positive, Record, Slug, So
 
 
 class MatmulRate(Record):
-    """One measurement on one card, in TFLOP/s (TOP/s for int8), a multiply-add counted as 2; 16 bit accumulates in FP32."""
+    """One measurement on one GPU, in TFLOP/s (TOP/s for int8), a multiply-add counted as 2; 16 bit accumulates in FP32."""
 
     gpu: Slug
-    """The id of the card."""
+    """The id of the GPU."""
     fp32: Positive | None = None
     """FP32, without TF32."""
     tf32: Positive | None = None

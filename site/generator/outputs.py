@@ -56,7 +56,7 @@ def _by_hand(sources: Sources) -> Iterator[Planned]:
     for output in (*documents, *files):
         if output.file.startswith(GENERATED):
             raise FitcardError(
-                f"/{output.file} would lie among what is about models, cards and runs, or the search: move the file behind it"
+                f"/{output.file} would lie among what is about models, GPUs and runs, or the search: move the file behind it"
             )
         yield Planned(output, "documents" if isinstance(output, Document) else "")
     yield Planned(NotFound())

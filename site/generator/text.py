@@ -71,7 +71,7 @@ def seconds(value: float | None) -> str:
 
 
 def component_title(component: Component) -> str:
-    """A component as pages call it: Image tower."""
+    """A component as pages call it: Vision encoder."""
     return COMPONENTS[component].title
 
 

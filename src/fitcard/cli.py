@@ -79,7 +79,7 @@ _SUMMARIES = {
     "calibrate": "Fit the speed model on all measurements.",
     "profile": "Really run a model on this machine and record it.",
     "trace": "Trace a model without its weights.",
-    "add": "Begin a model's file, or a card's entry, for you to finish.",
+    "add": "Begin a model's file, or a GPU's entry, for you to finish.",
     "build": "Build the website.",
     "serve": "Serve the website and rebuild it on changes.",
     "check": "Check the catalog and list what is unverified.",
@@ -96,7 +96,7 @@ _SUMMARIES = {
 )  # fmt: skip
 @click.pass_context
 def cli(ctx: click.Context, root: Path | None) -> None:
-    """Will this model, in this quantization, run on this card, and how fast?
+    """Will this model, in this quantization, run on this GPU, and how fast?
 
     Every number is measured, published or predicted, and says which.
     """

@@ -179,7 +179,7 @@ def test_fp8_needs_the_hardware_for_it(real: Catalog) -> None:
     assert ask(real, SO400M, "rtx-4090", "FP8").verdict == "fits"
     refused = ask(real, SO400M, "rtx-3090", "FP8")
     assert (refused.verdict, refused.max_batch) == ("unsupported", 0)
-    assert "needs compute capability 8.9, this card has 8.6" in refused.reasons[0]
+    assert "needs compute capability 8.9, this GPU has 8.6" in refused.reasons[0]
     assert ask(real, SO400M, "rx-7900-xtx", "FP8").verdict == "unsupported"
 
 

@@ -138,7 +138,7 @@ def test_a_place_changes_for_the_card_whose_speed_changed(few: Catalog) -> None:
     assert (rank.gpu, rank.after, rank.what) == (
         "rtx-4090",
         1.0,
-        f"place among {sum(k is not None for k in known.values())} cards by throughput",
+        f"place among {sum(k is not None for k in known.values())} GPUs by throughput",
     )
 
 
@@ -219,13 +219,13 @@ def test_markdown_has_a_table_a_kind_with_what_moved_most_first() -> None:
     ]
     text = pull_request([Change(kind="card", gpu="c", what="note", before="a|b", after=None), *moves], "HEAD~1")
     assert text.startswith(
-        "## What changed in the catalog since `HEAD~1`\n\nFacts: cards: 1.\n\nWhat follows from them: predictions that moved by more than 5 %: 30."
+        "## What changed in the catalog since `HEAD~1`\n\nFacts: GPUs: 1.\n\nWhat follows from them: predictions that moved by more than 5 %: 30."
     )
     assert (
-        "### Cards\n\n| Card | What | Before | After |\n| --- | --- | --- | --- |\n| `c` | note | a\\|b | – |" in text
+        "### GPUs\n\n| GPU | What | Before | After |\n| --- | --- | --- | --- |\n| `c` | note | a\\|b | – |" in text
     )
     assert (
-        f"| Model | Card | What | Before | After |\n| --- | --- | --- | --- | --- |\n| `a/b` | `c` | {MOST + 4} | 100 | 135 |"
+        f"| Model | GPU | What | Before | After |\n| --- | --- | --- | --- | --- |\n| `a/b` | `c` | {MOST + 4} | 100 | 135 |"
         in text
     )
     assert "… and 5 more: `fitcard diff HEAD~1 --json` lists them all." in text

@@ -24,7 +24,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def test_choosing_a_card_changes_the_verdicts(page: Page, served: str, sample: Catalog) -> None:
     """On the home page every model is answered for the card, as the advisor answers; on a model's page its row is told."""
     page.goto(served)
-    page.get_by_label("Your card").select_option("gtx-1080-ti")
+    page.get_by_label("Your GPU").select_option("gtx-1080-ti")
     table = page.locator("[data-chosen] table")
     expect(table.locator("tbody tr")).to_have_count(len(sample.models))
     for model in (SO400M, "facebook/dinov2-base"):
@@ -35,7 +35,7 @@ def test_choosing_a_card_changes_the_verdicts(page: Page, served: str, sample: C
         expect(row).to_contain_text(
             f"{pick.memory.required_bytes / 1e9:.2f} of {pick.memory.available_bytes / 1e9:.1f} GB"
         )
-    page.get_by_label("Your card").select_option("rtx-4090")
+    page.get_by_label("Your GPU").select_option("rtx-4090")
     best = picks(sample, SO400M)["rtx-4090"].best
     assert best
     expect(page.locator("[data-chosen]")).to_contain_text("GeForce RTX 4090")
@@ -44,7 +44,7 @@ def test_choosing_a_card_changes_the_verdicts(page: Page, served: str, sample: C
 
 def test_the_card_is_remembered_and_stands_in_the_address(page: Page, served: str, sample: Catalog) -> None:
     page.goto(served)
-    page.get_by_label("Your card").select_option("rtx-3060")
+    page.get_by_label("Your GPU").select_option("rtx-3060")
     assert page.url.endswith("?card=rtx-3060")
     page.goto(served + MODEL)
     expect(page.locator("[data-chosen]")).to_contain_text("GeForce RTX 3060")
@@ -117,7 +117,7 @@ def test_two_cards_side_by_side(page: Page, served: str, sample: Catalog) -> Non
 
 def test_search_finds_by_words_and_filters(page: Page, served: str) -> None:
     page.goto(served)
-    page.get_by_label("Search models, cards and quantizations").fill("so400m")
+    page.get_by_label("Search models, GPUs and quantizations").fill("so400m")
     page.keyboard.press("Enter")
     found = page.locator("[data-found] li")
     expect(found.first).to_be_visible()

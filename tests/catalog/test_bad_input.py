@@ -78,11 +78,11 @@ def test_a_file_that_is_no_record(content: bytes, expected: str, copied: Path) -
 
 
 def test_a_card_id_in_two_files(copied: Path) -> None:
-    """An id names one card in the whole catalog."""
+    """An id names one GPU in the whole catalog."""
     text = (copied / CARDS).read_text()
     (copied / "gpus" / "nvidia-other.yaml").write_text(text)
     with pytest.raises(
-        CatalogError, match=r"gpus\.rtx-4090: is also in nvidia-ada\.yaml: an id names one card, rename one"
+        CatalogError, match=r"gpus\.rtx-4090: is also in nvidia-ada\.yaml: an id names one GPU, rename one"
     ):
         load(copied)
 
@@ -208,7 +208,7 @@ def test_a_vendor_that_no_runtime_serves(copied: Path) -> None:
 def test_faults_between_files_have_lines(copied: Path) -> None:
     spoil(copied, "published/google/siglip-so400m-patch14-384.yaml", "gpu: rtx-4090", "gpu: rtx-4091")
     with pytest.raises(
-        CatalogError, match=r"siglip-so400m-patch14-384\.yaml:(?!1:)\d+: speeds\.0\.gpu: no card 'rtx-4091'"
+        CatalogError, match=r"siglip-so400m-patch14-384\.yaml:(?!1:)\d+: speeds\.0\.gpu: no GPU 'rtx-4091'"
     ):
         load(copied)
 

@@ -198,7 +198,7 @@ def test_layouts_of_files(last: bool, ending: str, real: Catalog) -> None:
 def test_a_layout_that_cannot_be_cut(real: Catalog) -> None:
     text = "gpus: {rtx-4060: {name: x}, other: {name: y}}\n"
     with pytest.raises(
-        FitcardError, match=r"nowhere\.yaml is laid out in a way that no card can be put behind rtx-4060"
+        FitcardError, match=r"nowhere\.yaml is laid out in a way that no GPU can be put behind rtx-4060"
     ):
         with_gpu(text, NOWHERE, "new", real.gpus["rtx-4060"])
 

@@ -75,7 +75,7 @@ def test_faults_between_files_are_found_in_what_is_kept(copied: Path) -> None:
     with pytest.raises(CatalogError) as caught:
         load(copied)
     assert any(
-        "speeds.0.gpu: no card 'rtx-4090'" in str(problem) and problem.line > 1 for problem in caught.value.problems
+        "speeds.0.gpu: no GPU 'rtx-4090'" in str(problem) and problem.line > 1 for problem in caught.value.problems
     )
 
 

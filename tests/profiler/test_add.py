@@ -148,7 +148,7 @@ def test_a_card_is_begun_like_another(copied: Path, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        ((), 2, r"give a model, or --gpu with --like; for a card of a new generation, copy the example in CONTRIBUTING"),
+        ((), 2, r"give a model, or --gpu with --like; for a GPU of a new generation, copy the example in CONTRIBUTING"),
         (("--gpu", "rtx-4075"), 2, r"give a model, or --gpu with --like"),
         (("x/y", "--gpu", "rtx-4075", "--like", "4070"), 2, r"give a model, or --gpu with --like"),
         (("--gpu", "RTX 4075", "--like", "4070"), 2, r"--gpu takes an id: .*, such as rtx-5050 \(got 'RTX 4075'\)"),

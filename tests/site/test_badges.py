@@ -102,7 +102,7 @@ def test_the_best_evidence_is_told(sample: Catalog) -> None:
     picked = {"memory": took(2 * GIB), "machine": GPU, "quantization": "BF16"}
     title = message(ran(sample, cpu, other, picked), MODEL, 8)[1]
     assert title == (
-        "SigLIP SO400M (patch14-384) runs on 8 GB: measured (image tower in BF16 took 2.15 GB on NVIDIA GeForce RTX 4090, 2026-01-02)"
+        "SigLIP SO400M (patch14-384) runs on 8 GB: measured (vision encoder in BF16 took 2.15 GB on NVIDIA GeForce RTX 4090, 2026-01-02)"
     )
     capped = other | {"memory_limit_bytes": 4 * GIB}
     assert "under a cap of 4.29 GB" in message(ran(sample, cpu, capped, picked), MODEL, 8)[1]

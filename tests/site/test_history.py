@@ -115,7 +115,7 @@ def test_a_run_tells_what_it_changed(sample: Catalog) -> None:
     assert chosen
     assert f"The best choice is {chosen.quantization}, was BF16." in text
     assert re.search(r"Known before: [\d,]+ images/s, predicted, BF16 at batch 64\.", text)
-    place = re.search(r"Its place among (\d+) cards by throughput is (\d+), was (\d+)\.", text)
+    place = re.search(r"Its place among (\d+) GPUs by throughput is (\d+), was (\d+)\.", text)
     assert place
     assert int(place[1]) == int(place[2]) > int(place[3])  # two images a second: the last of all
     later = {**own, "quantization": "FP16", "measured_at": "2026-05-01T00:00:00Z"}

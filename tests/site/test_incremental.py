@@ -213,7 +213,7 @@ def test_files_by_hand_stay_out_of_generated_folders(small: Path, checkout: Path
     page = checkout / f"site/docs/models/{POOL[0]}.md"
     page.parent.mkdir(parents=True)
     page.write_text("# Mine\n")
-    with pytest.raises(FitcardError, match="would lie among what is about models, cards and runs"):
+    with pytest.raises(FitcardError, match="would lie among what is about models, GPUs and runs"):
         build(tmp_path / "site", small)
 
 

@@ -42,7 +42,7 @@ def test_pictures_are_small_and_the_same_every_time(sample: Catalog) -> None:
 def test_figures_of_a_model_are_the_advisors(sample: Catalog) -> None:
     parameters, memory, runs, speed = share.model_figures(sample, MODEL)
     trace = sample.traces[MODEL]
-    assert parameters == (millions(trace.parameters("vision")), "parameters, image tower")
+    assert parameters == (millions(trace.parameters("vision")), "parameters, vision encoder")
     need = ask(sample, MODEL, "rtx-4060", "BF16", with_speed=False).memory
     assert memory == (gb(need.required_bytes), "memory in BF16, predicted")
     assert runs[1] == "runs on 8 GB, measured"

@@ -208,7 +208,7 @@ def test_a_catalog_without_models_cards_or_runs_is_a_correct_site(copied_sample:
     assert count.pages == 13 + len(load(root).quantizations)
     text = (site / "index.html").read_text()
     assert "The catalog holds no model yet." in text
-    assert "The catalog holds no card yet." in text
+    assert "The catalog holds no GPU yet." in text
     assert not re.search(r"<tbody>\s*</tbody>", text)
 
 

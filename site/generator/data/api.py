@@ -73,7 +73,7 @@ def of_model(catalog: Catalog, key: str) -> Iterator[Asset]:
 
 
 def of_gpu(catalog: Catalog, key: str) -> Iterator[Asset]:
-    """The document of a card."""
+    """The document of a GPU."""
     yield Asset(f"{ROOT}gpus/{key}.json", partial(gpu, catalog, key))
 
 
@@ -104,16 +104,16 @@ def index(catalog: Catalog) -> Index:
                 ("index.json", f"{one}Index", "this list"),
                 ("schema.json", None, "the JSON Schema of these documents"),
                 ("models.json", f"{one}ModelList", "every model in short"),
-                ("models/{id}.json", f"{one}ModelDocument", "a model: its variants, every card, its runs"),
-                ("gpus.json", f"{one}GpuList", "every card in short"),
-                ("gpus/{id}.json", f"{one}GpuDocument", "a card: its figures with sources, every model"),
+                ("models/{id}.json", f"{one}ModelDocument", "a model: its variants, every GPU, its runs"),
+                ("gpus.json", f"{one}GpuList", "every GPU in short"),
+                ("gpus/{id}.json", f"{one}GpuDocument", "a GPU: its figures with sources, every model"),
                 ("quantizations.json", f"{one}QuantizationList", "what the labels mean"),
                 ("runs.json", f"{one}RunList", "every run in short"),
                 ("runs/{key}.json", f"{one}Run", "a run as the profiler wrote it, every sample"),
                 ("catalog.json", f"{one}CatalogDocument", "the catalog, every fact with its source"),
                 ("csv-metadata.json", None, "what the columns of the tables mean, as CSV on the Web"),
                 ("models.csv", two, "models as a table"),
-                ("gpus.csv", two, "cards as a table"),
+                ("gpus.csv", two, "GPUs as a table"),
                 ("runs.csv", two, "runs as a table, a line for each batch"),
                 ("published.csv", two, "throughputs that others measured, as a table"),
             )
@@ -136,7 +136,7 @@ def entry(catalog: Catalog, key: str) -> ModelEntry:
 
 
 def gpus(catalog: Catalog) -> GpuList:
-    """Every card in short, the smallest memory first."""
+    """Every GPU in short, the smallest memory first."""
     keys = gpus_by_memory(catalog)
     return GpuList(gpus=tuple(GpuEntry(**_gpu_facts(catalog, catalog.gpus[key])) for key in keys))
 
@@ -175,7 +175,7 @@ def runs(catalog: Catalog) -> bytes:
 
 
 def model(catalog: Catalog, key: str) -> bytes:
-    """All of a model, a `ModelDocument`: its variants, and its pick on every card."""
+    """All of a model, a `ModelDocument`: its variants, and its pick on every GPU."""
     record = catalog.models[key]
     rows = [
         to_json({**fit, "gpu": card, "name": catalog.gpu_index[card].name}) for card, fit in fits(catalog, key).items()
@@ -189,7 +189,7 @@ def model(catalog: Catalog, key: str) -> bytes:
 
 
 def gpu(catalog: Catalog, key: str) -> bytes:
-    """All of a card, a `GpuDocument`: its figures with their sources, and what it runs."""
+    """All of a GPU, a `GpuDocument`: its figures with their sources, and what it runs."""
     card = catalog.gpus[key]
     models = catalog.model_index
     rows = [
@@ -208,19 +208,19 @@ def gpu(catalog: Catalog, key: str) -> bytes:
 
 
 def cited(card: Gpu) -> Gpu:
-    """A card with those sources of its generation that state one of its figures."""
+    """A GPU with those sources of its generation that state one of its figures."""
     named = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
     return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
 
 
 @shared
 def fits(catalog: Catalog, key: str) -> Mapping[str, dict[str, Any]]:
-    """What a `Fit` holds for a model on each card. A model's document and its picture ask for it."""
+    """What a `Fit` holds for a model on each GPU. A model's document and its picture ask for it."""
     return {card: fit_of(pick) for card, pick in picks(catalog, key).items()}
 
 
 def fit_of(pick: Pick) -> dict[str, Any]:
-    """What a `Fit` holds for one model on one card, in its order."""
+    """What a `Fit` holds for one model on one GPU, in its order."""
     answer, throughput = pick.nearest, pick.throughput
     speed = throughput and {
         "per_second": throughput.per_second, "unit": COMPONENTS[answer.component].unit, "low": throughput.low, "high": throughput.high,
@@ -277,7 +277,7 @@ def _model_facts(catalog: Catalog, key: str) -> dict[str, Any]:
 
 
 def _gpu_facts(catalog: Catalog, card: Gpu) -> dict[str, Any]:
-    """What the list and the document of a card share."""
+    """What the list and the document of a GPU share."""
     spec = card.spec
     return {
         "id": card.id, "name": card.name, "vendor": card.vendor, "generation": card.generation, "segment": spec.segment,

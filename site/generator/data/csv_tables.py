@@ -167,9 +167,9 @@ _MODEL_COLUMNS = (
     Column("image_tokens", "integer", "Patches that an image becomes.", lambda r: r[0].image_tokens),
     Column("text_tokens", "integer", "Tokens of the texts that the figures here are for.", lambda r: r[0].text_tokens),
     Column("context_tokens", "integer", "The longest text that it reads.", lambda r: r[0].context_tokens),
-    Column("vision_parameters", "integer", "Of the image tower, exact.", _entry_at("parameters", "vision")),
-    Column("text_parameters", "integer", "Of the text tower, exact.", _entry_at("parameters", "text")),
-    Column("all_parameters", "integer", "Of the whole checkpoint; empty where one tower is all that can be run.", _entry_at("parameters", "all")),
+    Column("vision_parameters", "integer", "Of the vision encoder, exact.", _entry_at("parameters", "vision")),
+    Column("text_parameters", "integer", "Of the text encoder, exact.", _entry_at("parameters", "text")),
+    Column("all_parameters", "integer", "Of the whole checkpoint; empty where one component is all that can be run.", _entry_at("parameters", "all")),
     Column("vision_multiply_adds", "integer", "Of the matrix operations for one image.", _entry_at("multiply_adds", "vision")),
     Column("text_multiply_adds", "integer", "Of the matrix operations for one text.", _entry_at("multiply_adds", "text")),
     Column("runs", "integer", "Runs by fitcard.", lambda r: r[0].run_count),
@@ -200,7 +200,7 @@ _GPUS = (
     Column("compute_capability", "string", "NVIDIA's.", lambda r: r[0].compute_capability),
     Column("gfx", "string", "AMD's target name.", lambda r: r[0].gfx),
     Column("memory_gib", "double", "Memory in units of 2^30 bytes: what is sold as GB.", lambda r: r[0].memory_gib),
-    Column("unified_memory", "boolean", "Whether processor and card share it.", lambda r: r[1].spec.unified_memory),
+    Column("unified_memory", "boolean", "Whether processor and GPU share it.", lambda r: r[1].spec.unified_memory),
     Column("available_bytes", "integer", "What a program may use of it, by the stated reserve.", lambda r: r[0].available_bytes),
     Column("bandwidth_bytes_per_s", "double", "Of its memory.", lambda r: r[0].bandwidth_bytes_per_s),
     _rate("fp32", "FP32"), _rate("tf32", "TF32"), _rate("fp16", "FP16 with FP32 accumulate"),
@@ -225,7 +225,7 @@ _RUN_COLUMNS = (
     Column("key", "string", "Names the record api/v1/runs/KEY.json, which has every sample.", lambda r: r[0].key),
     Column("measured_at", "dateTime", "UTC.", lambda r: r[0].measured_at),
     Column("model", "string", "Its id.", lambda r: r[0].model),
-    Column("device", "string", "A card's id, or a processor.", lambda r: r[0].device),
+    Column("device", "string", "A GPU's id, or a processor.", lambda r: r[0].device),
     Column("device_name", "string", "As its driver says.", lambda r: r[0].device_name),
     Column("component", "string", "vision, text or all.", lambda r: r[0].component),
     Column("quantization", "string", "The label.", lambda r: r[0].quantization),
@@ -258,7 +258,7 @@ def _of_speed(name: str) -> Callable[[tuple[str, PublishedSpeed, Any]], Cell]:
 
 _PUBLISHED = (
     Column("model", "string", "Its id.", lambda r: r[0]),
-    Column("gpu", "string", "The card's id.", _of_speed("gpu")),
+    Column("gpu", "string", "The GPU's id.", _of_speed("gpu")),
     Column("component", "string", "vision, text or all.", _of_speed("component")),
     Column("quantization", "string", "The arithmetic that was used.", _of_speed("quantization")),
     Column("mode", "string", "eager or compiled.", _of_speed("mode")),
@@ -276,7 +276,7 @@ _PUBLISHED = (
 
 TABLES = (
     CsvTable("models", "Every model, by id.", _each(_models, _MODEL_COLUMNS), _MODEL_COLUMNS),
-    CsvTable("gpus", "Every card, the smallest memory first.", _each(_gpus, _GPUS), _GPUS),
+    CsvTable("gpus", "Every GPU, the smallest memory first.", _each(_gpus, _GPUS), _GPUS),
     CsvTable(
         "runs", "Every run by fitcard, oldest first, a line for each batch.", _each(_runs, _RUN_COLUMNS), _RUN_COLUMNS
     ),

@@ -136,7 +136,7 @@ class GpuEntry(DocumentPart):
     segment: Segment
     memory_bytes: int
     memory_gib: float
-    """As it is sold: 24 for a card of 24 GB."""
+    """As it is sold: 24 for a GPU of 24 GB."""
     available_bytes: int
     """What a program may use of it, by the stated reserve."""
     bandwidth_bytes_per_s: float | None
@@ -153,7 +153,7 @@ class GpuEntry(DocumentPart):
 
 
 class GpuList(ApiDocument):
-    """gpus.json: every card in short, the smallest memory first."""
+    """gpus.json: every GPU in short, the smallest memory first."""
 
     gpus: tuple[GpuEntry, ...]
 
@@ -228,7 +228,7 @@ class Throughput(DocumentPart):
 
 
 class Fit(DocumentPart):
-    """The quantization to pick for a model on a card at batch 1; where nothing fits, the one that comes nearest."""
+    """The quantization to pick for a model on a GPU at batch 1; where nothing fits, the one that comes nearest."""
 
     component: Component
     quantization: str
@@ -240,18 +240,18 @@ class Fit(DocumentPart):
     max_batch: int
     """0 where nothing fits."""
     speed: Throughput | None
-    """The highest that is known of this component on this card, whatever the quantization, or else predicted for the pick."""
+    """The highest that is known of this component on this GPU, whatever the quantization, or else predicted for the pick."""
 
 
 class GpuRow(Fit):
-    """One card, on the document of a model."""
+    """One GPU, on the document of a model."""
 
     gpu: str
     name: str
 
 
 class ModelRow(Fit):
-    """One model, on the document of a card."""
+    """One model, on the document of a GPU."""
 
     model: str
     name: str
@@ -270,7 +270,7 @@ class VariantEntry(DocumentPart):
     weights_bytes: int
     """In memory, packed tensors packed."""
     required_bytes: int
-    """All that it needs at batch 1 on an NVIDIA card, or on the runtime that alone serves the label."""
+    """All that it needs at batch 1 on an NVIDIA GPU, or on the runtime that alone serves the label."""
     census: Census
     """Tensors, elements and bytes by tensor type, the largest share of the bytes first."""
 
@@ -283,7 +283,7 @@ class ModelDocument(ModelFacts, ApiDocument):
     """The one that the rows are about."""
     variants: tuple[VariantEntry, ...]
     rows: tuple[GpuRow, ...]
-    """Every card, the smallest memory first."""
+    """Every GPU, the smallest memory first."""
     runs: tuple[str, ...]
     """Keys, oldest first."""
     claims: tuple[Claim, ...]
@@ -292,7 +292,7 @@ class ModelDocument(ModelFacts, ApiDocument):
 
 
 class GpuFigure(DocumentPart):
-    """A stated figure of a card."""
+    """A stated figure of a GPU."""
 
     value: str | float | dict[str, float | None]
     sources: tuple[str, ...]

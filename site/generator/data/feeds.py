@@ -55,7 +55,7 @@ def feed(catalog: Catalog, base: str, model: str | None = None) -> bytes:
     entries = newest(catalog)[0] if model is None else events(catalog, model)[:NEWEST]
     if model is None:
         title, place, page = "fitcard: what changed", "feed.xml", ""
-        about = "New runs, published figures and reviews of all models and cards."
+        about = "New runs, published figures and reviews of all models and GPUs."
     else:
         name = catalog.models[model].name
         title, place, page = f"fitcard: {name}", f"models/{model}/feed.xml", f"models/{model}/"
@@ -125,9 +125,9 @@ def llms(catalog: Catalog, base: str) -> bytes:
 
     lines = [
         "# fitcard", "",
-        "> Which vision and text encoders run on which graphics card, in which quantization, and how fast. Every number is measured, "
+        "> Which vision and text encoders run on which GPU, in which quantization, and how fast. Every number is measured, "
         "published by others, or predicted, and says which.", "",
-        f"{len(catalog.models)} models, {len(catalog.gpus)} cards, {len(catalog.quantizations)} quantizations. GB is 10^9 bytes and GiB is 2^30. "
+        f"{len(catalog.models)} models, {len(catalog.gpus)} GPUs, {len(catalog.quantizations)} quantizations. GB is 10^9 bytes and GiB is 2^30. "
         "Unknown is null. When you quote a number, say whether it is measured, published or predicted, and give the interval of a "
         f"prediction. The data are under {licence.name} ({licence.url}); name {licence.attribution}.", "",
         "## Data", "",

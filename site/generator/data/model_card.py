@@ -81,7 +81,7 @@ def _body(catalog: Catalog, key: str) -> str:
     lines += [
         "", "## Variants", "",
         "Files are measured where a run wrote one; everything else is predicted from the model's tensors and operations, exactly for sizes. "
-        "Memory is what an NVIDIA card needs at batch 1, runtime included, or the runtime that alone serves the label.", "",
+        "Memory is what an NVIDIA GPU needs at batch 1, runtime included, or the runtime that alone serves the label.", "",
         "| Component | Quantization | Bits per weight | File | Evidence | Weights in memory | Memory needed (predicted) |",
         "|---|---|--:|--:|---|--:|--:|",
     ]  # fmt: skip

@@ -4,7 +4,7 @@ A record holds words and facts that no run changes, so a new run leaves the inde
 their content, so which files there are is known only once they are made; it takes a tenth of a second, and happens when the
 outputs are listed.
 
-Filters: `kind` (model, card, quantization, page), `task`, `family`, `licence`, `commercial_use`, `memory` (GB of the cards that a
+Filters: `kind` (model, card, quantization, page), `task`, `family`, `licence`, `commercial_use`, `memory` (GB of the GPUs that a
 model runs on), `vendor`, `segment`, `card_memory` (GB), `runtime`. To sort by: `parameters`, `memory`, `released`.
 """
 

@@ -72,7 +72,7 @@ def gpu(catalog: Catalog, key: str) -> bytes:
     """The picture of a GPU."""
     from fitcard.site.generator.media.picture import picture  # Pillow takes long to import, and few builds draw one
 
-    names = (catalog.gpus[key].name, key, "A card")
+    names = (catalog.gpus[key].name, key, "A GPU")
     return picture(names, "fitcard: what runs on it, and how fast?", gpu_figures(catalog, key))
 
 

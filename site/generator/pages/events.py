@@ -161,7 +161,7 @@ def _gpus(catalog: Catalog) -> Iterator[Event]:
         yield Event(
             date=day,
             kind="cards",
-            title=f"{_many(len(names), 'card')} of {family} reviewed",
+            title=f"{_many(len(names), 'GPU')} of {family} reviewed",
             text=f"{', '.join(names)}.",
             path="gpus/",
             key=f"cards/{day}/{_slug(vendor)}/{_slug(generation)}",

@@ -30,12 +30,12 @@ def pages(catalog: Catalog) -> Iterator[Page]:
 
 _SITE_PAGES: tuple[tuple[str, str, str, Callable[[Catalog], Any]], ...] = (
     (
-        "home", "fitcard: which models run on which card, measured",
-        "Memory and speed of vision and text encoders on real graphics cards: measured, published or predicted, and every number says which.",
+        "home", "fitcard: which models run on which GPU, measured",
+        "Memory and speed of vision and text encoders on real GPUs: measured, published or predicted, and every number says which.",
         home_page.view,
     ),
     ("models", "All models", "Every model in the catalog, with its exact size and what it needs.", home_page.models),
-    ("gpus", "All GPUs", "Every graphics card in the catalog, with memory, bandwidth and rates.", home_page.gpus),
+    ("gpus", "All GPUs", "Every GPU in the catalog, with memory, bandwidth and rates.", home_page.gpus),
     (
         "numbers", "How the numbers are made",
         "What measured, published and predicted mean, how each number is made, and how far the predictions are off.",
@@ -48,29 +48,29 @@ _SITE_PAGES: tuple[tuple[str, str, str, Callable[[Catalog], Any]], ...] = (
     ),
     (
         "quantizations", "All quantizations",
-        "What each quantization label really means, how many bits it takes, and which cards serve it.",
+        "What each quantization label really means, how many bits it takes, and which GPUs serve it.",
         quantization_page.index,
     ),
     (
-        "compare", "Compare models or cards",
-        "Two to four models, or two to four graphics cards, side by side: sizes, memory, speed and licence.",
+        "compare", "Compare models or GPUs",
+        "Two to four models, or two to four GPUs, side by side: sizes, memory, speed and licence.",
         home_page.compare,
     ),
-    ("search", "Search", "Search models, graphics cards and quantizations, by memory, task and vendor.", home_page.search),
-    ("changes", "What changed", "Runs, published figures and reviews of models and cards, the newest first.", home_page.changes),
+    ("search", "Search", "Search models, GPUs and quantizations, by memory, task and vendor.", home_page.search),
+    ("changes", "What changed", "Runs, published figures and reviews of models and GPUs, the newest first.", home_page.changes),
 )  # fmt: skip
 """Those that are about no single thing: name, title, description and view. The page is `NAME/`, drawn from `NAME.html`."""
 
 
 def site_pages(catalog: Catalog) -> Iterator[Page]:
-    """The pages that are about no single model, card or run."""
+    """The pages that are about no single model, GPU or run."""
     for name, title, description, view in _SITE_PAGES:
         path = "" if name == "home" else f"{name}/"
         yield Page(path, f"{name}.html", title, description, partial(view, catalog))
     for label, quantization in catalog.every_label.items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
-            f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the cards that serve it.",
+            f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the GPUs that serve it.",
         partial(quantization_page.view, catalog, label),
         )  # fmt: skip
 
@@ -90,13 +90,13 @@ def model(catalog: Catalog, key: str) -> Page:
     name = catalog.model_index[key].name
     return Page(
         f"models/{key}/", "model.html", f"{name}: memory, speed and GPUs",
-        f"Memory, speed, real quantization sizes and the graphics cards that run {name}, measured and computed.",
+        f"Memory, speed, real quantization sizes and the GPUs that run {name}, measured and computed.",
         partial(model_page.view, catalog, key),
     )  # fmt: skip
 
 
 def gpu(catalog: Catalog, key: str) -> Page:
-    """The page of a card."""
+    """The page of a GPU."""
     name = catalog.gpu_index[key].name
     return Page(
         f"gpus/{key}/", "gpu.html", f"{name}: which models run",

@@ -47,7 +47,7 @@ def questions(catalog: Catalog, key: str) -> Sequence[Question]:
 def _minimum_memory(catalog: Catalog, key: str) -> Question:
     question = f"What's the minimum VRAM to run {catalog.models[key].name}?"
     if not any(gpu.vendor == "NVIDIA" for gpu in catalog.gpu_index.values()):
-        return Question(question, "The catalog holds no card to answer this for.", "predicted")
+        return Question(question, "The catalog holds no GPU to answer this for.", "predicted")
     component = fit.default_component(catalog, key)
     required = {
         label: held_of(catalog, key, component, label).needed_bytes
@@ -64,19 +64,19 @@ def _minimum_memory(catalog: Catalog, key: str) -> Question:
     text += ". "
     if component != "all" and "all" in catalog.traces[key].components():
         whole = terms_of(catalog, Variant(key, "all", default), "NVIDIA").need(1).required_bytes
-        text += f"With every tower loaded, {default} needs {gb(whole)}. "
+        text += f"With every component loaded, {default} needs {gb(whole)}. "
     return Question(question, text + _smallest_gpu(catalog, key), "predicted from the trace and the tensor rule")
 
 
 def _smallest_gpu(catalog: Catalog, key: str) -> str:
     fitting = [gpu for gpu, pick in picks(catalog, key).items() if pick.best and pick.best.verdict == "fits"]
     if not fitting:
-        return "No card in the catalog has that much."
+        return "No GPU in the catalog has that much."
     smallest = catalog.gpus[fitting[0]]  # GPUs come by memory
     described = f"the {smallest.name} with {smallest.spec.memory_gib:g} GiB"
     if len(fitting) == len(catalog.gpus):
-        return f"Every card in the catalog down to the smallest, {described}, runs it."
-    return f"The smallest card in the catalog that runs it is {described}."
+        return f"Every GPU in the catalog down to the smallest, {described}, runs it."
+    return f"The smallest GPU in the catalog that runs it is {described}."
 
 
 def _commercial_use(catalog: Catalog, key: str) -> Question:

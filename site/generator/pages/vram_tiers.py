@@ -72,7 +72,7 @@ def _id(size: int) -> str:
 
 
 def _gpu(size: int) -> Gpu:
-    spec = GpuSpec(name=f"a card of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)})
+    spec = GpuSpec(name=f"a GPU of {size} GB", segment="desktop", memory_gib=size, sources={"size": ("memory_gib",)})
     return Gpu(id=_id(size), vendor="NVIDIA", generation="", rates=None, sources={}, reviewed=None, spec=spec)
 
 

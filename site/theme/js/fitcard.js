@@ -1,4 +1,4 @@
-// Everything on a page is there without this file. It adds: your card, remembered; tables that sort and filter, with a link that
+// Everything on a page is there without this file. It adds: your GPU, remembered; tables that sort and filter, with a link that
 // restores what you see; comparing; searching. No framework, nothing from elsewhere.
 "use strict";
 
@@ -63,7 +63,7 @@ function failed(place, error) {
   place.replaceChildren(make("p", { class: "failed" }, `${error.message}.${hint}`));
 }
 
-// ---- Your card ----
+// ---- Your GPU ----
 
 const chooser = document.querySelector("[data-chooser]");
 
@@ -85,7 +85,7 @@ function showOnModel(card, place) {
   const runs = verdict === "fits" || verdict === "tight";
   place.replaceChildren(
     make("p", {}, tag("verdict", verdict), ` ${name}: `, runs ? `${pick}, ${memory}, batches up to ${batch}; ${speed}.` : `needs ${memory}.`),
-    make("p", {}, make("a", { href: new URL(`gpus/${card}/`, root) }, "All that this card runs")),
+    make("p", {}, make("a", { href: new URL(`gpus/${card}/`, root) }, "All that this GPU runs")),
   );
 }
 
@@ -115,7 +115,7 @@ async function showOnHome(card, place) {
     sortable(table);
     place.replaceChildren(
       make("p", {}, `${runs.length} of ${answer.rows.length} models run on it. `, make("a", { href: new URL(`gpus/${card}/`, root) }, `Everything about the ${answer.name}`)),
-      make("div", { class: "scroll", role: "region", "aria-label": "Table: models on this card", tabindex: "0" }, table),
+      make("div", { class: "scroll", role: "region", "aria-label": "Table: models on this GPU", tabindex: "0" }, table),
     );
   } catch (error) {
     failed(place, error);
