@@ -221,9 +221,7 @@ def test_markdown_has_a_table_a_kind_with_what_moved_most_first() -> None:
     assert text.startswith(
         "## What changed in the catalog since `HEAD~1`\n\nFacts: GPUs: 1.\n\nWhat follows from them: predictions that moved by more than 5 %: 30."
     )
-    assert (
-        "### GPUs\n\n| GPU | What | Before | After |\n| --- | --- | --- | --- |\n| `c` | note | a\\|b | – |" in text
-    )
+    assert "### GPUs\n\n| GPU | What | Before | After |\n| --- | --- | --- | --- |\n| `c` | note | a\\|b | – |" in text
     assert (
         f"| Model | GPU | What | Before | After |\n| --- | --- | --- | --- | --- |\n| `a/b` | `c` | {MOST + 4} | 100 | 135 |"
         in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -142,7 +143,7 @@ def test_a_colour_that_is_wrong_in_one_place_and_scheme_is_found(browser: Browse
     page.context.close()
 
 
-def faults(page: Page, only: dict[str, object], where: str = "document", **options: object) -> str:
+def faults(page: Page, only: Mapping[str, object], where: str = "document", **options: object) -> str:
     """What axe reports."""
     told = json.dumps({"runOnly": only, "resultTypes": ["violations"], "elementRef": False, **options})
     found = AxeResults(page.evaluate(f"axe.run({where}, {told})"))

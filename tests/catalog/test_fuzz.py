@@ -87,7 +87,9 @@ def hunt(read: Callable[[Path], object], contents: st.SearchStrategy[bytes], nam
             assert time.monotonic() - began < SLOWEST_S
 
         one()
-        while NIGHTLY and time.monotonic() < until:  # a few at a time: when it is up, hypothesis still makes all the rest
+        while (
+            NIGHTLY and time.monotonic() < until
+        ):  # a few at a time: when it is up, hypothesis still makes all the rest
             one()
     if NIGHTLY:
         print(f"\n{name}: {tried:,} inputs", flush=True)
