@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from fitcard.advisor import fit as answers
-from fitcard.advisor.answer import Answer
+from fitcard.advisor.answer import SCHEMA_VERSION, Answer
 from fitcard.advisor.options import workload_options
 from fitcard.catalog import Catalog, load
 from fitcard.catalog.errors import CatalogError, FitcardError, UnknownName
@@ -335,7 +335,7 @@ def _skipped(model: str, reason: str) -> None:
 
 
 def _print_rows(rows: Iterable[Answer]) -> None:
-    click.echo(json.dumps({"rows": [row.document() for row in rows]}))
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "rows": [row.document() for row in rows]}))
 
 
 def _with_memory(catalog: Catalog, typed: str) -> tuple[Catalog, str]:

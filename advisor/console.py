@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from fitcard.advisor import fit
 from fitcard.advisor.accuracy import WAYS, MemoryErrors, MemoryRow, SpeedAccuracy, speed_groups
@@ -23,46 +23,58 @@ _STYLES = {"fits": "green", "tight": "yellow", "no": "red", "unsupported": "dim"
 
 
 def matrix(catalog: Catalog, rows: Sequence[Answer], labels: Sequence[str]) -> None:
-    """GPUs against quantizations: memory needed and verdict, then the pick for each GPU."""
-    served = {row.quantization for row in rows if row.verdict != "unsupported"}
-    shown = labels or [label for label in catalog.quantizations if label in served]
-    title = f"{rows[0].model}, {rows[0].component}, {workload(rows[0])}: memory needed in GB" if rows else ""
-    table = Table(
-        Column("GPU", no_wrap=True),
-        "GB",
-        *(re.sub("[-_]", "\n", label) for label in shown),
-        "largest\nbatch*",
-        "speed*",
-        title=title,
-        caption="* of the best choice for the card; empty: unsupported (`fitcard fit` says why)",
-    )
+    """A row a GPU: memory and verdict of each quantization that was named, or of the one to pick."""
     by_gpu: dict[str, list[Answer]] = {}
     for row in rows:
         by_gpu.setdefault(row.gpu, []).append(row)
+    picks = {gpu: fit.best(mine, catalog) for gpu, mine in by_gpu.items()}
+    if rows:
+        asked, running = rows[0], sum(pick is not None for pick in picks.values())
+        click.echo(f"{asked.model} ({asked.component}) runs on {running:,} of {len(picks):,} GPUs; {workload(asked)}")
+    most = "context" if rows and rows[0].max_context is not None else "batch"
+    table: list[list[str]] = []
     for gpu, mine in by_gpu.items():
-        best = fit.best(mine, catalog)
-        spec = catalog.gpus[gpu].spec
-        cells = [_cell(row, best is row) for row in mine if row.quantization in shown]
-        pick = (f"{best.max_batch:,}", _short_speed(best)) if best else ("", "")
-        table.add_row(escape(spec.name), f"{spec.memory_bytes / 1e9:.1f}", *cells, *pick)
-    Console().print(table)
+        spec, best = catalog.gpus[gpu].spec, picks[gpu]
+        needed = [_needed(row) for row in mine] if labels else [best.quantization if best else "none", _needed(best)]
+        largest = f"{(best.max_batch if best.max_context is None else best.max_context):,}" if best else ""
+        table.append([spec.name, f"{spec.memory_gib:g}", *needed, largest, speed(best) if best else ""])
+    _columns(["GPU", "GB", *(labels or ["pick", "needs"]), most, "speed"], table)
 
 
 def runs_on(catalog: Catalog, gpu: str, rows: Sequence[Answer]) -> None:
     """The best quantization of each model on one GPU."""
-    title = f"What runs on {escape(gpu_of(catalog, gpu).name)}"
-    table = Table("model", "best", "memory needed", "largest batch", "speed at batch 1", title=title)
-    for model in catalog.models:
-        mine = [row for row in rows if row.model == model]
-        if not mine:  # it does not take the size that is asked for
-            continue
-        best = fit.best(mine, catalog)
-        if best is None:
-            table.add_row(model, "[red]none[/red]", "", "", "")
-            continue
-        memory = f"{best.memory.required_bytes / 1e9:.2f} GB"
-        table.add_row(model, f"{best.quantization} {best.verdict}", memory, f"{best.max_batch:,}", speed(best))
-    Console().print(table)
+    by_model: dict[str, list[Answer]] = {}
+    for row in rows:
+        by_model.setdefault(row.model, []).append(row)
+    picks = {model: fit.best(mine, catalog) for model, mine in by_model.items()}
+    running = sum(pick is not None for pick in picks.values())
+    click.echo(f"{running:,} of {len(picks):,} models run on {gpu_of(catalog, gpu).spec.name}")
+    _columns(
+        ["model", "pick", "needs", "speed"],
+        [
+            [model, best.quantization, _needed(best), speed(best)] if best else [model, "none", "", ""]
+            for model, best in picks.items()
+        ],
+    )
+
+
+def _needed(answer: Answer | None) -> str:
+    """Memory and verdict; a dash where the GPU cannot serve it."""
+    if answer is None or answer.verdict == "unsupported":
+        return "–"
+    return f"{answer.memory.required_bytes / 1e9:.2f} GB {answer.verdict}"
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Plain columns. On a terminal those that do not fit are left out from the right; in a pipe there is no limit."""
+    console = Console()
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    shown = len(widths)
+    while console.is_terminal and shown > 1 and sum(widths[:shown]) + 2 * (shown - 1) > console.width:
+        shown -= 1
+    for row in (header, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row[:shown], widths, strict=False)]
+        click.echo("  ".join(cells).rstrip())
 
 
 def explain(catalog: Catalog, answer: Answer) -> None:
@@ -188,16 +200,5 @@ def _in_words(rate: SpeedAnswer, at: str = "") -> str:
     return f"{_rate(rate.per_second)} {rate.unit} ({interval}{rate.evidence}{at})"
 
 
-def _short_speed(answer: Answer) -> str:
-    return f"{_rate(answer.speed.per_second)}/s\n{answer.speed.evidence}" if answer.speed else "not\nknown"
-
-
 def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _cell(answer: Answer, best: bool) -> str:
-    if answer.verdict == "unsupported":
-        return ""
-    style = _STYLES[answer.verdict]
-    return f"[{style}]{answer.memory.required_bytes / 1e9:.2f}\n{answer.verdict}{'*' if best else ''}[/]"
