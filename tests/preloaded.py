@@ -70,6 +70,7 @@ class Preloaded(Popen[Any]):
                 forker = self.line()
                 socket.send_fds(forker, [json.dumps(request).encode()], [*given, *pass_fds])
                 self.pid = int(forker.recv(32))
+                forker.recv(64)
         finally:
             self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]  # it is private
         self._child_created = True
@@ -125,20 +126,27 @@ def forks(line: socket.socket) -> list[str]:
             os.waitpid(between, 0)
             for file in files:
                 os.close(file)
+            line.send(b"its parent is the asking process now")
             continue
         between = os.getpid()
-        if os.fork():
+        begins, begun_end = os.pipe()
+        if fork := os.fork():
+            os.close(begun_end)
+            os.read(begins, 1)
+            line.send(str(fork).encode())
             os._exit(0)
+        request = json.loads(message)
+        if request["session"]:
+            os.setsid()
+        os.close(begins)
+        os.close(begun_end)
         while os.getppid() == between:
             time.sleep(0.0005)
-        return begun(json.loads(message), files, line)
+        return begun(request, files, line)
 
 
 def begun(request: dict[str, Any], files: list[int], line: socket.socket) -> list[str]:
     """Make this fork what was asked for, and give its command."""
-    if request["session"]:
-        os.setsid()
-    line.send(str(os.getpid()).encode())
     line.close()
     if request["command"][0] not in WORKERS:
         adopt_orphans()

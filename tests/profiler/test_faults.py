@@ -28,6 +28,7 @@ from fitcard.profiler.devices import Device, find_device
 from fitcard.profiler.runner import profile
 from fitcard.profiler.settings import Settings, variants
 from tests.conftest import ROOT, Cli
+from tests.preloaded import Preloaded
 from tests.profiler.conftest import KEY, save_checkpoint
 
 QUICK = ["--component", "vision", "--batch", "1", "--repeats", "1", "--seconds", "0.1"]
@@ -150,6 +151,7 @@ def test_a_case_that_crashes_or_hangs_is_a_record_and_the_next_one_runs(
 ) -> None:
     chosen = settings("BF16", "Q8_0", timeout_s=12.0)
     me = psutil.Process()
+    Preloaded.line()  # what forks is no new child
     before = set(me.children())
 
     def hit() -> None:
