@@ -42,6 +42,8 @@ IMPORTED = (
 )  # fmt: skip
 """None of these starts a thread that a fork would miss, and none reads what a test sets in the environment."""
 ROOT = Path(__file__).parents[1]
+PYTHON = sys.executable
+"""Tests put another program there to have none."""
 STARTED_S = 600.0
 """How long a fork may take: the first waits for the imports."""
 
@@ -104,7 +106,7 @@ class Preloaded(Popen[Any]):
 def needs_torch(command: Sequence[Any]) -> bool:
     """Whether a command line runs one of our modules that imports torch."""
     words = [os.fspath(word) for word in command] if isinstance(command, list) else []
-    if words[:2] != [sys.executable, "-m"]:
+    if words[:2] != [PYTHON, "-m"]:
         return False
     return words[2] in WORKERS or (words[2] == "fitcard" and not COMMANDS.isdisjoint(words[3:]))
 
