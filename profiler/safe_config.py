@@ -65,7 +65,7 @@ def _reduced(value: Any, path: tuple[str, ...], dropped: list[str]) -> Any:
     reduced: dict[str, Any] = {}
     for key, item in value.items():
         if _NEVER_PASSED.fullmatch(str(key)):
-            if item:
+            if item is not None:
                 dropped.append(".".join((*path, str(key))))
         else:
             reduced[key] = _reduced(item, (*path, str(key)), dropped)

@@ -247,7 +247,7 @@ def test_a_prompted_model_is_traced_at_the_size_of_its_image_tower() -> None:
 
 def test_a_key_without_a_value_is_not_said_to_be_ignored() -> None:
     """`quantization_config: null` says nothing."""
-    assert trace({**TEXT, "quantization_config": None, "auto_map": {}}).notes is None
+    assert trace({**TEXT, "quantization_config": None, "auto_map": None}).notes is None
 
 
 TEXT = {
