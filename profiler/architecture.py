@@ -77,7 +77,8 @@ def is_decoder(kind: str) -> bool:
     """Whether a type is a language model's: one that transformers has generate text and not fill in masked words."""
     from transformers.models.auto import modeling_auto as auto
 
-    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    others = (*auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, *auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES)  # Whisper
+    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in others
 
 
 def generates(config: dict[str, Any]) -> bool:

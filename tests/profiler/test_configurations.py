@@ -20,6 +20,7 @@ from fitcard.catalog.configuration import Configuration, from_path, local_name
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.schema.workload import Setup, Workload
 from fitcard.profiler import trace as tracing
+from fitcard.profiler.architecture import generates
 from fitcard.profiler.bounded_trace import trace_bounded
 from fitcard.profiler.meta_model import build
 from fitcard.profiler.minimal_config import minimal_config
@@ -228,6 +229,7 @@ def test_sizes_are_read_however_they_are_written(kind: str, size: Any, read: tup
 )  # fmt: skip
 def test_refusals_say_what_it_is(config: dict[str, Any], message: str) -> None:
     """Speech models are no language models, and no error of Python is shown."""
+    assert not generates(config)
     with pytest.raises(FitcardError, match=message):
         build(config)
 
