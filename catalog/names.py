@@ -67,11 +67,6 @@ def find_gpu(catalog: Catalog, typed: str) -> str:
     return match.gpu
 
 
-def gpu_called(catalog: Catalog, name: str) -> str | None:
-    """The id of the one GPU that has this very name, as programs write it; None where none or several have it."""
-    return gpu_index(catalog).one(name)
-
-
 def gpu_index(catalog: Catalog) -> GpuNames:
     """The names of all GPUs. Building it takes some milliseconds: build it once to look many names up."""
     return GpuNames(catalog.gpu_index)

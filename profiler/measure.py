@@ -132,15 +132,13 @@ def limit_memory(device: Device, limit_bytes: int, context_bytes: int) -> None:
         raise MemoryError(f"the runtime alone takes {context_bytes / 1e6:,.0f} MB")
     if device.kind == "cpu":
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-    elif device.kind == "cuda":
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, (limit_bytes - context_bytes) / total))
-    elif device.kind == "xpu":
-        total = torch.xpu.get_device_properties(0).total_memory
-        torch.xpu.set_per_process_memory_fraction(min(1.0, (limit_bytes - context_bytes) / total))
-    else:
+    elif device.kind == "mps":
         allowed = (limit_bytes - context_bytes) / torch.mps.recommended_max_memory()
         torch.mps.set_per_process_memory_fraction(min(2.0, allowed))
+    else:
+        runtime = getattr(torch, device.kind)
+        total = runtime.get_device_properties(0).total_memory
+        runtime.set_per_process_memory_fraction(min(1.0, (limit_bytes - context_bytes) / total))
 
 
 def _await_turn(ready_fd: int) -> None:

@@ -1,4 +1,4 @@
-"""torchao: INT8, INT4 and FP8 as tensor subclasses, written to safetensors tensor by tensor and set_parameter
+"""torchao: INT8, INT4 and FP8 as tensor subclasses, written to safetensors tensor by tensor and put
 together again."""
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ _TYPES = {"Int8Tensor": "INT8CZ", "Float8Tensor": "FP8C", "Int4OpaqueTensor": "I
 
 
 def _joined(opened: Any) -> tuple[set[str], dict[str, torch.Tensor]]:
-    """The names of the plain tensors of an open file, and its quantized tensors set_parameter together."""
+    """The names of the plain tensors of an open file, and its quantized tensors put together."""
     metadata: dict[str, str] = opened.metadata()
     quantized: list[str] = json.loads(metadata.get("tensor_names", "[]"))
     left = set(opened.keys())

@@ -12,7 +12,7 @@ from fitcard.catalog import Catalog, UnknownName
 from fitcard.catalog.errors import AmbiguousName
 from fitcard.catalog.gpu_names import GpuNames
 from fitcard.catalog.host import gpu_of_device
-from fitcard.catalog.names import find_gpu, find_model, find_quantization, gpu_called, gpu_index, match_gpu
+from fitcard.catalog.names import find_gpu, find_model, find_quantization, gpu_index, match_gpu
 
 CASES = Path(__file__).parents[1] / "cases"
 GIB = 2**30
@@ -134,7 +134,7 @@ def test_a_gpu_that_the_catalog_lacks_is_never_taken_for_a_similar_one(typed: st
     """Another chip, another memory size or a slice is not found; the error suggests what is near."""
     with pytest.raises(UnknownName, match="no GPU is called"):
         find_gpu(real, typed)
-    assert gpu_called(real, typed) is None
+    assert gpu_index(real).one(typed) is None
 
 
 @pytest.mark.parametrize(

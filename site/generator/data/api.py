@@ -16,7 +16,6 @@ from pydantic_core import to_json
 
 from fitcard import __version__
 from fitcard.advisor import fit
-from fitcard.advisor.evidence import Evidence, evidence_of
 from fitcard.advisor.hardware import gpus_by_memory
 from fitcard.advisor.memory import available_bytes
 from fitcard.advisor.recommend import Pick, picks, picks_on
@@ -27,7 +26,6 @@ from fitcard.catalog.schema.gpu import NUMBER_TYPES, Gpu
 from fitcard.catalog.schema.quantization import CensusRow
 from fitcard.catalog.schema.record import UNVERIFIED, Record
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.schema.workload import Setup
 from fitcard.catalog.storage.memo import memo, shared
 from fitcard.site.generator.data.documents import (
     Counts,
@@ -50,7 +48,7 @@ from fitcard.site.generator.data.documents import (
     written,
 )
 from fitcard.site.generator.engine.output import Asset
-from fitcard.site.generator.pages.variants import held_of
+from fitcard.site.generator.pages.variants import held_of, newest_by_device, written_bytes
 
 ROOT = "api/v1/"
 VERSION = __version__
@@ -203,14 +201,8 @@ def gpu(catalog: Catalog, key: str) -> bytes:
         figures[figure] = GpuFigure(value=value.model_dump() if isinstance(value, Record) else value, sources=stating)
     return _with("rows", b",".join(rows), GpuDocument(
         **_gpu_facts(catalog, card), figures=figures, unverified=card.spec.unverified, unit_rates=card.rates,
-        rows=(), sources=cited(card).sources,
+        rows=(), sources=card.sources,
     ))  # fmt: skip
-
-
-def cited(card: Gpu) -> Gpu:
-    """A GPU with those sources of its generation that state one of its figures."""
-    named = set(card.spec.sources) | set(card.rates.sources if card.rates else ())
-    return card.model_copy(update={"sources": {key: source for key, source in card.sources.items() if key in named}})
 
 
 @shared
@@ -237,19 +229,16 @@ def fit_of(pick: Pick) -> dict[str, Any]:
 @shared
 def variants(catalog: Catalog, key: str) -> tuple[VariantEntry, ...]:
     """Every component in every quantization. A model's document and its card for the hub hold the same."""
-    components, evidence = catalog.traces[key].components(), evidence_of(catalog, key)
     return tuple(
-        _variant(catalog, key, component, label, evidence)
-        for component in components
+        _variant(catalog, key, component, label)
+        for component in catalog.traces[key].components()
         for label in catalog.labels_of(component)
     )
 
 
-def _variant(catalog: Catalog, key: str, component: Component, label: str, evidence: Evidence) -> VariantEntry:
+def _variant(catalog: Catalog, key: str, component: Component, label: str) -> VariantEntry:
     held = held_of(catalog, key, component, label)
-    devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
-    seen = (evidence.run(component, label, Setup(device)) for device in devices)
-    measured = next((run.file_bytes for run in seen if run and run.file_bytes), None)
+    measured = written_bytes(newest_by_device(catalog, key, component, label))
     size = measured or held.file_bytes
     return VariantEntry(
         component=component, quantization=label, bits_per_weight=held.bits, file_bytes=size,

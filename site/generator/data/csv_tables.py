@@ -68,7 +68,7 @@ def whole(catalog: Catalog) -> CatalogDocument:
     return CatalogDocument(
         version=api.VERSION,
         models={key: _filled(catalog, key, model) for key, model in catalog.models.items()},
-        gpus={key: api.cited(card) for key, card in catalog.gpus.items()},
+        gpus=dict(catalog.gpus),
         quantizations=catalog.quantization_file, published=dict(catalog.published), matmul=catalog.matmul,
     )  # fmt: skip
 

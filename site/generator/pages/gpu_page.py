@@ -132,7 +132,6 @@ class GpuPage(PageView):
 def view(catalog: Catalog, key: str) -> GpuPage:
     """The view of one GPU."""
     gpu = catalog.gpus[key]
-    cited = set(gpu.spec.sources) | set(gpu.rates.sources if gpu.rates else ())
     runtimes = catalog.runtimes
     picks = [(catalog.model_index[model], model, pick) for model, pick in picks_on(catalog, key).items()]
     picks.sort(key=lambda one: one[0].name.casefold())
@@ -150,7 +149,7 @@ def view(catalog: Catalog, key: str) -> GpuPage:
         figures=figures(gpu),
         rates=[RateRow(name, rate, _origin(gpu, kind)) for kind, name in _RATES if (rate := gpu.peak_flops(kind))],
         matmul=[(rate, catalog.matmul.sources[rate.source]) for rate in catalog.matmul.rates if rate.gpu == key],
-        sources=[source for name, source in gpu.sources.items() if name in cited],
+        sources=list(gpu.sources.values()),
         device=_TORCH_DEVICES.get(gpu.vendor),
     )
 

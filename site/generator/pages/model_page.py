@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from fitcard.advisor import compare, fit
 from fitcard.advisor.answer import Answer
-from fitcard.advisor.evidence import BestSpeed, evidence_of
+from fitcard.advisor.evidence import BestSpeed
 from fitcard.advisor.memory import terms_of
 from fitcard.advisor.recommend import picks
 from fitcard.catalog import Catalog
@@ -22,7 +22,7 @@ from fitcard.catalog.schema.quantization import held_bytes
 from fitcard.catalog.schema.record import UNVERIFIED, Source
 from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component, Phase, Trace
-from fitcard.catalog.schema.workload import Setup, Variant
+from fitcard.catalog.schema.workload import Variant
 from fitcard.site.generator.media import badges
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.charts import Bar, Chart, bars, line_chart, spread
@@ -32,7 +32,7 @@ from fitcard.site.generator.pages.gpu_lists import MEMORY_OPTIONS, by_vendor, se
 from fitcard.site.generator.pages.jsonld import breadcrumbs, dataset, faq, graph
 from fitcard.site.generator.pages.language import LanguageFacts, context_chart, language_facts, longest_contexts
 from fitcard.site.generator.pages.questions import Question, questions
-from fitcard.site.generator.pages.variants import CensusShare, labels_of
+from fitcard.site.generator.pages.variants import CensusShare, labels_of, newest_by_device, written_bytes
 from fitcard.site.generator.pages.view import PageView
 from fitcard.site.generator.pages.vram_tiers import TIERS_GB
 from fitcard.site.generator.text import millions
@@ -253,8 +253,8 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[VariantRo
     rows: list[VariantRow] = []
     for label, held in labels_of(catalog, key)[component].items():
         quantization = catalog.labels_of(component)[label]
-        runs = tuple(_newest_by_device(catalog, key, component, label))
-        measured = next((run.file_bytes for run in runs if run.file_bytes), None)
+        runs = newest_by_device(catalog, key, component, label)
+        measured = written_bytes(runs)
         rows.append(
             VariantRow(
                 label=label,
@@ -271,13 +271,6 @@ def variants(catalog: Catalog, key: str, component: Component) -> list[VariantRo
             )
         )
     return rows
-
-
-def _newest_by_device(catalog: Catalog, key: str, component: Component, label: str) -> list[Run]:
-    devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
-    evidence = evidence_of(catalog, key)
-    newest = [evidence.run(component, label, Setup(device)) for device in devices]
-    return [run for run in newest if run]
 
 
 def _odd_rows(trace: Trace) -> list[OddRows]:

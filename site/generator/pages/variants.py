@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from fitcard.advisor.evidence import evidence_of
 from fitcard.advisor.language_memory import completed, need_on
 from fitcard.advisor.language_model import traced_model
 from fitcard.advisor.memory import terms, weights_of
@@ -12,9 +14,10 @@ from fitcard.advisor.records import VariantRecords, records_of
 from fitcard.catalog import Catalog
 from fitcard.catalog.file_format import variant_bytes
 from fitcard.catalog.schema.quantization import Census, bits_per_weight, census_of, typed_of
+from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.runtimes import Runtimes
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.schema.workload import Variant, Workload
+from fitcard.catalog.schema.workload import Setup, Variant, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,18 @@ def held_of(catalog: Catalog, key: str, component: Component, label: str) -> Qua
     variant = Variant(key, component, label)
     size = _size_of(records_of(catalog, variant), catalog.runtimes)
     return replace(size, file_bytes=variant_bytes(catalog, variant))  # a GGUF file holds the model's name
+
+
+def newest_by_device(catalog: Catalog, key: str, component: Component, label: str) -> tuple[Run, ...]:
+    """The newest good run of a variant on each device that its model ran on."""
+    devices = dict.fromkeys(entry.device for entry in catalog.summaries_of(key))
+    evidence = evidence_of(catalog, key)
+    return tuple(run for device in devices if (run := evidence.run(component, label, Setup(device))))
+
+
+def written_bytes(runs: Iterable[Run]) -> int | None:
+    """The size of the file that one of a variant's runs wrote; None where none did."""
+    return next((run.file_bytes for run in runs if run.file_bytes), None)
 
 
 @lru_cache(maxsize=1 << 12)
