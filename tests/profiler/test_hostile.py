@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from packaging.specifiers import SpecifierSet
 from safetensors.torch import load_file, save_file
 
 from fitcard.catalog import Catalog
@@ -60,6 +62,17 @@ def test_nothing_that_loads_code_reaches_transformers() -> None:
         "vision_config.quantization_config",
     }  # fmt: skip
     assert "evil" not in json.dumps(resolve(config).to_dict())
+
+
+def test_no_transformers_that_loads_kernels_by_itself_is_allowed() -> None:
+    """CVE-2026-4372: until 5.3 it ran code of a repository that a configuration named."""
+    (needed,) = [
+        line for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["profile"]
+        if line.startswith("transformers")
+    ]  # fmt: skip
+    allowed = SpecifierSet(needed.removeprefix("transformers"))
+    assert not any(version in allowed for version in ("4.57.6", "5.0.0", "5.2.9"))
+    assert transformers.__version__ in allowed
 
 
 def test_every_model_of_the_catalog_is_passed_on_whole(real: Catalog) -> None:
