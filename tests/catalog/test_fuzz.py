@@ -243,3 +243,19 @@ def test_no_scheme_hides(text: str) -> None:
     bare = "".join(c for c in text if c.isprintable() and not c.isspace()).lower()
     if bare.startswith("javascript:"):
         assert forbidden_scheme(text) == "javascript"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "java&#115;cript:x",
+        "javascript&colon;x",
+        "java&Tab;script:x",
+        "&#x6A;avascript:x",
+        "java&amp;#115;cript:x",
+        " java\tscript:x",
+    ],
+)
+def test_no_scheme_hides_in_entities(target: str) -> None:
+    """Browsers decode them before they look for the scheme, and one may spell another."""
+    assert forbidden_scheme(target) == "javascript"
