@@ -275,7 +275,7 @@ class Content(Record):
         if self.status != "ok" and not self.reason:
             raise ValueError(f"status is {self.status}, but no reason is given")
         if self.status != "ok" and (self.memory or self.speed or self.generation):
-            raise ValueError(f"status is {self.status}, but memory, speed or generation is given")
+            raise ValueError(f"status is {self.status}, but memory or speed is given")
         if not _is_time(self.measured_at):
             raise ValueError(f"measured_at is no time of the calendar (got {self.measured_at!r})")
         return self

@@ -49,6 +49,7 @@ def _build(target: Path, root: Path, clean: bool) -> Report:
     key = combined((sources.key, *(f"{name} {digest}" for name, digest in digests.items())))
     written = None if clean else manifest.find(target)
     if written and written.head["key"] == key:
+        publish.clear_up(target)
         return Report(current=written.head["outputs"], pages=written.head["pages"])
     from fitcard.site.generator.update import update  # here, since seeing that nothing has changed needs none of it
 

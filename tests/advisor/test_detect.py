@@ -219,7 +219,7 @@ def test_detect_on_the_command_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     path = os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{CASES / 'nvidia-smi/five-a4000'}:/usr/bin:/bin:{path}")
     shown = cli("detect").stdout
-    assert shown.count("What runs on") == 2  # and the processor
+    assert shown.count(" models run on ") == 2  # and the processor
     assert "5 x NVIDIA RTX A4000: 17.0 of 17.2 GB free each, driver 550.54\n" in shown
     document = json.loads(cli("detect", "--json").stdout)
     assert [device["count"] for device in document["devices"]] == [5, 1]

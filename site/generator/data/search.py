@@ -30,6 +30,7 @@ from fitcard.site.generator.data.pagefind import SearchRecord, indexed
 from fitcard.site.generator.engine.output import Asset, Page
 from fitcard.site.generator.engine.sources import documents_digest, documents_folder, read_documents
 from fitcard.site.generator.pages.listing import gpu, site_pages
+from fitcard.site.generator.pages.quantization_page import listed_labels
 from fitcard.site.generator.pages.vram_tiers import sizes_that_fit
 
 _PLAIN = re.compile(r"[*_`#>|]|\]\([^)]*\)|\[")
@@ -63,14 +64,14 @@ def _index(catalog: Catalog, by_hand: str) -> list[tuple[str, str]]:
 def search_records(catalog: Catalog) -> Iterator[SearchRecord]:
     """A record for every page of the site, hand-written ones included, but for those of runs: each is linked from its model's."""
     labels, models = (
-        {label.lower(): label for label in catalog.every_label},
+        {label.lower(): label for label in listed_labels(catalog)},
         [_model(catalog, key) for key in catalog.models],
     )
     for page in site_pages(catalog):
         folder, _, rest = page.path.rstrip("/").partition("/")
         if folder == "quantizations" and rest.lower() in labels:
             label = labels[rest.lower()]
-            yield _quantization(page, label, catalog.every_label[label])
+            yield _quantization(page, label, listed_labels(catalog)[label])
         else:
             yield SearchRecord(page.path, page.title, page.description, page.description, (("kind", ("page",)),))
     yield from models

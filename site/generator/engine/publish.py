@@ -73,6 +73,11 @@ def written_to(target: Path) -> Generator[None]:
         raise FitcardError(message) from error
 
 
+def clear_up(target: Path) -> None:
+    """Remove what a build left that was killed when its site was in place."""
+    shutil.rmtree(fresh(target), ignore_errors=True)
+
+
 @contextmanager
 def work_folder(target: Path) -> Generator[Path]:
     """An empty folder beside the site, on the same file system; gone afterwards, and with the next build after a kill."""

@@ -67,7 +67,7 @@ def site_pages(catalog: Catalog) -> Iterator[Page]:
     for name, title, description, view in _SITE_PAGES:
         path = "" if name == "home" else f"{name}/"
         yield Page(path, f"{name}.html", title, description, partial(view, catalog))
-    for label, quantization in catalog.every_label.items():
+    for label, quantization in quantization_page.listed_labels(catalog).items():
         yield Page(
             f"quantizations/{label}/", "quantization.html", f"{quantization.name}: what it really is",
             f"What {quantization.name} of {quantization.runtime} makes of each model, its bits per weight, and the GPUs that serve it.",

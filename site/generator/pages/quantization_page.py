@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ class QuantizationPage(PageView):
 
 def view(catalog: Catalog, label: str) -> QuantizationPage:
     """The view of one quantization."""
-    quantization = catalog.every_label[label]
+    quantization = listed_labels(catalog)[label]
     file = catalog.quantization_file
     served, refused = _support(catalog, quantization)
     return QuantizationPage(
@@ -113,7 +114,7 @@ def index(catalog: Catalog) -> QuantizationListPage:
     """The view of the list."""
     runs, labels = (
         Counter(entry.quantization for entry in catalog.run_index if entry.status == "ok"),
-        catalog.every_label,
+        listed_labels(catalog),
     )
     return QuantizationListPage(
         jsonld=graph(breadcrumbs(("Home", "../"), ("Quantizations", None))),
@@ -125,11 +126,17 @@ def index(catalog: Catalog) -> QuantizationListPage:
     )
 
 
+def listed_labels(catalog: Catalog) -> Mapping[str, Quantization]:
+    """Every label with its meaning; those for language models alone only where there is such a model."""
+    language = any("language" in size.components for size in catalog.trace_index.values())
+    return catalog.every_label if language else catalog.quantizations
+
+
 @memo
 def _spans(catalog: Catalog) -> list[dict[str, Any]]:
     """What the list says of each label whatever was run."""
     spans: list[dict[str, Any]] = []
-    for label, quantization in catalog.every_label.items():
+    for label, quantization in listed_labels(catalog).items():
         bits = [row.size.bits for row in _quantized_models(catalog, label)]
         gpus = sum(map(len, _support(catalog, quantization)[0].values()))
         spans.append({"label": label, "low": min(bits, default=None), "high": max(bits, default=None), "gpus": gpus})
