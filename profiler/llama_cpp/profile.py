@@ -10,6 +10,7 @@ from typing import Any, Literal
 from fitcard.catalog import Catalog
 from fitcard.catalog.errors import FitcardError
 from fitcard.catalog.host import slug
+from fitcard.catalog.parallel import cores
 from fitcard.catalog.schema.generation import Allocation, Generation, TokenTimes
 from fitcard.catalog.schema.quantization import bits_per_weight, census, predicted_census
 from fitcard.catalog.schema.run import Run, RunWorkload, Status
@@ -130,7 +131,7 @@ def _failed(about: About, failure: Failure) -> Run:
 def run_file(file: Path, settings: Settings, progress: Callable[[str], None]) -> tuple[Generation | Failure, float]:
     """What llama.cpp says of a file and what it then does, and the seconds of loading it."""
     context = settings.context or CONTEXT
-    setting = LlamaSetting(context)
+    setting = LlamaSetting(context, threads=cores())  # llama.cpp itself takes 4, however many there are
     said = memory_of(file, [setting, *ASKED], settings.timeout_s)
     if isinstance(said[0], Failure):
         return said[0], 0.0
