@@ -42,7 +42,7 @@ def _points_of(catalog: Catalog, model: str) -> Iterator[Point]:
         yield Point(model, speed.component, speed.quantization, speed.gpu, setting, speed.per_second, url)
     doubted = flagged_on_gpus(catalog, model)
     for run in timed_runs(catalog, model):
-        if run.device in catalog.gpus and run.key not in doubted:
+        if run.device in catalog.gpus and run.key not in doubted and run.component != "language":
             for batch, per_second, _ in run.speeds:
                 setting = Setting(run.mode, batch)
                 disturbed = batch in run.disturbed
@@ -156,6 +156,8 @@ def left_out_on(catalog: Catalog, device: str) -> list[Residual]:
     timed = believed_on(catalog, device)
     newest, seen = newest_on(timed), dict[tuple[str, str, Setting], RunTimes]()
     for model, run in ((model, run) for model, runs in timed.items() for run in runs):
+        if run.component == "language":  # bound by memory: another's multiply-adds say nothing of it
+            continue
         for batch, per_second, multiply_adds in run.speeds:
             setting = Setting(run.mode, batch)
             key = run.component, run.quantization, setting

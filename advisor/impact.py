@@ -27,6 +27,8 @@ from fitcard.catalog.schema.trace import Component
 def consequences(catalog: Catalog, model: str, device: str, day: str) -> Iterator[Change]:
     """What the runs of a model on a device on one day changed: verdicts, the best choice, the highest throughput, and
     the GPU's place by it. Of the component that pages are about, at batch 1, eager."""
+    if catalog.traces[model].language:  # whether it fits does not depend on runs
+        return
     doubted = doubted_on(catalog, model, device)
     runs = [run for run in catalog.runs_of(model) if run.measured_at[:10] <= day and run.key not in doubted]
     mine = [run for run in runs if run.machine.device == device]

@@ -143,7 +143,7 @@ def _on_device(catalog: Catalog, device: str) -> list[OutOfBand]:
         return []
     newest, width = newest_on(timed), math.exp(speed.half_width["device"])
     outside: list[OutOfBand] = []
-    for model, run in ((model, run) for model, runs in timed.items() for run in runs):
+    for model, run in ((model, run) for model, runs in timed.items() for run in runs if run.component != "language"):
         bands: list[OutOfBand] = []
         for batch, per_second, multiply_adds in run.speeds:
             seen = run_times(newest, run.component, run.quantization, run.mode, batch).by_model

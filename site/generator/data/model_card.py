@@ -114,7 +114,7 @@ def _measured(catalog: Catalog, key: str) -> Iterator[str]:
         return
     yield "| Device | Component | Quantization | Mode | Batch | Memory | Throughput | Recorded | Run |"
     yield "|---|---|---|---|--:|--:|--:|---|---|"
-    order = list(catalog.quantizations)
+    order = list(catalog.every_label)
     for (_, _, label, mode), run in sorted(
         newest.items(), key=lambda item: (item[0][0], item[0][1], order.index(item[0][2]), item[0][3])
     ):
@@ -123,6 +123,12 @@ def _measured(catalog: Catalog, key: str) -> Iterator[str]:
             yield (
                 f"| {_text(run.machine.device_name)} | {COMPONENTS[run.component].title} | {_text(label)} | {mode} | {speed.batch} "
                 f"| {gb(memory.total_bytes if memory else None)} | {rate(speed.per_second)} {COMPONENTS[run.component].unit} | {_text(recorder(run.recorded_by))} | {run.key} |"
+            )
+        for times in run.generation.times if run.generation else ():
+            how = f"reads {times.tokens:,}" if times.phase == "prefill" else f"writes after {times.depth:,}"
+            yield (
+                f"| {_text(run.machine.device_name)} | {COMPONENTS[run.component].title} | {_text(label)} | {how} | 1 "
+                f"| {gb(run.generation.allocated.total_bytes if run.generation else None)} | {rate(times.per_second)} tokens/s | {_text(recorder(run.recorded_by))} | {run.key} |"
             )
     yield ""
 

@@ -12,9 +12,8 @@ from fitcard.advisor.run_band import flagged
 from fitcard.catalog import Catalog
 from fitcard.catalog.check import counts
 from fitcard.catalog.schema.gpu import Gpu
-from fitcard.catalog.schema.run import Run
 from fitcard.catalog.schema.trace import Component
-from fitcard.catalog.summaries import ModelSummary
+from fitcard.catalog.summaries import ModelSummary, RunSummary
 from fitcard.site.generator.pages import events
 from fitcard.site.generator.pages.events import Event
 from fitcard.site.generator.pages.gpu_lists import MEMORY_OPTIONS, by_vendor, segment_options, vendor_options
@@ -76,22 +75,21 @@ def view(catalog: Catalog) -> HomePage:
 def _newest(catalog: Catalog) -> list[NewestRun]:
     """The newest runs that measured something, the newest first."""
     newest = list(islice((entry for entry in reversed(catalog.run_index) if entry.status == "ok"), NEWEST))
-    return [_newest_run(catalog, catalog.run(entry.key)) for entry in newest]
+    return [_newest_run(catalog, entry) for entry in newest]
 
 
-def _newest_run(catalog: Catalog, run: Run) -> NewestRun:
-    speed = run.best_speed
-    assert speed is not None  # no run is a success without one
-    memory = run.batch_memory(speed.batch)
+def _newest_run(catalog: Catalog, run: RunSummary) -> NewestRun:
+    best = run.best
+    assert best is not None and best.per_second is not None  # no run is a success without one
     return NewestRun(
         key=run.key,
         model=run.model,
         component=run.component,
         quantization=run.quantization,
-        device_name=run.machine.device_name,
-        per_second=speed.per_second,
-        batch=speed.batch,
-        memory_bytes=memory.total_bytes if memory else None,
+        device_name=run.device_name,
+        per_second=best.per_second,
+        batch=best.batch,
+        memory_bytes=best.memory_bytes,
         recorded_by=run.recorded_by,
         outside=run.key in flagged(catalog, run.model),
     )
