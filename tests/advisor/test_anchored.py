@@ -22,10 +22,12 @@ BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 32, 48, 64, 96, 128, 256)
 
 
 def measured(real: Catalog) -> Iterator[tuple[ModelQuestion, Hardware, Run]]:
-    """The newest good run of every variant on every device."""
+    """The newest good run of every variant of an encoder on every device."""
     for model in dict.fromkeys(run.model for run in real.run_index):
         for newest, *_ in evidence_of(real, model).good.values():
             run = real.run(newest.key)
+            if run.component == "language":  # which has no batches to predict between
+                continue
             asked = fit.question(real, model, run.component, mode=run.mode)
             yield asked, hardware_of(real, run.machine.device), run
 

@@ -187,7 +187,7 @@ def test_the_keyboard_reaches_the_content_first(browser: Browser, served: str) -
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#content")
+    page.wait_for_url(lambda url: url.endswith("#content"))
     page.context.close()
 
 
