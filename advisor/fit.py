@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from fitcard.advisor import language_fit
 from fitcard.advisor.answer import Answer, MemoryAnswer, SpeedAnswer
 from fitcard.advisor.choice import TIGHT_ABOVE, Verdict, best_label, refusal, verdict_of
 from fitcard.advisor.device_runs import run_times
 from fitcard.advisor.evidence import BestSpeed, Cited, Evidence, evidence_of
 from fitcard.advisor.hardware import Hardware, gpus_by_memory, hardware_of
-from fitcard.advisor.language_fit import LanguageQuestion, language_question
 from fitcard.advisor.memory import Need, available_bytes, terms
 from fitcard.advisor.predict import Predicted, anchored, predict, predict_from_runs
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
@@ -25,6 +23,9 @@ from fitcard.catalog.schema.quantization import Quantization
 from fitcard.catalog.schema.run import Memory, Run
 from fitcard.catalog.schema.trace import Component, Trace
 from fitcard.catalog.schema.workload import Mode, Setup, Variant, Workload
+
+if TYPE_CHECKING:
+    from fitcard.advisor.language_fit import LanguageQuestion
 
 MOST_BATCH = 65536
 USUAL_BATCH = 64
@@ -260,6 +261,8 @@ def _asked(
 ) -> ModelQuestion | LanguageQuestion:
     """The question about a model of whatever kind."""
     if (component or default_component(catalog, model)) == "language":
+        from fitcard.advisor.language_fit import language_question  # here, since answers about encoders need none of it
+
         evidence = None if only_predicted else evidence_of(catalog, model)
         return language_question(model, catalog.traces[model], rules or rules_of(catalog), evidence)
     return question(catalog, model, component, mode=mode, only_predicted=only_predicted, rules=rules, workload=workload)
@@ -327,6 +330,8 @@ def best(answers: Sequence[Answer], catalog: Catalog) -> Answer | None:
     first = answers[0]
     verdicts = {answer.quantization: answer.verdict for answer in answers}
     if first.component == "language":
+        from fitcard.advisor import language_fit  # here, as above
+
         label = language_fit.best_label(verdicts, catalog.labels_of("language"))
     else:
         gpu = hardware_of(catalog, first.gpu, with_speed=False).gpu

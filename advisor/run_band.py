@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from fitcard.advisor.device_runs import Timed, newest_on, run_times, timed_on, timed_runs
-from fitcard.advisor.language_model import traced_model
-from fitcard.advisor.language_speed import decode_rate
 from fitcard.advisor.predict import predict
 from fitcard.advisor.records import Rules, VariantRecords, rules_of
 from fitcard.advisor.speed import Setting
@@ -122,6 +120,9 @@ def _on_gpus(catalog: Catalog, model: str) -> list[OutOfBand]:
 
 def _gpu_bands(catalog: Catalog, model: str, run: Timed, rules: Rules) -> Iterator[OutOfBand]:
     if run.component == "language":
+        from fitcard.advisor.language_model import traced_model  # here, since answers about encoders need none of it
+        from fitcard.advisor.language_speed import decode_rate
+
         language, gpu = traced_model(catalog.traces[model], rules.language[run.quantization]), catalog.gpus[run.device]
         speed = rules.runtimes.token_speed.get(gpu.vendor)
         for batch, per_second, _ in run.speeds:
