@@ -188,11 +188,11 @@ def _times(speeds: Sequence[LlamaSpeed]) -> Iterator[TokenTimes]:
 
 
 def context_for(asked: int | None, longest: int | None) -> int:
-    """The context of a run: what is asked for, or what all standard points need, at most the model's own limit.
+    """The context of a run: what is asked for, or what all standard points need and the model allows.
 
     Raises FitcardError for one that no point fits into.
     """
-    context = min(asked or CONTEXT, longest or CONTEXT) if asked is None else asked
+    context = asked or min(CONTEXT, longest or CONTEXT)
     if not points_for(context):
         raise FitcardError(f"a run needs a context of at least 64 tokens (got {context:,})")
     return context
